@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two byte buffers.
+ * struct wbuf: a bounded writer over memory of the caller's, with a sticky overflow flag (wire messages, heads).
+ * struct buf: an owned, growing buffer with a hard limit (queues of unsent bytes, text). Zero-initialised = empty.
+ * No function of either ever writes past its bound. Not thread-safe; owner calls buf_fini().
+ */
+#pragma once
+
+#include "common/base/span.h"
+
+struct wbuf {
+    uint8_t *data; /* borrowed */
+    size_t len;
+    size_t cap;
+    bool overflow; /* sticky: something did not fit; len is then what fitted before */
+};
+
+static inline struct wbuf wbuf_make(void *data, size_t cap)
+{
+    return (struct wbuf){.data = (uint8_t *)data, .len = 0, .cap = cap, .overflow = false};
+}
+static inline struct span wbuf_span(const struct wbuf *w)
+{
+    return (struct span){w->data, w->len};
+}
+void wbuf_u8(struct wbuf *w, uint8_t v);
+void wbuf_u16(struct wbuf *w, uint16_t v); /* network order */
+void wbuf_u32(struct wbuf *w, uint32_t v); /* network order */
+void wbuf_put(struct wbuf *w, struct span s);
+void wbuf_str(struct wbuf *w, const char *s);
+void wbuf_printf(struct wbuf *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Appends s as the inside of a JSON string: quotes, backslash and controls escaped, bytes above 126 as \u00XX. */
+void wbuf_json(struct wbuf *w, struct span s);
+
+struct buf {
+    uint8_t *data; /* owned; bytes [start, start+len) are live */
+    size_t start;
+    size_t len;
+    size_t cap;
+};
+
+/* 0, -ENOMEM, or -E2BIG if the live bytes would exceed limit (nothing is appended then). */
+int buf_append(struct buf *b, struct span s, size_t limit);
+/* Drops n (<= len) bytes from the front; frees the memory when nothing is left. */
+void buf_consume(struct buf *b, size_t n);
+static inline struct span buf_span(const struct buf *b)
+{
+    return (struct span){b->data == NULL ? NULL : b->data + b->start, b->len};
+}
+void buf_fini(struct buf *b); /* frees and empties; safe on an empty one */

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * struct err: one sentence for a person, filled beside a -errno result. Every function accepts NULL.
+ * REQUIRE: memory is corrupt if false: abort, always on. CHECK: a bug of ours that is survivable: logged and
+ * counted, aborts only with --enable-debug-checks; evaluates to the condition. Neither is for peer input.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+struct err {
+    char text[512]; /* no newline at the end; "" = nothing said */
+};
+
+void err_set(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Puts "prefix: " in front of what is there. */
+void err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+void err_require_failed(const char *what, const char *file, int line) __attribute__((noreturn));
+bool err_check_failed(const char *what, const char *file, int line); /* returns false */
+
+#define REQUIRE(x) ((x) ? (void)0 : err_require_failed(#x, __FILE__, __LINE__))
+#define CHECK(x) ((x) ? true : err_check_failed(#x, __FILE__, __LINE__))
+#define MUST_CHECK __attribute__((warn_unused_result))

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counters. Each worker owns one struct metrics and is its only writer (relaxed atomics); any thread may read.
+ * The names come from the daemon's own X-macro list; indexes beyond count are a bug (CHECK).
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define METRICS_MAX 96
+
+struct metrics {
+    _Atomic uint64_t value[METRICS_MAX];
+};
+
+static inline void metrics_add(struct metrics *m, size_t index, uint64_t n)
+{
+    /* one writer: a relaxed load and store are enough and cheaper than a locked add */
+    uint64_t old = atomic_load_explicit(&m->value[index], memory_order_relaxed);
+    atomic_store_explicit(&m->value[index], old + n, memory_order_relaxed);
+}
+static inline uint64_t metrics_read(const struct metrics *m, size_t index)
+{
+    return atomic_load_explicit(&m->value[index], memory_order_relaxed);
+}

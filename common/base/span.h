@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A borrowed run of bytes. A span never owns memory and is not NUL-terminated; all peer data travels as spans.
+ * Pure: no state, any thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct span {
+    const uint8_t *data; /* may be NULL only if len is 0 */
+    size_t len;
+};
+
+#define SPAN_LIT(s) ((struct span){(const uint8_t *)(s), sizeof(s) - 1})
+
+static inline struct span span_make(const void *data, size_t len)
+{
+    return (struct span){(const uint8_t *)data, len};
+}
+
+/* For strings of our own (options, policy text), never for peer data. */
+static inline struct span span_str(const char *s)
+{
+    return (struct span){(const uint8_t *)s, s == NULL ? 0 : strlen(s)};
+}
+
+static inline bool span_is_equal(struct span a, struct span b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* ASCII only: bytes above 127 compare as they are. */
+bool span_is_equal_nocase(struct span a, struct span b);
+
+/* Bytes [from, from+len) of s, cut to what s has; never fails. */
+struct span span_sub(struct span s, size_t from, size_t len);
+
+/* Index of byte c, or s.len. */
+size_t span_find(struct span s, uint8_t c);
+
+/* s without leading and trailing SP and HTAB (RFC 9110 5.6.3 OWS). */
+struct span span_trim_ows(struct span s);
+
+static inline uint8_t ascii_lower(uint8_t c)
+{
+    return (c >= 'A' && c <= 'Z') ? (uint8_t)(c + 32) : c;
+}
