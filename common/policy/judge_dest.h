@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which address may be dialled (product 4.3). The only place that decides it; dnsd filters answers and tunneld dials
+ * by the same function. Zero is deny. Pure.
+ */
+#pragma once
+
+#include "common/policy/judge_name.h"
+
+struct dest_never { /* own listeners, pools, --never, egress.never */
+    struct ip_prefix prefix;
+    uint16_t port; /* 0 = every port */
+    const char *what; /* "own listener", "synthetic pool", "--never", "egress.never"; a literal */
+};
+
+struct dest_guard { /* built at start, immutable; borrowed */
+    const struct dest_never *items;
+    size_t count;
+    bool strict_private; /* private only through allowed_ips */
+};
+
+struct dest_verdict {
+    enum verdict verdict;
+    enum ip_class cls;
+    const char *why; /* for people, one clause naming class and remedy; a literal; "" if allowed */
+};
+
+/*
+ * May the address be dialled on port for a host that was admitted by endpoint?
+ * is_static: the address comes from egress.hosts (may be private or link-local, never loopback, metadata or ours).
+ */
+void judge_dest(const struct policy *p, const struct dest_guard *guard, const struct policy_endpoint *endpoint,
+                const struct ip *ip, uint16_t port, bool is_static, struct dest_verdict *out);
+
+/*
+ * For dnsd: may at least one endpoint that admits the name dial ip on one of its own ports?
+ */
+void judge_answer(const struct policy *p, const struct dest_guard *guard, const struct host_name *name,
+                  const struct ip *ip, bool is_static, struct dest_verdict *out);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one implementation of every decision about names and ports, for dnsd, tunneld, explain and suggest.
+ * Zero is deny. Pure; results point into the policy, so the caller holds a reference to it while it uses them.
+ */
+#pragma once
+
+#include "common/policy/policy.h"
+#include "common/policy/reason.h"
+
+enum verdict { VERDICT_DENY = 0, VERDICT_ALLOW };
+
+enum name_kind {
+    NAME_DENIED = 0,
+    NAME_ADMITTED, /* an endpoint's host pattern matches */
+    NAME_STATIC,   /* egress.hosts answers, and a rule admits the name */
+    NAME_PARENT    /* empty non-terminal: exists, has no records */
+};
+
+struct name_verdict {
+    enum name_kind kind;
+    const struct policy_endpoint *endpoint; /* most specific; NULL for DENIED and PARENT */
+    const struct policy_host *host;         /* NAME_STATIC */
+    bool is_wildcard;                       /* admitted only through a wildcard */
+};
+
+/* For DNS: does any endpoint, whatever its protocol and port, admit the name? */
+void judge_name(const struct policy *p, const struct host_name *name, struct name_verdict *out);
+
+enum l7_mode { L7_REFUSE = 0, L7_TUNNEL }; /* --l7 */
+
+enum carriage { CARRY_NONE = 0, CARRY_RAW };
+
+struct tunnel_verdict {
+    enum verdict verdict;
+    enum reason reason;                     /* why denied; REASON_NONE if allowed */
+    const struct policy_endpoint *endpoint; /* the most specific candidate; NULL if there is none */
+    enum carriage carriage;
+    struct tunnel_timers timers;       /* endpoint over option/environment over egress.defaults over built in */
+    struct tunnel_keepalive keepalive; /* likewise */
+};
+
+struct judge_config { /* borrowed by the calls */
+    enum l7_mode l7;
+    bool ignore_binaries; /* --binary-identity=ignore; else a rule with binaries admits nobody here */
+    struct tunnel_timers option_timers; /* options and environment; UNSET where not given */
+    struct tunnel_keepalive option_keepalive;
+};
+
+/* For CONNECT and capture: may this client reach host:port, and how? */
+void judge_tunnel(const struct policy *p, const struct judge_config *cfg, const struct host *host, uint16_t port,
+                  struct tunnel_verdict *out);
+
+/*
+ * The YAML that would admit host:port, narrowest form, for a denial's "rule_missing". Writes a NUL-terminated text.
+ * Returns its length, or 0 if it does not fit.
+ */
+size_t judge_suggest(const struct host *host, uint16_t port, char *out, size_t cap);

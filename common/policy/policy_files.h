@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads the files a --policy list names: a file, or a directory (*.yaml, *.yml, sorted). Blocking file I/O: at start,
+ * on reload in the main thread, and in the front door only.
+ */
+#pragma once
+
+#include "common/policy/policy_load.h"
+
+/*
+ * Reads, loads and merges. 0 and *out; -EINVAL with *diags; -ENOENT, -EACCES, … with a diag naming the path.
+ * Bounds: 16 MiB a file, 64 MiB in all, regular files only.
+ */
+MUST_CHECK int policy_files_load(const char *const *paths, size_t count, struct policy_rules **out,
+                                 struct policy_diags *diags);

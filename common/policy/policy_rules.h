@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A policy as written, checked and typed but not compiled: what policy_load produces and policy_compile takes.
+ * Plain data in one arena (struct policy_rules owns everything reachable from it).
+ */
+#pragma once
+
+#include "common/policy/host_pattern.h"
+#include "common/policy/timers.h"
+
+struct policy_pos {
+    uint32_t file; /* index into policy_rules.files */
+    uint32_t line;
+    uint32_t col;
+};
+
+enum policy_protocol {
+    PROTOCOL_NONE = 0, PROTOCOL_TCP, PROTOCOL_REST, PROTOCOL_WEBSOCKET, PROTOCOL_GRAPHQL, PROTOCOL_SQL,
+    PROTOCOL_JSON_RPC, PROTOCOL_MCP
+};
+enum policy_tls { TLS_AUTO = 0, TLS_SKIP };
+enum policy_access { ACCESS_NONE = 0, ACCESS_READ_ONLY, ACCESS_READ_WRITE, ACCESS_FULL };
+enum policy_proxy { PROXY_UNSET = 0, PROXY_DIRECT, PROXY_CHAIN };
+
+enum endpoint_host_kind { ENDPOINT_HOSTLESS = 0, ENDPOINT_EXACT, ENDPOINT_WILDCARD, ENDPOINT_IP };
+
+struct policy_rule;
+
+struct policy_endpoint {
+    const struct policy_rule *rule;
+    struct policy_pos pos;
+    enum endpoint_host_kind host_kind;
+    struct host_pattern pattern; /* EXACT and WILDCARD */
+    struct ip ip;                /* ENDPOINT_IP */
+    const uint16_t *ports;       /* sorted, unique */
+    size_t port_count;
+    const struct ip_prefix *allowed_ips;
+    size_t allowed_ip_count;
+    enum policy_protocol protocol;
+    enum policy_tls tls;
+    enum policy_access access;
+    bool is_enforced;      /* enforcement: enforce */
+    bool admits_less;      /* access/rules/deny_rules admit less than everything */
+    bool has_credentials;  /* a rewriting, signing or binding key without allow_uninspected_credentials */
+    bool is_middleware;    /* a network_middlewares selector matches its host */
+    bool requires_l7;      /* derived: product 4.4 (before looking at proxy) */
+    enum policy_proxy proxy;
+    struct tunnel_timers timers;
+    struct tunnel_keepalive keepalive;
+};
+
+struct policy_rule {
+    const char *key;
+    const char *name;
+    struct policy_pos pos;
+    const struct policy_endpoint *endpoints;
+    size_t endpoint_count;
+    const char *const *binaries; /* paths and globs */
+    size_t binary_count;
+    bool admits_any_binary; /* no list, an empty list, or a list that holds slash-star-star (any path) */
+};
+
+struct policy_host { /* egress.hosts */
+    struct host_name name;
+    struct policy_pos pos;
+    const struct ip *addrs;
+    size_t addr_count;
+};
+
+struct policy_never { /* egress.never */
+    struct ip_prefix prefix;
+    uint16_t port; /* 0 = every port */
+    struct policy_pos pos;
+};
+
+struct policy_rules {
+    void *arena; /* private to policy_load */
+    const char *const *files;
+    size_t file_count;
+    const struct policy_rule *rules;
+    size_t rule_count;
+    const struct policy_host *hosts;
+    size_t host_count;
+    const struct policy_never *never;
+    size_t never_count;
+    struct tunnel_timers default_timers; /* egress.defaults; UNSET where not said */
+    struct tunnel_keepalive default_keepalive;
+};
+
+void policy_rules_free(struct policy_rules *r);
