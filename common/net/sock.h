@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sockets, non-blocking and close-on-exec from birth. All functions return a descriptor or 0, or -errno; *err, where
+ * taken, gets a sentence with the address in it.
+ */
+#pragma once
+
+#include "common/net/addr.h"
+
+struct sock_keepalive { /* 0 idle_s = off */
+    int idle_s, interval_s, probes;
+    unsigned user_timeout_ms; /* TCP_USER_TIMEOUT; 0 = the kernel's */
+};
+
+/* SO_REUSEADDR always, SO_REUSEPORT if reuseport, IPV6_V6ONLY on IPv6. Backlog 1024. */
+MUST_CHECK int sock_listen_tcp(const struct addr *a, bool reuseport, struct err *err);
+/* With IP_PKTINFO / IPV6_RECVPKTINFO so that answers leave from the address asked. */
+MUST_CHECK int sock_listen_udp(const struct addr *a, bool reuseport, struct err *err);
+MUST_CHECK int sock_local_addr(int fd, struct addr *out);
+MUST_CHECK int sock_peer_addr(int fd, struct addr *out);
+/* Non-blocking connect: a descriptor in progress or connected, or -errno at once. TCP_NODELAY is set. */
+MUST_CHECK int sock_connect_tcp(const struct addr *to);
+/* A connected UDP socket on a random source port of the kernel's choice. */
+MUST_CHECK int sock_connect_udp(const struct addr *to);
+/* SO_ERROR of a finished non-blocking connect: 0 or -errno. */
+MUST_CHECK int sock_connect_result(int fd);
+void sock_set_nodelay(int fd);
+/* 0 or -errno of the first option the kernel refused. */
+MUST_CHECK int sock_set_keepalive(int fd, const struct sock_keepalive *k);
+/* close(2) so that the peer sees RST. */
+void sock_close_reset(int fd);
+/* Sets O_NONBLOCK and FD_CLOEXEC on an inherited descriptor. */
+MUST_CHECK int sock_adopt(int fd);
+/* SO_TYPE, SO_ACCEPTCONN of an inherited descriptor: type or -errno. */
+MUST_CHECK int sock_type(int fd, bool *is_listening);
+/* The network namespace's cookie (SO_NETNS_COOKIE, Linux 5.14); 0 if the kernel does not tell. */
+uint64_t sock_netns_cookie(int fd);
