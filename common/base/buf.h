@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Two byte buffers.
- * struct wbuf: a bounded writer over memory of the caller's, with a sticky overflow flag (wire messages, heads).
- * struct buf: an owned, growing buffer with a hard limit (queues of unsent bytes, text). Zero-initialised = empty.
- * No function of either ever writes past its bound. Not thread-safe; owner calls buf_fini().
+ * struct wbuf: a bounded writer over memory of the caller's, with a sticky overflow flag (wire messages,
+ * heads). struct buf: an owned, growing buffer with a hard limit (queues of unsent bytes, text).
+ * Zero-initialised = empty. No function of either ever writes past its bound. Not thread-safe; owner calls
+ * buf_fini().
  */
 #pragma once
 
@@ -29,8 +30,10 @@ void wbuf_u16(struct wbuf *w, uint16_t v); /* network order */
 void wbuf_u32(struct wbuf *w, uint32_t v); /* network order */
 void wbuf_put(struct wbuf *w, struct span s);
 void wbuf_str(struct wbuf *w, const char *s);
+/* Needs one byte of room more than the text has: vsnprintf(3) ends it with a NUL, which is not counted. */
 void wbuf_printf(struct wbuf *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Appends s as the inside of a JSON string: quotes, backslash and controls escaped, bytes above 126 as \u00XX. */
+/* Appends s as the inside of a JSON string: quotes, backslash and controls escaped, bytes above 126 as
+ * \u00XX. All of it or, with the overflow flag, nothing. */
 void wbuf_json(struct wbuf *w, struct span s);
 
 struct buf {
@@ -40,7 +43,8 @@ struct buf {
     size_t cap;
 };
 
-/* 0, -ENOMEM, or -E2BIG if the live bytes would exceed limit (nothing is appended then). */
+/* 0, -ENOMEM, or -E2BIG if the live bytes would exceed limit (nothing is appended then). s is not of b
+ * itself. */
 int buf_append(struct buf *b, struct span s, size_t limit);
 /* Drops n (<= len) bytes from the front; frees the memory when nothing is left. */
 void buf_consume(struct buf *b, size_t n);

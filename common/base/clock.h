@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The only readers of the system's clocks. Logic takes now_ms as a parameter; workers call these once per loop turn.
+ * The only readers of the system's clocks. Logic takes now_ms as a parameter; workers call these once per
+ * loop turn.
  */
 #pragma once
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct err {
     char text[512]; /* no newline at the end; "" = nothing said */
@@ -18,6 +19,7 @@ void err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(print
 
 void err_require_failed(const char *what, const char *file, int line) __attribute__((noreturn));
 bool err_check_failed(const char *what, const char *file, int line); /* returns false */
+uint64_t err_checks_failed(void); /* how many CHECKs failed so far, of all threads */
 
 #define REQUIRE(x) ((x) ? (void)0 : err_require_failed(#x, __FILE__, __LINE__))
 #define CHECK(x) ((x) ? true : err_check_failed(#x, __FILE__, __LINE__))

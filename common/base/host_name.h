@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The one canonical form of a host: QNAME, CONNECT target, Host, SNI and policy all become this, and only this is
- * compared. ASCII lower case, one trailing dot removed, labels of letters, digits, '-' (not at the ends) and '_',
- * 1..63 bytes each, 253 in all (RFC 1035 2.3.4, RFC 1123 2.1; '_' as used by RFC 2782).
- * A name whose last label is all digits, or 0x and hex digits, is never a name: it is a strict dotted quad or an
+ * The one canonical form of a host: QNAME, CONNECT target, Host, SNI and policy all become this, and only
+ * this is compared. ASCII lower case, one trailing dot removed, labels of letters, digits, '-' (not at the
+ * ends) and '_', 1..63 bytes each, 253 in all (RFC 1035 2.3.4, RFC 1123 2.1; '_' as used by RFC 2782). A name
+ * whose last label is all digits, or 0x and hex digits, is never a name: it is a strict dotted quad or an
  * error (WHATWG URL "ends in a number"). Pure.
  */
 #pragma once
@@ -13,8 +13,8 @@
 #define HOST_NAME_MAX_LEN 253
 
 struct host_name {
-    uint8_t len;         /* 0 = no name */
-    uint8_t label_count; /* >= 1 when len > 0 */
+    uint8_t len;                      /* 0 = no name */
+    uint8_t label_count;              /* >= 1 when len > 0 */
     char text[HOST_NAME_MAX_LEN + 1]; /* NUL-terminated; holds no NUL inside */
 };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An intrusive hash table with an optional least-recently-used order. The table owns its bucket array only;
- * entries embed struct htab_node and are owned by the user. Keys are compared by the user's match function, so a
- * hash collision is never a wrong answer. Growth doubles the buckets; lookup never allocates. Not thread-safe.
+ * entries embed struct htab_node and are owned by the user. Keys are compared by the user's match function,
+ * so a hash collision is never a wrong answer. Growth doubles the buckets; lookup never allocates. Not
+ * thread-safe.
  */
 #pragma once
 
@@ -28,10 +29,11 @@ struct htab {
 typedef bool htab_match_fn(const struct htab_node *node, const void *key);
 
 MUST_CHECK int htab_init(struct htab *t, size_t initial_buckets); /* 0 or -ENOMEM; random key */
-void htab_fini(struct htab *t);                                   /* frees the buckets; entries are the user's */
+void htab_fini(struct htab *t); /* frees the buckets; entries are the user's */
 uint64_t htab_hash(const struct htab *t, struct span key);
 struct htab_node *htab_find(const struct htab *t, uint64_t hash, htab_match_fn *match, const void *key);
-/* Inserts node as newest; the caller has made sure that the key is not there. Never fails (growth is best effort). */
+/* Inserts node as newest; the caller has made sure that the key is not there. Never fails (growth is best
+ * effort). */
 void htab_insert(struct htab *t, struct htab_node *node, uint64_t hash);
 void htab_remove(struct htab *t, struct htab_node *node);
 void htab_touch(struct htab *t, struct htab_node *node); /* makes it newest */

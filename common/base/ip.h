@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * IP addresses and prefixes as values, and the class of each address (product: destinations).
- * Text forms are strict: dotted quad without leading zeros (RFC 6943 3.1.1), RFC 4291 2.2 for IPv6, no zone id.
- * Pure.
+ * Text forms are strict: dotted quad without leading zeros (RFC 6943 3.1.1), RFC 4291 2.2 for IPv6, no zone
+ * id. Pure.
  */
 #pragma once
 

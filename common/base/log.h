@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One event per line on standard error (or the fd given): text "TIME LEVEL program event key=value …" or JSON.
- * Values from peers are escaped and cut at 256 bytes. Lines are written with one write(2), without blocking for
- * long: if the descriptor would block the line is dropped and counted, and the count is logged when there is room.
- * The only mutable file-scope state of base. Any thread. Pure code never logs.
+ * One event per line on standard error (or the fd given): text "TIME LEVEL program event key=value …" or
+ * JSON. Values from peers are escaped and cut at 256 bytes. Lines are written with one write(2), without
+ * blocking for long: if the descriptor would block the line is dropped and counted, and the count is logged
+ * when there is room. The only mutable file-scope state of base. Any thread. Pure code never logs.
  *
  *   log_event(LOG_WARN, "tunnel_close", LOG_KV(kv_str("reason", r), kv_u64("bytes_up", n)));
  */
@@ -14,7 +14,15 @@
 enum log_level { LOG_ERROR = 0, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_format { LOG_TEXT = 0, LOG_JSON };
 
-enum log_kind { LOG_KIND_END = 0, LOG_KIND_STR, LOG_KIND_SPAN, LOG_KIND_U64, LOG_KIND_I64, LOG_KIND_IP, LOG_KIND_BOOL };
+enum log_kind {
+    LOG_KIND_END = 0,
+    LOG_KIND_STR,
+    LOG_KIND_SPAN,
+    LOG_KIND_U64,
+    LOG_KIND_I64,
+    LOG_KIND_IP,
+    LOG_KIND_BOOL
+};
 
 struct log_kv {
     const char *key;
@@ -66,9 +74,9 @@ bool log_is_on(enum log_level level);
 void log_event(enum log_level level, const char *event, const struct log_kv *kv); /* kv may be NULL */
 
 /*
- * A token bucket for one kind of event: log_limit_take() is true while the bucket has tokens; when it refills after
- * refusing, it returns true and *suppressed is how many were refused (log them as suppressed=N). Owner: the caller,
- * one per worker; not thread-safe. rate per second, burst = 2 x rate.
+ * A token bucket for one kind of event: log_limit_take() is true while the bucket has tokens; when it refills
+ * after refusing, it returns true and *suppressed is how many were refused (log them as suppressed=N). Owner:
+ * the caller, one per worker; not thread-safe. rate per second, burst = 2 x rate.
  */
 struct log_limit {
     uint32_t rate;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Counters. Each worker owns one struct metrics and is its only writer (relaxed atomics); any thread may read.
- * The names come from the daemon's own X-macro list; indexes beyond count are a bug (CHECK).
+ * Counters. Each worker owns one struct metrics and is its only writer (relaxed atomics); any thread may
+ * read. The names come from the daemon's own X-macro list; indexes beyond count are a bug (CHECK).
  */
 #pragma once
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Strict numbers from text: whole span or nothing, no sign, no leading zeros, no white space, no overflow. Pure.
- * All return 0 or -EINVAL (not of the form) or -ERANGE (of the form, outside the bounds) and leave *out alone on error.
+ * Strict numbers from text: whole span or nothing, no sign, no leading zeros, no white space, no overflow.
+ * Pure. All return 0 or -EINVAL (not of the form) or -ERANGE (of the form, outside the bounds) and leave *out
+ * alone on error.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random bytes from the kernel's generator (getrandom) through a per-thread pool that is wiped as it is used and
- * refilled after fork. Never fails: if the kernel has no randomness the process aborts. Any thread.
+ * Random bytes from the kernel's generator (getrandom) through a per-thread pool that is wiped as it is used
+ * and refilled after fork. Never fails: if the kernel has no randomness the process aborts. Any thread.
  */
 #pragma once
 

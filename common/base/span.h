@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A borrowed run of bytes. A span never owns memory and is not NUL-terminated; all peer data travels as spans.
- * Pure: no state, any thread.
+ * A borrowed run of bytes. A span never owns memory and is not NUL-terminated; all peer data travels as
+ * spans. Pure: no state, any thread.
  */
 #pragma once
 

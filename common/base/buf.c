@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/buf.h"
+
+#include "common/base/err.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BUF_FIRST_CAP 256U
+
+/* Room for len more bytes, or NULL and the sticky flag. The bytes count as written. */
+static uint8_t *wbuf_room(struct wbuf *w, size_t len)
+{
+    if (w->overflow || len > w->cap - w->len) {
+        w->overflow = true;
+        return NULL;
+    }
+    uint8_t *at = w->data + w->len;
+    w->len += len;
+    return at;
+}
+
+void wbuf_u8(struct wbuf *w, uint8_t v)
+{
+    uint8_t *at = wbuf_room(w, 1);
+    if (at != NULL) {
+        at[0] = v;
+    }
+}
+
+void wbuf_u16(struct wbuf *w, uint16_t v)
+{
+    uint8_t *at = wbuf_room(w, 2);
+    if (at != NULL) {
+        at[0] = (uint8_t)(v >> 8);
+        at[1] = (uint8_t)v;
+    }
+}
+
+void wbuf_u32(struct wbuf *w, uint32_t v)
+{
+    uint8_t *at = wbuf_room(w, 4);
+    if (at != NULL) {
+        at[0] = (uint8_t)(v >> 24);
+        at[1] = (uint8_t)(v >> 16);
+        at[2] = (uint8_t)(v >> 8);
+        at[3] = (uint8_t)v;
+    }
+}
+
+void wbuf_put(struct wbuf *w, struct span s)
+{
+    if (s.len == 0) {
+        return;
+    }
+    uint8_t *at = wbuf_room(w, s.len);
+    if (at != NULL) {
+        memcpy(at, s.data, s.len);
+    }
+}
+
+void wbuf_str(struct wbuf *w, const char *s)
+{
+    wbuf_put(w, span_str(s));
+}
+
+void wbuf_printf(struct wbuf *w, const char *fmt, ...)
+{
+    if (w->overflow) {
+        return;
+    }
+    size_t room = w->cap - w->len;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(room == 0 ? NULL : (char *)w->data + w->len, room, fmt, ap);
+    va_end(ap);
+    if (n < 0 || (n > 0 && (size_t)n >= room)) {
+        w->overflow = true;
+        return;
+    }
+    w->len += (size_t)n;
+}
+
+static void put_json_byte(struct wbuf *w, uint8_t c)
+{
+    static const char hex[] = "0123456789abcdef";
+    /* RFC 8259 section 7: what has a short form, in the order of the forms */
+    static const char plain[] = "\"\\\b\f\n\r\t";
+    static const char shorts[] = "\"\\bfnrt";
+    const char *hit = c == 0 ? NULL : memchr(plain, c, sizeof plain - 1);
+    if (hit != NULL) {
+        wbuf_u8(w, '\\');
+        wbuf_u8(w, (uint8_t)shorts[hit - plain]);
+    } else if (c < 0x20 || c > 126) {
+        wbuf_put(w, SPAN_LIT("\\u00"));
+        wbuf_u8(w, (uint8_t)hex[c >> 4]);
+        wbuf_u8(w, (uint8_t)hex[c & 15]);
+    } else {
+        wbuf_u8(w, c);
+    }
+}
+
+void wbuf_json(struct wbuf *w, struct span s)
+{
+    size_t before = w->len;
+    for (size_t i = 0; i < s.len; i++) {
+        put_json_byte(w, s.data[i]);
+    }
+    if (w->overflow) {
+        w->len = before; /* all of it or nothing: half an escape is no JSON */
+    }
+}
+
+/* Makes room for more bytes behind the live ones; need = live + more <= limit. */
+static int buf_reserve(struct buf *b, size_t need, size_t limit)
+{
+    if (b->start + need <= b->cap) {
+        return 0;
+    }
+    if (need <= b->cap) {
+        memmove(b->data, b->data + b->start, b->len);
+        b->start = 0;
+        return 0;
+    }
+    size_t cap = b->cap == 0 ? BUF_FIRST_CAP : b->cap;
+    while (cap < need && cap <= SIZE_MAX / 2) {
+        cap *= 2;
+    }
+    if (cap > limit) {
+        cap = limit;
+    }
+    uint8_t *data = malloc(cap);
+    if (data == NULL) {
+        return -ENOMEM;
+    }
+    if (b->len > 0) {
+        memcpy(data, b->data + b->start, b->len);
+    }
+    free(b->data);
+    b->data = data;
+    b->start = 0;
+    b->cap = cap;
+    return 0;
+}
+
+int buf_append(struct buf *b, struct span s, size_t limit)
+{
+    if (b->len > limit || s.len > limit - b->len) {
+        return -E2BIG;
+    }
+    if (s.len == 0) {
+        return 0;
+    }
+    int rc = buf_reserve(b, b->len + s.len, limit);
+    if (rc != 0) {
+        return rc;
+    }
+    memcpy(b->data + b->start + b->len, s.data, s.len);
+    b->len += s.len;
+    return 0;
+}
+
+void buf_consume(struct buf *b, size_t n)
+{
+    REQUIRE(n <= b->len);
+    b->start += n;
+    b->len -= n;
+    if (b->len == 0) {
+        buf_fini(b);
+    }
+}
+
+void buf_fini(struct buf *b)
+{
+    free(b->data);
+    *b = (struct buf){0};
+}

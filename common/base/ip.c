@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/ip.h"
+
+#include "common/base/buf.h"
+#include "common/base/num.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+
+struct class_row {
+    uint8_t base[16];
+    uint8_t bits;
+    enum ip_class class;
+};
+
+/*
+ * Sources: RFC 6890 and the IANA IPv4 and IPv6 Special-Purpose Address Registries it set up; metadata
+ * services from the documentation of their operators. The first row that contains an address decides, so the
+ * more specific row stands before the one around it. What no row holds is public in IPv4, and in IPv6 if it
+ * is in 2000::/3 (RFC 4291).
+ */
+static const struct class_row v4_rows[] = {
+    /* metadata and credential services */
+    {{169, 254, 169, 254}, 32, IP_CLASS_METADATA}, /* AWS, Google, Azure, OpenStack, Oracle, and many more */
+    {{169, 254, 170, 2}, 32, IP_CLASS_METADATA},   /* AWS ECS task credentials */
+    {{169, 254, 170, 23}, 32, IP_CLASS_METADATA},  /* AWS EKS Pod Identity */
+    {{169, 254, 0, 23}, 32, IP_CLASS_METADATA},    /* Tencent */
+    {{169, 254, 42, 42}, 32, IP_CLASS_METADATA},   /* Scaleway */
+    {{168, 63, 129, 16}, 32, IP_CLASS_METADATA},   /* Azure WireServer */
+    {{100, 100, 100, 200}, 32, IP_CLASS_METADATA}, /* Alibaba */
+    {{192, 0, 0, 192}, 32, IP_CLASS_METADATA},     /* Oracle Classic */
+
+    {{0, 0, 0, 0}, 32, IP_CLASS_UNSPECIFIED},        /* RFC 1122 3.2.1.3: this host */
+    {{0, 0, 0, 0}, 8, IP_CLASS_THIS_NETWORK},        /* RFC 791 3.2 */
+    {{10, 0, 0, 0}, 8, IP_CLASS_PRIVATE},            /* RFC 1918 */
+    {{100, 64, 0, 0}, 10, IP_CLASS_SHARED},          /* RFC 6598 */
+    {{127, 0, 0, 0}, 8, IP_CLASS_LOOPBACK},          /* RFC 1122 3.2.1.3 */
+    {{169, 254, 0, 0}, 16, IP_CLASS_LINK_LOCAL},     /* RFC 3927 */
+    {{172, 16, 0, 0}, 12, IP_CLASS_PRIVATE},         /* RFC 1918 */
+    {{192, 0, 0, 0}, 24, IP_CLASS_SPECIAL},          /* RFC 6890 2.1: IETF protocol assignments */
+    {{192, 0, 2, 0}, 24, IP_CLASS_DOCUMENTATION},    /* RFC 5737: TEST-NET-1 */
+    {{192, 88, 99, 0}, 24, IP_CLASS_SPECIAL},        /* RFC 7526: the former 6to4 relay anycast */
+    {{192, 168, 0, 0}, 16, IP_CLASS_PRIVATE},        /* RFC 1918 */
+    {{198, 18, 0, 0}, 15, IP_CLASS_BENCHMARK},       /* RFC 2544 */
+    {{198, 51, 100, 0}, 24, IP_CLASS_DOCUMENTATION}, /* RFC 5737: TEST-NET-2 */
+    {{203, 0, 113, 0}, 24, IP_CLASS_DOCUMENTATION},  /* RFC 5737: TEST-NET-3 */
+    {{224, 0, 0, 0}, 4, IP_CLASS_MULTICAST},         /* RFC 5771 */
+    {{240, 0, 0, 0}, 4, IP_CLASS_RESERVED},          /* RFC 1112 4; holds the broadcast address, RFC 919 7 */
+};
+
+static const struct class_row v6_rows[] = {
+    /* metadata and credential services */
+    {{0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, 0x54}, 128, IP_CLASS_METADATA}, /* AWS fd00:ec2::254 */
+    {{0xfd, 0x00, 0x0e, 0xc2, [15] = 0x23}, 128, IP_CLASS_METADATA},       /* AWS EKS fd00:ec2::23 */
+    {{0xfd, 0x20, 0x00, 0xce, [14] = 0x02, 0x54}, 128, IP_CLASS_METADATA}, /* Google fd20:ce::254 */
+    {{0xfd, 0x00, 0x00, 0xc1, [12] = 0xa9, 0xfe, 0xa9, 0xfe}, 128, IP_CLASS_METADATA}, /* Oracle fd00:c1::… */
+    {{0xfd, 0x00, 0x00, 0x42, [15] = 0x42}, 128, IP_CLASS_METADATA}, /* Scaleway fd00:42::42 */
+    {{0xfd, 0x00, 0xa9, 0xfe, 0xa9, 0xfe, [15] = 0x01},
+     128,
+     IP_CLASS_METADATA}, /* Linode fd00:a9fe:a9fe::1 */
+    {{0xfd, 0x00, 0x01, 0x00, [12] = 0x01, 0x00, 0x02, 0x00},
+     128,
+     IP_CLASS_METADATA},                                                   /* Alibaba fd00:100::… */
+    {{0xfe, 0x80, [12] = 0xa9, 0xfe, 0xa9, 0xfe}, 128, IP_CLASS_METADATA}, /* OpenStack fe80::… */
+
+    {{0}, 128, IP_CLASS_UNSPECIFIED},                  /* RFC 4291 2.5.2 */
+    {{[15] = 1}, 128, IP_CLASS_LOOPBACK},              /* RFC 4291 2.5.3 */
+    {{0}, 96, IP_CLASS_EMBEDDED},                      /* RFC 4291 2.5.5.1: compatible */
+    {{[10] = 0xff, 0xff}, 96, IP_CLASS_EMBEDDED},      /* RFC 4291 2.5.5.2: mapped */
+    {{[8] = 0xff, 0xff}, 96, IP_CLASS_EMBEDDED},       /* RFC 2765 2.1: translated, ::ffff:0:a.b.c.d */
+    {{0x01, 0x00}, 64, IP_CLASS_SPECIAL},              /* RFC 6666: discard-only */
+    {{0x01, 0x00, [7] = 0x01}, 64, IP_CLASS_SPECIAL},  /* RFC 9780: dummy prefix */
+    {{0x20, 0x01, 0x00, 0x00}, 32, IP_CLASS_EMBEDDED}, /* RFC 4380: Teredo */
+    {{0x20, 0x01, 0x00, 0x02, 0x00, 0x00}, 48, IP_CLASS_BENCHMARK}, /* RFC 5180 */
+    {{0x20, 0x01, 0x00, 0x00}, 23, IP_CLASS_SPECIAL}, /* RFC 2928: protocol assignments, ORCHIDv2, … */
+    {{0x20, 0x01, 0x0d, 0xb8}, 32, IP_CLASS_DOCUMENTATION}, /* RFC 3849 */
+    {{0x20, 0x02}, 16, IP_CLASS_EMBEDDED},                  /* RFC 3056: 6to4 */
+    {{0x3f, 0xff}, 20, IP_CLASS_DOCUMENTATION},             /* RFC 9637 */
+    {{0x20}, 3, IP_CLASS_PUBLIC},                           /* RFC 4291 2.4, RFC 3587 */
+    {{0xfc}, 7, IP_CLASS_PRIVATE},                          /* RFC 4193 */
+    {{0xfe, 0x80}, 10, IP_CLASS_LINK_LOCAL},                /* RFC 4291 2.5.6 */
+    {{0xfe, 0xc0}, 10, IP_CLASS_PRIVATE},                   /* RFC 3879: the former site-local */
+    {{0xff}, 8, IP_CLASS_MULTICAST},                        /* RFC 4291 2.7 */
+};
+
+static const uint8_t nat64_prefix[12] = {0x00, 0x64, 0xff, 0x9b};                  /* RFC 6052 2.1, /96 */
+static const uint8_t nat64_local_prefix[6] = {0x00, 0x64, 0xff, 0x9b, 0x00, 0x01}; /* RFC 8215, /48 */
+
+static size_t family_len(uint8_t family)
+{
+    return family == IP_V4 ? 4 : family == IP_V6 ? 16 : 0;
+}
+
+static bool has_prefix(const uint8_t *bytes, const uint8_t *base, uint8_t bits)
+{
+    size_t whole = bits / 8;
+    if (memcmp(bytes, base, whole) != 0) {
+        return false;
+    }
+    unsigned rest = bits % 8U;
+    return rest == 0 || ((bytes[whole] ^ base[whole]) >> (8U - rest)) == 0;
+}
+
+int ip_parse(struct span text, struct ip *out)
+{
+    char copy[IP_TEXT_CAP];
+    if (text.len == 0 || text.len >= sizeof copy || span_find(text, 0) != text.len) {
+        return -EINVAL;
+    }
+    memcpy(copy, text.data, text.len);
+    copy[text.len] = '\0';
+    bool is_v6 = span_find(text, ':') != text.len;
+    struct ip parsed = {.family = is_v6 ? IP_V6 : IP_V4};
+    if (inet_pton(is_v6 ? AF_INET6 : AF_INET, copy, parsed.bytes) != 1) {
+        return -EINVAL;
+    }
+    *out = parsed;
+    return 0;
+}
+
+int ip_prefix_parse(struct span text, struct ip_prefix *out)
+{
+    size_t slash = span_find(text, '/');
+    struct ip_prefix p;
+    int rc = ip_parse(span_sub(text, 0, slash), &p.base);
+    if (rc != 0) {
+        return rc;
+    }
+    uint64_t max = family_len(p.base.family) * 8;
+    uint64_t bits = max;
+    if (slash < text.len && num_u64(span_sub(text, slash + 1, text.len), 0, max, &bits) != 0) {
+        return -EINVAL;
+    }
+    p.bits = (uint8_t)bits;
+    for (size_t i = p.bits; i < max; i++) {
+        if (((unsigned)p.base.bytes[i / 8] >> (7U - i % 8U)) & 1U) {
+            return -EDOM;
+        }
+    }
+    *out = p;
+    return 0;
+}
+
+/* The first longest run of two or more zero groups (RFC 5952 4.2), as [*start, *start + the result). */
+static size_t longest_zero_run(const uint16_t groups[8], size_t *start)
+{
+    size_t best = 0;
+    size_t run = 0;
+    *start = 0;
+    for (size_t i = 0; i < 8; i++) {
+        run = groups[i] == 0 ? run + 1 : 0;
+        if (run > best) {
+            best = run;
+            *start = i + 1 - run;
+        }
+    }
+    return best >= 2 ? best : 0;
+}
+
+static void put_v4(struct wbuf *w, const uint8_t *b)
+{
+    wbuf_printf(w, "%u.%u.%u.%u", (unsigned)b[0], (unsigned)b[1], (unsigned)b[2], (unsigned)b[3]);
+}
+
+static void put_v6(struct wbuf *w, const uint8_t bytes[16])
+{
+    uint16_t groups[8];
+    for (size_t i = 0; i < 8; i++) {
+        groups[i] = (uint16_t)((bytes[2 * i] << 8) | bytes[2 * i + 1]);
+    }
+    size_t start;
+    size_t run = longest_zero_run(groups, &start);
+    for (size_t i = 0; i < 8; i++) {
+        if (run > 0 && i == start) {
+            wbuf_str(w, "::");
+            i += run - 1;
+            continue;
+        }
+        bool follows_run = run > 0 && i == start + run;
+        wbuf_printf(w, i == 0 || follows_run ? "%x" : ":%x", (unsigned)groups[i]);
+    }
+}
+
+const char *ip_text(const struct ip *a, char text[IP_TEXT_CAP])
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, 0xff};
+    struct wbuf w = wbuf_make(text, IP_TEXT_CAP);
+    if (a->family == IP_V4) {
+        put_v4(&w, a->bytes);
+    } else if (a->family == IP_V6 && memcmp(a->bytes, mapped, sizeof mapped) == 0) {
+        wbuf_str(&w, "::ffff:"); /* RFC 5952 5 */
+        put_v4(&w, a->bytes + 12);
+    } else if (a->family == IP_V6) {
+        put_v6(&w, a->bytes);
+    } else {
+        wbuf_str(&w, "-");
+    }
+    wbuf_u8(&w, 0);
+    (void)CHECK(!w.overflow);
+    return text;
+}
+
+bool ip_is_equal(const struct ip *a, const struct ip *b)
+{
+    size_t len = family_len(a->family);
+    return len > 0 && a->family == b->family && memcmp(a->bytes, b->bytes, len) == 0;
+}
+
+int ip_compare(const struct ip *a, const struct ip *b)
+{
+    if (a->family != b->family) {
+        return a->family < b->family ? -1 : 1;
+    }
+    int order = memcmp(a->bytes, b->bytes, family_len(a->family));
+    return (order > 0) - (order < 0);
+}
+
+bool ip_prefix_contains(const struct ip_prefix *p, const struct ip *a)
+{
+    size_t len = family_len(a->family);
+    return len > 0 && a->family == p->base.family && p->bits <= len * 8 &&
+           has_prefix(a->bytes, p->base.bytes, p->bits);
+}
+
+bool ip_prefix_overlaps(const struct ip_prefix *a, const struct ip_prefix *b)
+{
+    return a->bits <= b->bits ? ip_prefix_contains(a, &b->base) : ip_prefix_contains(b, &a->base);
+}
+
+struct ip ip_v4(uint8_t a, uint8_t b, uint8_t c, uint8_t d)
+{
+    return (struct ip){.family = IP_V4, .bytes = {a, b, c, d}};
+}
+
+static enum ip_class find_row(const struct class_row *rows, size_t count, const uint8_t *bytes,
+                              enum ip_class other)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (has_prefix(bytes, rows[i].base, rows[i].bits)) {
+            return rows[i].class;
+        }
+    }
+    return other;
+}
+
+static enum ip_class classify_v4(const uint8_t bytes[4])
+{
+    return find_row(v4_rows, sizeof v4_rows / sizeof v4_rows[0], bytes, IP_CLASS_PUBLIC);
+}
+
+/*
+ * 64:ff9b:1::/48 is for prefixes of the operator's choice (RFC 8215), so an address does not say whether its
+ * IPv4 address stands as after a /48, /56, /64 or /96 (RFC 6052 2.2; bits 64..71 are always zero). The
+ * strictest reading counts, or a forged answer would hide a private address in one layout behind a public one
+ * in another. A reading in 0.0.0.0/8 is only the padding of another layout, and no translator sends to it: it
+ * counts only if all are such.
+ */
+static enum ip_class classify_nat64_local(const uint8_t bytes[16])
+{
+    static const uint8_t layouts[][4] = {{12, 13, 14, 15}, {6, 7, 9, 10}, {7, 9, 10, 11}, {9, 10, 11, 12}};
+    if (bytes[8] != 0) {
+        return IP_CLASS_EMBEDDED;
+    }
+    enum ip_class strictest = IP_CLASS_UNSPECIFIED;
+    bool has_reading = false;
+    for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++) {
+        uint8_t inner[4];
+        for (size_t k = 0; k < sizeof inner; k++) {
+            inner[k] = bytes[layouts[i][k]];
+        }
+        if (inner[0] == 0) {
+            continue;
+        }
+        enum ip_class class = classify_v4(inner);
+        if (!has_reading || ip_class_group(class) < ip_class_group(strictest)) {
+            strictest = class;
+        }
+        has_reading = true;
+    }
+    return strictest;
+}
+
+/* RFC 5214 6.1: the interface identifier is [00-00 or 02-00]-5E-FE and the IPv4 address. */
+static bool is_isatap(const uint8_t bytes[16])
+{
+    return (bytes[8] & 0xfdU) == 0 && bytes[9] == 0 && bytes[10] == 0x5e && bytes[11] == 0xfe;
+}
+
+static enum ip_class classify_v6(const uint8_t bytes[16])
+{
+    if (memcmp(bytes, nat64_prefix, sizeof nat64_prefix) == 0) {
+        return classify_v4(bytes + 12);
+    }
+    if (memcmp(bytes, nat64_local_prefix, sizeof nat64_local_prefix) == 0) {
+        return classify_nat64_local(bytes);
+    }
+    enum ip_class class = find_row(v6_rows, sizeof v6_rows / sizeof v6_rows[0], bytes, IP_CLASS_RESERVED);
+    /* link-local too, the home of ISATAP: a static entry may admit link-local, never an embedded form */
+    if (is_isatap(bytes) && (ip_class_group(class) != IP_GROUP_NEVER || class == IP_CLASS_LINK_LOCAL)) {
+        return IP_CLASS_EMBEDDED;
+    }
+    return class;
+}
+
+enum ip_class ip_classify(const struct ip *a)
+{
+    if (a->family == IP_V4) {
+        return classify_v4(a->bytes);
+    }
+    return a->family == IP_V6 ? classify_v6(a->bytes) : IP_CLASS_UNKNOWN;
+}
+
+enum ip_group ip_class_group(enum ip_class c)
+{
+    switch (c) {
+    case IP_CLASS_PRIVATE:
+    case IP_CLASS_SHARED:
+    case IP_CLASS_BENCHMARK:
+    case IP_CLASS_DOCUMENTATION:
+    case IP_CLASS_SPECIAL:
+        return IP_GROUP_PRIVATE;
+    case IP_CLASS_PUBLIC:
+        return IP_GROUP_PUBLIC;
+    case IP_CLASS_UNKNOWN:
+    case IP_CLASS_UNSPECIFIED:
+    case IP_CLASS_THIS_NETWORK:
+    case IP_CLASS_LOOPBACK:
+    case IP_CLASS_LINK_LOCAL:
+    case IP_CLASS_METADATA:
+    case IP_CLASS_MULTICAST:
+    case IP_CLASS_RESERVED:
+    case IP_CLASS_EMBEDDED:
+        break;
+    }
+    return IP_GROUP_NEVER;
+}
+
+const char *ip_class_name(enum ip_class c)
+{
+    static const char *const names[] = {
+        [IP_CLASS_UNKNOWN] = "unknown",
+        [IP_CLASS_UNSPECIFIED] = "unspecified",
+        [IP_CLASS_THIS_NETWORK] = "this_network",
+        [IP_CLASS_LOOPBACK] = "loopback",
+        [IP_CLASS_LINK_LOCAL] = "link_local",
+        [IP_CLASS_METADATA] = "metadata",
+        [IP_CLASS_MULTICAST] = "multicast",
+        [IP_CLASS_RESERVED] = "reserved",
+        [IP_CLASS_EMBEDDED] = "embedded",
+        [IP_CLASS_PRIVATE] = "private",
+        [IP_CLASS_SHARED] = "shared",
+        [IP_CLASS_BENCHMARK] = "benchmark",
+        [IP_CLASS_DOCUMENTATION] = "documentation",
+        [IP_CLASS_SPECIAL] = "special",
+        [IP_CLASS_PUBLIC] = "public",
+    };
+    size_t i = (size_t)c;
+    return i < sizeof names / sizeof names[0] ? names[i] : names[IP_CLASS_UNKNOWN];
+}
