@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a daemon, once for both: settings, --check, policy, sockets, privileges, workers, READY, reload on
+ * SIGHUP, SIGTERM and SIGINT, end. The main thread owns the default loop and all signals.
+ *
+ * Order: read settings -> log -> load policy -> open() binds everything -> --user (groups, gid, uid), capabilities
+ * dropped, no_new_privs -> workers -> READY on --ready-fd and sd_notify -> loop.
+ */
+#pragma once
+
+#include "common/run/listen_fds.h"
+#include "common/run/settings_tables.h"
+#include "common/run/worker.h"
+
+struct daemon_spec {
+    const char *program;    /* "openshell-dnsd" */
+    const char *summary;    /* for --help */
+    const char *env_prefix; /* "OPENSHELL_DNSD" */
+    const struct setting *table;
+    void *settings;                 /* the daemon's settings struct */
+    struct settings_shared *shared; /* inside it */
+    void *ctx;
+    /* Cross checks of settings and policy; no sockets. 0, or -EINVAL with *err -> exit 64 (usage) or 78 (policy). */
+    int (*check_settings)(void *ctx, struct err *err);
+    int (*check_policy)(void *ctx, const struct policy *p, struct err *err); /* at start and at each reload */
+    /* Binds sockets, opens the map. Takes the descriptors of passed. -errno with *err -> exit 71, -EINVAL -> 78. */
+    int (*open)(void *ctx, struct listen_fds *passed, unsigned worker_count, struct err *err);
+    /* In the main thread, before threads: sets w->data and starts watchers on w->loop. */
+    int (*worker_start)(struct worker *w, struct err *err);
+    /* In the worker's thread, w->policy is already the new one; previous is valid during the call. */
+    void (*worker_policy)(struct worker *w, struct policy *previous);
+    /* In the worker's thread: stop accepting; call daemon_worker_done(w) once when nothing is left (may be at once). */
+    void (*worker_drain)(struct worker *w);
+    /* In the worker's thread after its loop ended: close everything. */
+    void (*worker_stop)(struct worker *w);
+    void (*close)(void *ctx); /* main thread, last */
+};
+
+int daemon_main(const struct daemon_spec *spec, int argc, char **argv); /* the exit status */
+void daemon_worker_done(struct worker *w);

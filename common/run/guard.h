@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Builds the dest_guard of a daemon: own listeners (wildcard ones expanded over the host's addresses), pools and
+ * --never. Immutable once built.
+ */
+#pragma once
+
+#include "common/net/addr.h"
+#include "common/policy/judge_dest.h"
+#include "common/run/settings.h"
+
+struct guard {
+    struct dest_guard view; /* what judges take */
+    struct dest_never *items;
+    size_t cap;
+};
+MUST_CHECK int guard_build(const struct settings_shared *s, const struct addr *listeners, size_t listener_count,
+                           struct guard *out, struct err *err);
+void guard_fini(struct guard *g);
+/* "CIDR", "CIDR:PORT", "[v6/bits]:PORT", "ADDR". -EINVAL. */
+MUST_CHECK int guard_parse_never(struct span text, struct ip_prefix *prefix, uint16_t *port);
+/* The pools of --pool (at most one per family), for guard and map. */
+struct synth_pools {
+    struct ip_prefix v4, v6;
+    bool has_v4, has_v6;
+};
+MUST_CHECK int guard_parse_pools(const struct str_list *list, struct synth_pools *out, struct err *err);

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The settings of both daemons; the rows are in settings_dnsd.c and settings_tunneld.c. Plain data. */
+#pragma once
+
+#include "common/run/settings.h"
+
+struct settings_shared {
+    struct str_list policy;       /* --policy, default /etc/openshell/policy.yaml */
+    struct str_list upstream;     /* --upstream ADDR[:PORT]; none: the nameservers of /etc/resolv.conf */
+    struct str_list pool;         /* --pool PREFIX: the synthetic pools; default 198.18.0.0/15 and fd00:5e11::/64 */
+    const char *map;              /* --map FILE */
+    bool strict_private;          /* --strict-private */
+    struct str_list never;        /* --never CIDR[:PORT] ([v6/bits]:PORT) */
+    struct str_list allow_client; /* --allow-client CIDR; none: loopback, or everybody on passed sockets */
+    uint32_t workers;             /* --workers, 0 = CPUs */
+    int log_format, log_level;    /* enum log_format, enum log_level */
+    const char *user;             /* --user NAME */
+    uint32_t ready_fd;            /* --ready-fd N, 0 = none */
+    bool check, dump_config, version, help;
+};
+
+enum answer_mode { ANSWER_REAL = 0, ANSWER_SYNTHETIC };
+enum deny_mode { DENY_NXDOMAIN = 0, DENY_NODATA, DENY_REFUSED };
+enum aaaa_mode { AAAA_AUTO = 0, AAAA_PASS, AAAA_NODATA };
+
+struct settings_dnsd {
+    struct settings_shared shared;
+    struct str_list listen; /* 127.0.0.1:53 */
+    const char *resolv_conf; /* /etc/resolv.conf */
+    int answer, deny, aaaa;
+    uint32_t deny_ttl_s, ttl_min_s, ttl_max_s, ttl_neg_max_s; /* 10, 0, 3600, 60 */
+    uint64_t cache_bytes;                                     /* 8 MiB in all workers */
+    uint32_t synthetic_ttl_s, map_grace_s;                    /* 30, 3600 */
+};
+
+enum binary_identity { BINARY_ENFORCE = 0, BINARY_IGNORE };
+
+struct settings_tunneld {
+    struct settings_shared shared;
+    struct str_list listen;      /* 127.0.0.1:3128 */
+    struct str_list transparent; /* ADDR:PORT; needs the map */
+    const char *resolv_conf;
+    struct tunnel_timers timers; /* connect-timeout, idle-timeout, lifetime, half-close-timeout, user-timeout: UNSET if not given */
+    struct tunnel_keepalive keepalive;
+    int64_t head_ms; /* 10 s */
+    int l7;          /* enum l7_mode: refuse, tunnel */
+    int binary_identity;
+    uint32_t max_tunnels, max_tunnels_per_client; /* 0 = no limit, 1024 */
+    int64_t revoke_grace_ms, drain_ms;            /* 5 s, 30 s */
+};
+
+extern const struct setting settings_dnsd_table[];
+extern const struct setting settings_tunneld_table[];
