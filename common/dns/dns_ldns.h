@@ -12,12 +12,7 @@ const char *dns_type_text(uint16_t type, char *text, size_t cap);
 const char *dns_rcode_text(uint16_t rcode);
 /*
  * The authority SOA of every negative answer as wire bytes (owner ".", MNAME dnsd.openshell.invalid., RNAME
- * nobody.invalid., refresh, retry, expire fixed), with serial, TTL and MINIMUM zero and their offsets, to be patched
- * per answer. 0 or -errno.
+ * nobody.invalid., refresh, retry, expire fixed), with serial, TTL and MINIMUM zero and their offsets, to be
+ * patched per answer. 0 or -errno.
  */
-struct dns_soa_template {
-    uint8_t wire[128];
-    size_t len;
-    size_t ttl_at, serial_at, minimum_at;
-};
 MUST_CHECK int dns_soa_template_build(struct dns_soa_template *out);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * DNS messages, strictly, by hand (RFC 1035, 2181, 6891, 8914). Own code because ldns_wire2pkt on untrusted bytes
- * takes hundreds of megabytes for one message and reads records that other parsers do not see (docs/decisions).
- * Names: no compression in questions; in replies only pointers that point strictly backwards to at least offset 12,
- * at most 128 labels. Lengths are exact: surplus RDATA, trailing bytes, a second OPT, an OPT off the root or outside
- * the additional section, a TSIG that is not last, are errors. Pure; allocates nothing.
+ * DNS messages, strictly, by hand (RFC 1035, 2181, 6891, 8914). Own code because ldns_wire2pkt on untrusted
+ * bytes takes hundreds of megabytes for one message and reads records that other parsers do not see
+ * (docs/decisions). Names: no compression in questions; in replies only pointers that point strictly
+ * backwards to at least offset 12, at most 128 labels. Lengths are exact: surplus RDATA, trailing bytes, a
+ * second OPT, an OPT off the root or outside the additional section, a TSIG that is not last, are errors.
+ * Pure; allocates nothing.
  */
 #pragma once
 
@@ -17,15 +18,45 @@
 #define DNS_UDP_MAX 1232 /* our EDNS size in both directions (DNS flag day 2020) */
 #define DNS_ADDRS_MAX 64
 
-enum dns_type { DNS_A = 1, DNS_NS = 2, DNS_CNAME = 5, DNS_SOA = 6, DNS_PTR = 12, DNS_TXT = 16, DNS_AAAA = 28,
-    DNS_OPT = 41, DNS_SVCB = 64, DNS_HTTPS = 65, DNS_TSIG = 250, DNS_IXFR = 251, DNS_AXFR = 252, DNS_ANY = 255 };
+enum dns_type {
+    DNS_A = 1,
+    DNS_NS = 2,
+    DNS_CNAME = 5,
+    DNS_SOA = 6,
+    DNS_PTR = 12,
+    DNS_TXT = 16,
+    DNS_AAAA = 28,
+    DNS_OPT = 41,
+    DNS_SVCB = 64,
+    DNS_HTTPS = 65,
+    DNS_TSIG = 250,
+    DNS_IXFR = 251,
+    DNS_AXFR = 252,
+    DNS_ANY = 255
+};
 enum dns_class { DNS_IN = 1 };
-enum dns_rcode { DNS_NOERROR = 0, DNS_FORMERR = 1, DNS_SERVFAIL = 2, DNS_NXDOMAIN = 3, DNS_NOTIMP = 4,
-    DNS_REFUSED = 5, DNS_BADVERS = 16 };
+enum dns_rcode {
+    DNS_NOERROR = 0,
+    DNS_FORMERR = 1,
+    DNS_SERVFAIL = 2,
+    DNS_NXDOMAIN = 3,
+    DNS_NOTIMP = 4,
+    DNS_REFUSED = 5,
+    DNS_BADVERS = 16
+};
 /* Extended DNS Errors, RFC 8914 4; DNS_EDE_NONE = add none */
-enum dns_ede { DNS_EDE_NONE = -1, DNS_EDE_OTHER = 0, DNS_EDE_STALE = 3, DNS_EDE_FORGED = 4, DNS_EDE_CACHED_ERROR = 13,
-    DNS_EDE_BLOCKED = 15, DNS_EDE_PROHIBITED = 18, DNS_EDE_STALE_NX = 19, DNS_EDE_NO_REACHABLE = 22,
-    DNS_EDE_NETWORK = 23 };
+enum dns_ede {
+    DNS_EDE_NONE = -1,
+    DNS_EDE_OTHER = 0,
+    DNS_EDE_STALE = 3,
+    DNS_EDE_FORGED = 4,
+    DNS_EDE_CACHED_ERROR = 13,
+    DNS_EDE_BLOCKED = 15,
+    DNS_EDE_PROHIBITED = 18,
+    DNS_EDE_STALE_NX = 19,
+    DNS_EDE_NO_REACHABLE = 22,
+    DNS_EDE_NETWORK = 23
+};
 
 /* What a client asked. Spans borrow the message. */
 struct dns_query {
@@ -48,7 +79,8 @@ enum dns_query_result {
 };
 enum dns_query_result dns_query_parse(struct span msg, struct dns_query *out, enum dns_rcode *rcode);
 
-/* An upstream query of ours: id, RD=1, one question in wire form (already cased), our OPT if with_opt. Fits 300 bytes. */
+/* An upstream query of ours: id, RD=1, one question in wire form (already cased), our OPT if with_opt. Fits
+ * 300 bytes. */
 void dns_query_build(struct wbuf *w, uint16_t id, struct span qname_wire, uint16_t qtype, bool with_opt);
 
 enum dns_reply_kind {
@@ -58,28 +90,49 @@ enum dns_reply_kind {
     DNS_REPLY_CNAME,        /* the chain ends at *target without an address: ask for that */
     DNS_REPLY_NODATA,
     DNS_REPLY_NXDOMAIN,
-    DNS_REPLY_ERROR         /* rcode says what */
+    DNS_REPLY_ERROR /* rcode says what */
 };
 
 struct dns_reply {
     enum dns_reply_kind kind;
-    uint8_t rcode;
+    uint16_t rcode; /* 12 bits: the header's four and the OPT's eight (RFC 6891 6.1.3) */
     bool ra;
     bool has_opt;
-    uint8_t hop_count;       /* CNAMEs followed inside the message; more than 8 or a loop is DNS_REPLY_ERROR/SERVFAIL */
-    uint32_t ttl_s;          /* minimum over the chain and the addresses; for negatives RFC 2308 5 (SOA minimum), 0 if no SOA */
-    size_t addr_count;       /* <= DNS_ADDRS_MAX, duplicates removed, order kept */
+    uint8_t
+        hop_count; /* CNAMEs followed inside the message; more than 8 or a loop is DNS_REPLY_ERROR/SERVFAIL */
+    uint32_t ttl_s; /* minimum over the chain and the addresses; for negatives RFC 2308 5 (SOA minimum), 0 if
+                       no SOA */
+    size_t addr_count; /* <= DNS_ADDRS_MAX, duplicates removed, order kept */
     struct ip addrs[DNS_ADDRS_MAX];
     struct host_name target; /* DNS_REPLY_CNAME */
 };
 
+/* The question of ours that a reply has to answer. The span is borrowed. */
+struct dns_sent {
+    uint16_t id;
+    uint16_t qtype;
+    bool exact_case;   /* the upstream echoes case: QNAME has to come back byte for byte (0x20) */
+    struct span qname; /* wire labels with the root, as sent */
+};
+
 /*
- * Validates a reply to (id, qname as sent, qtype): QR, opcode, one question equal byte for byte to the one sent
- * (exact_case) or equal without case. Only records on the chain from qname count; others are skipped, strictly parsed.
- * A CNAME target that is no canonical host name ends in DNS_REPLY_ERROR.
+ * Validates a reply: QR, ID, opcode, and one question equal byte for byte to the one sent (exact_case) or
+ * equal without case. A FORMERR or NOTIMP may come without a question (servers that choke on OPT send the
+ * bare header). Only records on the chain from QNAME count; others are skipped, strictly parsed. A CNAME
+ * target that is no canonical host name, two different CNAMEs of one name, or a CNAME beside an address end
+ * in DNS_REPLY_ERROR/SERVFAIL.
  */
-void dns_reply_parse(struct span msg, uint16_t id, struct span qname_wire, uint16_t qtype, bool exact_case,
-                     struct dns_reply *out);
+void dns_reply_parse(struct span msg, const struct dns_sent *sent, struct dns_reply *out);
+
+/*
+ * A SOA record as wire bytes, to be copied and patched per answer; dns_ldns builds it once at start.
+ * Immutable, shared by all threads.
+ */
+struct dns_soa_template {
+    uint8_t wire[128];
+    size_t len;
+    size_t ttl_at, serial_at, minimum_at;
+};
 
 /* Our answers. Everything but the records comes from the query. AA=AD=Z=0, RA=1, RD and CD copied. */
 struct dns_answer {
@@ -88,16 +141,16 @@ struct dns_answer {
     const struct ip *addrs; /* A or AAAA by the family of each; one record each, owner 0xC00C */
     size_t addr_count;
     uint32_t ttl_s;
-    bool with_soa;          /* negatives: owner ".", MNAME dnsd.openshell.invalid. */
-    uint32_t soa_serial;    /* policy generation */
-    uint32_t soa_ttl_s;     /* TTL and MINIMUM */
-    const struct host_name *ptr; /* one PTR record */
-    enum dns_ede ede;       /* only sent if the query had OPT */
-    const char *ede_text;   /* NULL or text, cut to what fits */
+    const struct dns_soa_template *soa; /* negatives; NULL = none */
+    uint32_t soa_serial;                /* policy generation */
+    uint32_t soa_ttl_s;                 /* TTL and MINIMUM */
+    const struct host_name *ptr;        /* one PTR record */
+    enum dns_ede ede;                   /* only sent if the query had OPT */
+    const char *ede_text;               /* NULL or text, cut to what fits */
 };
 /*
- * Writes the answer into out, at most limit bytes; if not everything fits: TC=1 with as many addresses as fit.
- * Returns the length, or 0 if not even header and question fit.
+ * Writes the answer into out, at most limit bytes; if not everything fits: TC=1 with as many addresses as
+ * fit. Returns the length, or 0 if not even header and question fit.
  */
 size_t dns_answer_build(const struct dns_answer *a, uint8_t *out, size_t limit);
 
