@@ -19,7 +19,7 @@ struct deadline_list;
 typedef void deadline_event_fn(void *ctx, struct deadline *d, int64_t now_ms); /* d is disarmed when called */
 
 int deadline_list_new(struct ev_loop *loop, deadline_event_fn *fn, void *ctx, struct deadline_list **out);
-void deadline_list_free(struct deadline_list *l); /* nothing may be armed any more, or is just forgotten */
+void deadline_list_free(struct deadline_list *l); /* what is armed is disarmed; not from its own callback */
 /* Arms or moves d. 0 or -ENOMEM (d is then not armed). */
 int deadline_arm(struct deadline_list *l, struct deadline *d, int64_t at_ms);
 void deadline_cancel(struct deadline_list *l, struct deadline *d); /* fine when not armed */
