@@ -7,7 +7,7 @@
 
 #include "common/net/addr.h"
 #include "common/policy/judge_dest.h"
-#include "common/run/settings.h"
+#include "common/run/settings_tables.h"
 
 struct guard {
     struct dest_guard view; /* what judges take */
