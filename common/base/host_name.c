@@ -214,7 +214,7 @@ const char *host_fault_text(enum host_fault f)
     case HOST_FAULT_BAD_BYTE:
         return "byte other than a letter, a digit, '-' or '_' in a label";
     case HOST_FAULT_NON_ASCII:
-        return "name is not ASCII (write its xn--… form)";
+        return "name is not ASCII (write the xn-- form)";
     case HOST_FAULT_HYPHEN:
         return "label begins or ends with '-'";
     case HOST_FAULT_NUMERIC:
