@@ -39,15 +39,19 @@ struct setting {
     const char *help;     /* one line */
     const char *const *choices; /* NULL-terminated, for SETTING_CHOICE */
     uint32_t min, max;    /* for SETTING_NUMBER and SETTING_DURATION_S (seconds) */
+    bool option_only;     /* not read from the environment (an image's own PREFIX_VERSION must not stop a start) */
+    const char *(*derive)(void); /* a further source below the own variable; returns NULL if it says nothing */
 };
 
 struct settings_arena; /* owns every string */
 
 /*
+ * Options are read before the environment, and up to the first bad one: a caller that finds its help or version flag
+ * set after -EINVAL may answer that.
  * Reads defaults, environment and argv[1..] into *out (a settings struct, zeroed by the caller). 0, or -EINVAL with
  * *err naming the option or variable, or -ENOMEM. *arena is to be freed with settings_free after the last use.
  * stop_at_dashes: "--" ends the options and *rest is the index of the next argument (egress run); otherwise a
- * non-option is an error.
+ * non-option is an error. rest may be NULL.
  */
 struct settings_source {
     const struct setting *table;

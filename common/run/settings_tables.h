@@ -51,3 +51,9 @@ struct settings_tunneld {
 
 extern const struct setting settings_dnsd_table[];
 extern const struct setting settings_tunneld_table[];
+
+/*
+ * OPENSHELL_NETWORK_BINARY_IDENTITY, the variable of OpenShell itself, says relaxed, disabled, endpoint-only, false or
+ * 0 (any case). It already is the default of binary_identity (ignore) where neither option nor own variable is given.
+ */
+bool settings_upstream_identity_is_off(void);
