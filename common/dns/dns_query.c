@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/dns/dns_wire.h"
+
+#include "common/dns/dns_rr.h"
+
+#define UDP_MIN 512
+
+/* One question without compression (RFC 9619: exactly one). */
+static bool question_read(struct cursor *c, const struct dns_header *h, struct dns_query *out)
+{
+    if (h->qd_count != 1) {
+        return false;
+    }
+    size_t start = c->pos;
+    struct span qname = dns_qname_read(c);
+    uint16_t qtype = cursor_u16(c);
+    uint16_t qclass = cursor_u16(c);
+    if (!cursor_is_ok(c)) {
+        return false;
+    }
+    out->question = span_sub(c->bytes, start, c->pos - start);
+    out->qname = qname;
+    out->qtype = qtype;
+    out->qclass = qclass;
+    return true;
+}
+
+/* A query holds nothing but its question, an OPT, a TSIG nobody can check, and the SOA of an IXFR (RFC 1995
+ * 3). */
+static bool records_read(struct cursor *c, const struct dns_header *h, struct dns_query *out)
+{
+    struct dns_records found;
+    if (!dns_records_walk(c, h, &found)) {
+        return false;
+    }
+    out->has_opt = found.has_opt;
+    if (found.has_opt) {
+        out->edns_version = found.opt_version;
+        out->dnssec_ok = found.opt_do;
+        out->udp_size = found.opt_size < UDP_MIN ? UDP_MIN : found.opt_size;
+    }
+    uint16_t authority_max = out->qtype == DNS_IXFR ? 1 : 0;
+    return h->an_count == 0 && h->ns_count <= authority_max && found.plain_count == 0;
+}
+
+enum dns_query_result dns_query_parse(struct span msg, struct dns_query *out, enum dns_rcode *rcode)
+{
+    struct cursor c = cursor_make(msg);
+    struct dns_header h;
+    *out = (struct dns_query){.udp_size = UDP_MIN};
+    *rcode = DNS_FORMERR;
+    dns_header_read(&c, &h);
+    if (!cursor_is_ok(&c) || (h.flags & DNS_FLAG_QR) != 0) {
+        return DNS_QUERY_DROP;
+    }
+    out->id = h.id;
+    out->opcode = dns_header_opcode(&h);
+    out->rd = (h.flags & DNS_FLAG_RD) != 0;
+    out->cd = (h.flags & DNS_FLAG_CD) != 0;
+    if (out->opcode != 0) {
+        *rcode = DNS_NOTIMP; /* what the sections mean is up to the opcode: not read */
+        return DNS_QUERY_ERROR;
+    }
+    if (!question_read(&c, &h, out) || !records_read(&c, &h, out)) {
+        return DNS_QUERY_ERROR;
+    }
+    if (out->edns_version != 0) {
+        *rcode = DNS_BADVERS; /* RFC 6891 6.1.3 */
+        return DNS_QUERY_ERROR;
+    }
+    if (out->qclass != DNS_IN || out->qtype == DNS_AXFR || out->qtype == DNS_IXFR) {
+        *rcode = DNS_REFUSED;
+        return DNS_QUERY_ERROR;
+    }
+    *rcode = DNS_NOERROR;
+    return DNS_QUERY_OK;
+}
+
+void dns_query_build(struct wbuf *w, uint16_t id, struct span qname_wire, uint16_t qtype, bool with_opt)
+{
+    wbuf_u16(w, id);
+    wbuf_u16(w, DNS_FLAG_RD);
+    wbuf_u16(w, 1);
+    wbuf_u16(w, 0);
+    wbuf_u16(w, 0);
+    wbuf_u16(w, with_opt ? 1 : 0);
+    wbuf_put(w, qname_wire);
+    wbuf_u16(w, qtype);
+    wbuf_u16(w, DNS_IN);
+    if (with_opt) {
+        wbuf_u8(w, 0);
+        wbuf_u16(w, DNS_OPT);
+        wbuf_u16(w, DNS_UDP_MAX);
+        wbuf_u32(w, 0);
+        wbuf_u16(w, 0);
+    }
+}
