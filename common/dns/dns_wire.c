@@ -63,7 +63,7 @@ static bool reverse_v6(struct span rest, struct ip *out)
         if (nibble == 16) {
             return false;
         }
-        ip.bytes[i / 2] = (uint8_t)((ip.bytes[i / 2] << 4) | nibble);
+        ip.bytes[i / 2] = (uint8_t)(((size_t)ip.bytes[i / 2] << 4) | nibble);
     }
     *out = ip;
     return rest.len == 0;
