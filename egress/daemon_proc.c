@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "egress/daemon_proc.h"
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/run/exit_status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FIRST_FD 3 /* SD_LISTEN_FDS_START */
+#define PATH_CAP 4096
+#define STOP_MS 2000
+
+/* Next to this program (a build tree, or one bin directory), else where make install puts daemons. */
+static int find_program(const char *program, char path[PATH_CAP], struct err *err)
+{
+    char self[PATH_CAP];
+    const char *dir = getenv("OPENSHELL_EGRESS_DAEMON_DIR");
+    if (dir != NULL) {
+        (void)snprintf(path, PATH_CAP, "%s/%s", dir, program);
+        if (access(path, X_OK) == 0) {
+            return 0;
+        }
+        err_set(err, "%s: not an executable file (OPENSHELL_EGRESS_DAEMON_DIR)", path);
+        return -ENOENT;
+    }
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (len > 0) {
+        self[len] = '\0';
+        *strrchr(self, '/') = '\0';
+        (void)snprintf(path, PATH_CAP, "%s/%s", self, program);
+        if (strlen(self) + strlen(program) + 2 < PATH_CAP && access(path, X_OK) == 0) {
+            return 0;
+        }
+    }
+    (void)snprintf(path, PATH_CAP, "%s/%s", SBINDIR, program);
+    if (access(path, X_OK) == 0) {
+        return 0;
+    }
+    err_set(
+        err,
+        "%s: neither next to openshell-egress nor in %s (OPENSHELL_EGRESS_DAEMON_DIR names another place)",
+        program, SBINDIR);
+    return -ENOENT;
+}
+
+/* In the child: moves fds[i] to FIRST_FD + i, through numbers out of the way so that none is overwritten. */
+static int place_fds(int *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, FIRST_FD + (int)count);
+        if (fds[i] < 0) {
+            return -errno;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (dup2(fds[i], FIRST_FD + (int)i) < 0) {
+            return -errno;
+        }
+    }
+    (void)syscall(SYS_close_range, (unsigned)FIRST_FD + (unsigned)count, ~0U, 0U);
+    return 0;
+}
+
+/* What an operator set for daemons of the host must not reach the pair of this run. */
+static void clean_environment(void)
+{
+    static const char *const names[] = {"LISTEN",   "TRANSPARENT", "MAP",    "ANSWER",      "USER",
+                                        "READY_FD", "CHECK",       "POLICY", "DUMP_CONFIG", "POOL"};
+    char name[64];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        (void)snprintf(name, sizeof name, "OPENSHELL_DNSD_%s", names[i]);
+        (void)unsetenv(name);
+        (void)snprintf(name, sizeof name, "OPENSHELL_TUNNELD_%s", names[i]);
+        (void)unsetenv(name);
+    }
+    (void)unsetenv("NOTIFY_SOCKET");
+}
+
+static int pass_sockets(const struct daemon_start *start)
+{
+    size_t cap = 1;
+    char number[32];
+    for (size_t i = 0; i < start->socket_count; i++) {
+        cap += strlen(start->sockets[i].name) + 1;
+    }
+    char *names = malloc(cap);
+    if (names == NULL) {
+        return -ENOMEM;
+    }
+    struct wbuf w = wbuf_make(names, cap - 1);
+    for (size_t i = 0; i < start->socket_count; i++) {
+        wbuf_str(&w, i == 0 ? "" : ":");
+        wbuf_str(&w, start->sockets[i].name);
+    }
+    names[w.len] = '\0';
+    (void)setenv("LISTEN_FDNAMES", names, 1);
+    free(names);
+    (void)snprintf(number, sizeof number, "%zu", start->socket_count);
+    (void)setenv("LISTEN_FDS", number, 1);
+    (void)snprintf(number, sizeof number, "%ld", (long)getpid());
+    (void)setenv("LISTEN_PID", number, 1);
+    return 0;
+}
+
+static void redirect_output(const char *log_path)
+{
+    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (null_fd >= 0) {
+        (void)dup2(null_fd, STDIN_FILENO);
+    }
+    if (log_fd >= 0) {
+        (void)dup2(log_fd, STDOUT_FILENO);
+        (void)dup2(log_fd, STDERR_FILENO);
+    }
+}
+
+/* In the child. Never returns. */
+static void become_daemon(const struct daemon_start *start, const char *path, int control_fd, int ready_fd)
+{
+    size_t count = start->socket_count + 2;
+    int *fds = calloc(count, sizeof *fds);
+    struct arg_list argv = {0};
+    char ready[32];
+    char control[32];
+    if (fds == NULL || arg_list_add(&argv, start->program) != 0) {
+        _exit(EXIT_STATUS_OS);
+    }
+    for (size_t i = 0; i < start->socket_count; i++) {
+        fds[i] = start->sockets[i].fd;
+    }
+    fds[count - 2] = control_fd;
+    fds[count - 1] = ready_fd;
+    redirect_output(start->log_path);
+    clean_environment();
+    (void)snprintf(control, sizeof control, "%zu", FIRST_FD + count - 2);
+    (void)snprintf(ready, sizeof ready, "--ready-fd=%zu", FIRST_FD + count - 1);
+    (void)setenv("OPENSHELL_CONTROL_FD", control, 1);
+    int rc = arg_list_add(&argv, ready);
+    for (size_t i = 0; rc == 0 && i < start->args->count; i++) {
+        rc = arg_list_add(&argv, start->args->items[i]);
+    }
+    rc = rc == 0 ? pass_sockets(start) : rc;
+    rc = rc == 0 ? place_fds(fds, count) : rc;
+    sigset_t none;
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)setsid();
+    if (rc == 0) {
+        /* execv() takes pointers to non-const characters only for history's sake. */
+        union {
+            const char **in;
+            char **out;
+        } args = {.in = argv.items};
+        (void)execv(path, args.out);
+        rc = -errno;
+    }
+    (void)fprintf(stderr, "%s: %s\n", path, strerror(-rc));
+    _exit(EXIT_STATUS_OS);
+}
+
+int daemon_proc_start(const struct daemon_start *start, struct daemon_proc *out, struct err *err)
+{
+    char path[PATH_CAP];
+    struct stat st;
+    int control[2];
+    int ready[2];
+    *out = (struct daemon_proc){
+        .program = start->program, .control_fd = -1, .ready_fd = -1, .log_path = start->log_path};
+    int rc = find_program(start->program, path, err);
+    if (rc != 0) {
+        return rc;
+    }
+    out->log_start = stat(start->log_path, &st) == 0 ? (int64_t)st.st_size : 0;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control) != 0) {
+        err_set(err, "%s: %s", start->program, strerror(errno));
+        return -errno;
+    }
+    if (pipe2(ready, O_CLOEXEC) != 0) {
+        rc = -errno;
+        err_set(err, "%s: %s", start->program, strerror(-rc));
+        (void)close(control[0]);
+        (void)close(control[1]);
+        return rc;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        become_daemon(start, path, control[1], ready[1]);
+    }
+    rc = pid < 0 ? -errno : 0;
+    (void)close(control[1]);
+    (void)close(ready[1]);
+    out->control_fd = control[0];
+    out->ready_fd = ready[0];
+    out->pid = pid > 0 ? pid : 0;
+    if (rc != 0) {
+        err_set(err, "%s: fork: %s", start->program, strerror(-rc));
+        daemon_proc_ended(out);
+    }
+    return rc;
+}
+
+void daemon_proc_ended(struct daemon_proc *d)
+{
+    if (d->control_fd >= 0) {
+        (void)close(d->control_fd);
+    }
+    if (d->ready_fd >= 0) {
+        (void)close(d->ready_fd);
+    }
+    d->control_fd = -1;
+    d->ready_fd = -1;
+    d->pid = 0;
+}
+
+/* The daemon's own words are the best message: what it logged since it was started, at most 8 KiB. */
+static void copy_log(const struct daemon_proc *d)
+{
+    char text[8192];
+    int fd = open(d->log_path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return;
+    }
+    ssize_t got = pread(fd, text, sizeof text, d->log_start);
+    if (got > 0) {
+        (void)fwrite(text, 1, (size_t)got, stderr);
+    }
+    (void)close(fd);
+}
+
+int daemon_proc_await_ready(struct daemon_proc *d, int timeout_ms)
+{
+    char text[16];
+    struct pollfd p = {.fd = d->ready_fd, .events = POLLIN};
+    int64_t end_ms = clock_mono_ms() + timeout_ms;
+    int n = 0;
+    do {
+        int64_t left = end_ms - clock_mono_ms();
+        n = poll(&p, 1, left > 0 ? (int)left : 0);
+    } while (n < 0 && errno == EINTR);
+    ssize_t got = n > 0 ? read(d->ready_fd, text, sizeof text) : -1;
+    if (got >= 5 && memcmp(text, "READY", 5) == 0) {
+        return 0;
+    }
+    int status = 0;
+    int result = EXIT_STATUS_OS;
+    if (n == 0) {
+        (void)fprintf(stderr, "openshell-egress: %s did not become ready within %d s\n", d->program,
+                      timeout_ms / 1000);
+    } else if (waitpid(d->pid, &status, 0) == d->pid) {
+        if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+            result = WEXITSTATUS(status);
+        }
+        daemon_proc_ended(d);
+    }
+    copy_log(d);
+    (void)fprintf(stderr, "openshell-egress: %s did not start; its words are above\n", d->program);
+    return result;
+}
+
+void daemon_proc_stop(struct daemon_proc *d)
+{
+    if (d->pid <= 0) {
+        daemon_proc_ended(d);
+        return;
+    }
+    pid_t pid = d->pid;
+    (void)close(d->control_fd);
+    d->control_fd = -1;
+    int64_t end_ms = clock_mono_ms() + STOP_MS;
+    const struct timespec step = {.tv_nsec = 5 * 1000 * 1000};
+    while (waitpid(pid, NULL, WNOHANG) == 0) {
+        if (clock_mono_ms() >= end_ms) {
+            (void)kill(pid, SIGKILL);
+            (void)waitpid(pid, NULL, 0);
+            break;
+        }
+        (void)nanosleep(&step, NULL);
+    }
+    daemon_proc_ended(d);
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "egress/fence.h"
+
+#include "common/base/num.h"
+#include "common/net/sock.h"
+#include "egress/netlink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PORT_START_FILE "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+
+int fence_send(int sock, enum fence_kind kind, int32_t number, const char *text, int fd)
+{
+    struct fence_message message = {.kind = kind, .number = number};
+    if (text != NULL) {
+        (void)snprintf(message.text, sizeof message.text, "%s", text);
+    }
+    struct iovec iov = {.iov_base = &message, .iov_len = sizeof message};
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (fd >= 0) {
+        header.msg_control = control.space;
+        header.msg_controllen = sizeof control.space;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&header);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    }
+    return sendmsg(sock, &header, MSG_NOSIGNAL) == (ssize_t)sizeof message ? 0 : -errno;
+}
+
+static int write_file(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    size_t len = strlen(text);
+    ssize_t wrote = write(fd, text, len);
+    int result = wrote == (ssize_t)len ? 0 : wrote < 0 ? -errno : -EIO;
+    (void)close(fd);
+    return result;
+}
+
+static bool read_number(const char *path, unsigned *out)
+{
+    FILE *f = fopen(path, "re");
+    char line[32] = "";
+    bool ok = false;
+    if (f != NULL) {
+        uint64_t n = 0;
+        struct span s = fgets(line, sizeof line, f) != NULL ? span_str(line) : span_str("");
+        while (s.len > 0 && s.data[s.len - 1] == '\n') {
+            s.len--;
+        }
+        ok = num_u64(s, 0, UINT32_MAX, &n) == 0;
+        *out = (unsigned)n;
+        (void)fclose(f);
+    }
+    return ok;
+}
+
+/* Tells the reasons apart that people meet, each with what to do. */
+static void explain_user_namespace(int error, struct err *err)
+{
+    unsigned value = 0;
+    if (read_number("/proc/sys/kernel/unprivileged_userns_clone", &value) && value == 0) {
+        err_set(err, "user namespaces are switched off here: sysctl kernel.unprivileged_userns_clone=1, or "
+                     "run as root");
+    } else if (read_number("/proc/sys/user/max_user_namespaces", &value) && value == 0) {
+        err_set(
+            err,
+            "user namespaces are switched off here: sysctl user.max_user_namespaces=15000, or run as root");
+    } else if (read_number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", &value) && value == 1) {
+        err_set(err, "AppArmor restricts user namespaces here (Ubuntu 23.10 and later): "
+                     "sysctl kernel.apparmor_restrict_unprivileged_userns=0, or run as root");
+    } else if (error == ENOSPC) {
+        err_set(err, "too many user namespaces: raise sysctl user.max_user_namespaces");
+    } else {
+        err_set(
+            err,
+            "no user namespace: %s (a container's seccomp profile often forbids it; run as root, or allow "
+            "unshare)",
+            strerror(error));
+    }
+}
+
+/* The identity map: COMMAND sees its own uid, and no file looks as if root owned it. */
+static int map_identity(uid_t uid, gid_t gid, struct err *err)
+{
+    char line[64];
+    int rc = write_file("/proc/self/setgroups", "deny");
+    if (rc == 0) {
+        (void)snprintf(line, sizeof line, "%u %u 1", (unsigned)uid, (unsigned)uid);
+        rc = write_file("/proc/self/uid_map", line);
+    }
+    if (rc == 0) {
+        (void)snprintf(line, sizeof line, "%u %u 1", (unsigned)gid, (unsigned)gid);
+        rc = write_file("/proc/self/gid_map", line);
+    }
+    if (rc != 0) {
+        err_set(err, "the user namespace's identity map: %s", strerror(-rc));
+    }
+    return rc;
+}
+
+int fence_unshare(bool *in_user_namespace, struct err *err)
+{
+    const int rest = CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC;
+    uid_t uid = geteuid();
+    gid_t gid = getegid();
+    *in_user_namespace = false;
+    if (uid == 0 && unshare(rest) == 0) {
+        return 0;
+    }
+    if (unshare(CLONE_NEWUSER) != 0) {
+        int error = errno;
+        explain_user_namespace(error, err);
+        return -error;
+    }
+    *in_user_namespace = true;
+    int rc = map_identity(uid, gid, err);
+    if (rc != 0) {
+        return rc;
+    }
+    if (unshare(rest) != 0) {
+        rc = -errno;
+        err_set(err, "no network, mount or IPC namespace: %s", strerror(-rc));
+    }
+    return rc;
+}
+
+static struct ip first_host(const struct ip_prefix *p)
+{
+    struct ip a = p->base;
+    size_t last = a.family == IP_V4 ? 3 : 15;
+    a.bytes[last] = (uint8_t)(a.bytes[last] | 1);
+    return a;
+}
+
+static int network_family(const struct ip_prefix *pool, const struct ip *prefsrc, struct err *err)
+{
+    char text[IP_TEXT_CAP];
+    struct ip own = first_host(pool);
+    int rc = netlink_lo_add_addr(&own);
+    if (rc == 0) {
+        rc = netlink_lo_add_local_route(pool, prefsrc);
+    }
+    if (rc != 0) {
+        err_set(err, "the pool %s/%u on lo: %s", ip_text(&pool->base, text), pool->bits, strerror(-rc));
+    }
+    return rc;
+}
+
+static bool has_ipv6(void)
+{
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return fd >= 0;
+}
+
+int fence_network(struct synth_pools *pools, struct err *err)
+{
+    const struct ip source = ip_v4(127, 0, 0, 1);
+    int rc = netlink_lo_up();
+    if (rc != 0) {
+        err_set(err, "lo: %s", strerror(-rc));
+        return rc;
+    }
+    if (pools->has_v4) {
+        rc = network_family(&pools->v4, &source, err);
+    }
+    if (rc == 0 && pools->has_v6 && has_ipv6()) {
+        rc = network_family(&pools->v6, NULL, err);
+    }
+    return rc;
+}
+
+/* Creates one listener and hands it over. An address family the kernel lacks is skipped for capture only. */
+static int listen_and_send(int sock, enum fence_kind kind, const struct addr *a, bool udp, struct err *err)
+{
+    /* Reuseport: a policy port equal to one of ours (53, 3128) may then be captured beside it on the pool. */
+    int fd = udp ? sock_listen_udp(a, false, err) : sock_listen_tcp(a, true, err);
+    if (fd < 0) {
+        return fd;
+    }
+    int rc = fence_send(sock, kind, 0, NULL, fd);
+    if (rc != 0) {
+        err_set(err, "handing a listening socket over: %s", strerror(-rc));
+    }
+    (void)close(fd);
+    return rc;
+}
+
+int fence_listeners(const struct fence_config *cfg, int sock, struct err *err)
+{
+    const struct addr dns = {.ip = ip_v4(127, 0, 0, 1), .port = 53};
+    const struct addr connect = {.ip = ip_v4(127, 0, 0, 1), .port = 3128};
+    int rc = listen_and_send(sock, FENCE_DNS, &dns, true, err);
+    rc = rc == 0 ? listen_and_send(sock, FENCE_DNS, &dns, false, err) : rc;
+    rc = rc == 0 ? listen_and_send(sock, FENCE_CONNECT, &connect, false, err) : rc;
+    bool v6 = cfg->pools.has_v6 && has_ipv6();
+    for (size_t i = 0; rc == 0 && i < cfg->port_count; i++) {
+        const struct addr any4 = {.ip = ip_v4(0, 0, 0, 0), .port = cfg->ports[i]};
+        const struct addr any6 = {.ip = {.family = IP_V6}, .port = cfg->ports[i]};
+        rc = cfg->pools.has_v4 ? listen_and_send(sock, FENCE_CAPTURE, &any4, false, err) : 0;
+        rc = rc == 0 && v6 ? listen_and_send(sock, FENCE_CAPTURE, &any6, false, err) : rc;
+    }
+    return rc;
+}
+
+/* A new network namespace starts at 1024 again, whatever the host allows its users. */
+static void copy_port_start(unsigned host_value)
+{
+    char text[32];
+    (void)snprintf(text, sizeof text, "%u", host_value);
+    (void)write_file(PORT_START_FILE, text);
+}
+
+/* Can a process here have a pid namespace with its own /proc? Tried in children, since the attempt is
+ * irrevocable. */
+static bool can_have_pid_namespace(void)
+{
+    int status = 1;
+    pid_t outer = fork();
+    if (outer == 0) {
+        if (unshare(CLONE_NEWPID | CLONE_NEWNS) != 0) {
+            _exit(1);
+        }
+        pid_t inner = fork();
+        if (inner == 0) {
+            _exit(mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0 ? 0 : 1);
+        }
+        int inner_status = 1;
+        bool ok = inner > 0 && waitpid(inner, &inner_status, 0) == inner && inner_status == 0;
+        _exit(ok ? 0 : 1);
+    }
+    return outer > 0 && waitpid(outer, &status, 0) == outer && status == 0;
+}
+
+/* The last step of the child: COMMAND's init in a pid namespace of its own. */
+static int start_init(const struct fence_config *cfg, int sock, struct err *err)
+{
+    bool pid_namespace = can_have_pid_namespace();
+    if (!pid_namespace && !cfg->degraded) {
+        err_set(
+            err,
+            "no pid namespace with its own /proc here (common in containers); --degraded goes on without: "
+            "the command then sees the daemons' processes");
+        return -EPERM;
+    }
+    if (pid_namespace && unshare(CLONE_NEWPID) != 0) {
+        err_set(err, "no pid namespace: %s", strerror(errno));
+        return -errno;
+    }
+    pid_t parent = getpid();
+    pid_t init = fork();
+    if (init < 0) {
+        err_set(err, "fork: %s", strerror(errno));
+        return -errno;
+    }
+    if (init == 0) {
+        (void)close(sock);
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (!pid_namespace && getppid() != parent) {
+            _exit(EXIT_STATUS_OS);
+        }
+        _exit(fence_init(cfg, pid_namespace));
+    }
+    int rc = fence_send(sock, FENCE_STARTED, init, NULL, -1);
+    if (rc != 0) {
+        err_set(err, "the launcher is gone");
+        return rc;
+    }
+    int status = 0;
+    while (waitpid(init, &status, 0) < 0) {
+        if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    return fence_wait_status(status);
+}
+
+/* Waits for the launcher's word that both daemons serve. */
+static int await_go(int sock, struct err *err)
+{
+    char go = 0;
+    ssize_t got = 0;
+    do {
+        got = recv(sock, &go, 1, 0);
+    } while (got < 0 && errno == EINTR);
+    if (got != 1 || go != 'g') {
+        err_set(err, "the launcher gave up");
+        return -ECANCELED;
+    }
+    return 0;
+}
+
+static int set_up(struct fence_config *cfg, int sock, bool *in_user_namespace, struct err *err)
+{
+    unsigned port_start = 1024;
+    (void)read_number(PORT_START_FILE, &port_start);
+    int rc = fence_unshare(in_user_namespace, err);
+    rc = rc == 0 ? fence_network(&cfg->pools, err) : rc;
+    rc = rc == 0 ? fence_listeners(cfg, sock, err) : rc;
+    if (rc == 0) {
+        copy_port_start(port_start);
+        rc = mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 ? 0 : -errno;
+        if (rc != 0) {
+            err_set(err, "making mounts private: %s", strerror(-rc));
+        }
+    }
+    rc = rc == 0 ? fence_etc(cfg->etc_dir, cfg->degraded, err) : rc;
+    rc = rc == 0 ? fence_send(sock, FENCE_READY, 0, NULL, -1) : rc;
+    return rc == 0 ? await_go(sock, err) : rc;
+}
+
+int fence_child(const struct fence_config *cfg, int sock)
+{
+    struct fence_config own = *cfg;
+    struct err err = {""};
+    bool in_user_namespace = false;
+    int rc = set_up(&own, sock, &in_user_namespace, &err);
+    rc = rc == 0 ? start_init(&own, sock, &err) : rc;
+    if (rc < 0) {
+        (void)fence_send(sock, FENCE_FAILED, EXIT_STATUS_OS, err.text, -1);
+        return EXIT_STATUS_OS;
+    }
+    return rc;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The fence: namespaces that hold only lo, the synthetic pools on it, the listening sockets of both daemons,
+ * our resolver configuration, and inside them COMMAND without any capability. Everything here runs in the
+ * set-up child of the launcher, single-threaded, and speaks to the launcher over one SOCK_SEQPACKET socket:
+ *
+ *   child -> launcher   one struct fence_message per socket (SCM_RIGHTS), then FENCE_READY
+ *   launcher -> child   one byte: both daemons serve, go
+ *   child -> launcher   FENCE_STARTED with the process id of COMMAND's init
+ *   child -> launcher   FENCE_FAILED with a sentence, at any time before FENCE_STARTED
+ */
+#pragma once
+
+#include "common/run/exit_status.h"
+#include "common/run/guard.h"
+
+#include <sys/types.h>
+
+enum fence_kind {
+    FENCE_NONE = 0,
+    FENCE_DNS,     /* a descriptor follows: LISTEN_FDNAMES dns */
+    FENCE_CONNECT, /* connect */
+    FENCE_CAPTURE, /* capture */
+    FENCE_READY,
+    FENCE_STARTED,
+    FENCE_FAILED
+};
+
+struct fence_message {
+    enum fence_kind kind;
+    int32_t number; /* FENCE_STARTED: pid; FENCE_FAILED: exit status */
+    char text[400]; /* FENCE_FAILED */
+};
+
+struct fence_config {
+    struct synth_pools pools;
+    const uint16_t *ports; /* that the policy names */
+    size_t port_count;
+    const char
+        *etc_dir; /* an empty directory of ours: where the tmpfs for /etc is mounted, inside the fence only */
+    bool degraded;
+    bool no_proxy_env;
+    char **cmd; /* NULL-terminated */
+};
+
+/* The CONNECT listener inside the fence, for the proxy variables. */
+#define FENCE_PROXY_URL "http://127.0.0.1:3128"
+
+/* Runs the whole of the set-up child; sock is its end. Returns the exit status to leave with. */
+int fence_child(const struct fence_config *cfg, int sock);
+
+/* --- steps, used by fence_child --- */
+
+/* User (unless root can do without), network, mount and IPC namespaces. 0 or -errno with *err. */
+MUST_CHECK int fence_unshare(bool *in_user_namespace, struct err *err);
+/* lo up, one address of each pool, AnyIP routes. */
+MUST_CHECK int fence_network(struct synth_pools *pools, struct err *err);
+/* Creates and sends every listening socket. */
+MUST_CHECK int fence_listeners(const struct fence_config *cfg, int sock, struct err *err);
+MUST_CHECK int fence_send(int sock, enum fence_kind kind, int32_t number, const char *text, int fd);
+
+/* fence_etc.c: our resolv.conf, nsswitch.conf and hosts in a private view of /etc. */
+MUST_CHECK int fence_etc(const char *etc_dir, bool degraded, struct err *err);
+/* The texts, for the tests. Owned by nobody: static. */
+extern const char fence_resolv_conf[];
+extern const char fence_nsswitch_conf[];
+extern const char fence_hosts[];
+
+/* fence_init.c: becomes the init of COMMAND; returns only with the status to exit with. */
+int fence_init(const struct fence_config *cfg, bool in_pid_namespace);
+/* Sets the proxy variables (or leaves them) and takes away those that would lead out. */
+void fence_environment(bool no_proxy_env);
+/* wait(2) status to exit status: the code, or 128 + signal. */
+int fence_wait_status(int status);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "egress/fence.h"
+
+#include "common/run/privs.h"
+
+#include <errno.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What the launcher may send on; a process in a pid namespace's place of init ignores signals without a
+ * handler. */
+static const int forwarded[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT};
+#define FORWARDED_COUNT (sizeof forwarded / sizeof forwarded[0])
+
+int fence_wait_status(int status)
+{
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+void fence_environment(bool no_proxy_env)
+{
+    /* Plain http goes natively in this version, so no variable may send it to the CONNECT listener. */
+    static const char *const cleared[] = {"HTTP_PROXY", "http_proxy", "ALL_PROXY",
+                                          "all_proxy",  "FTP_PROXY",  "ftp_proxy",
+                                          "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"};
+    static const char *const set[][2] = {{"HTTPS_PROXY", FENCE_PROXY_URL},
+                                         {"https_proxy", FENCE_PROXY_URL},
+                                         {"NO_PROXY", "localhost,127.0.0.1,::1"},
+                                         {"no_proxy", "localhost,127.0.0.1,::1"},
+                                         {"NODE_USE_ENV_PROXY", "1"}};
+    for (size_t i = 0; i < sizeof cleared / sizeof cleared[0]; i++) {
+        (void)unsetenv(cleared[i]);
+    }
+    for (size_t i = 0; i < sizeof set / sizeof set[0]; i++) {
+        if (no_proxy_env) {
+            (void)unsetenv(set[i][0]);
+        } else {
+            (void)setenv(set[i][0], set[i][1], 1);
+        }
+    }
+}
+
+/* COMMAND itself: the second process of the namespace. */
+static void exec_command(const struct fence_config *cfg, const sigset_t *old_mask)
+{
+    for (size_t i = 0; i < FORWARDED_COUNT; i++) {
+        (void)signal(forwarded[i], SIG_DFL);
+    }
+    (void)signal(SIGPIPE, SIG_DFL);
+    (void)sigprocmask(SIG_SETMASK, old_mask, NULL);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (syscall(SYS_close_range, 3U, ~0U, 0U) != 0) {
+        for (int fd = 3; fd < 1024; fd++) {
+            (void)close(fd);
+        }
+    }
+    fence_environment(cfg->no_proxy_env);
+    (void)execvp(cfg->cmd[0], cfg->cmd);
+    int error = errno;
+    (void)fprintf(stderr, "openshell-egress: %s: %s\n", cfg->cmd[0], strerror(error));
+    _exit(error == ENOENT || error == ENOTDIR ? 127 : 126);
+}
+
+/* Reaps orphans, passes signals on, and ends with COMMAND. */
+static int wait_for(pid_t command, const sigset_t *signals)
+{
+    for (;;) {
+        int signo = sigwaitinfo(signals, NULL);
+        if (signo > 0 && signo != SIGCHLD) {
+            (void)kill(command, signo);
+            continue;
+        }
+        int status = 0;
+        pid_t ended = 0;
+        while ((ended = waitpid(-1, &status, WNOHANG)) > 0) {
+            if (ended == command) {
+                return fence_wait_status(status);
+            }
+        }
+        if (ended < 0 && errno == ECHILD) {
+            return EXIT_STATUS_OS;
+        }
+    }
+}
+
+int fence_init(const struct fence_config *cfg, bool in_pid_namespace)
+{
+    struct err err = {""};
+    if (in_pid_namespace && mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) != 0) {
+        (void)fprintf(stderr, "openshell-egress: mounting /proc: %s\n", strerror(errno));
+        return EXIT_STATUS_OS;
+    }
+    if (!in_pid_namespace) {
+        (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+    }
+    if (privs_drop(NULL, 0, &err) != 0) {
+        (void)fprintf(stderr, "openshell-egress: giving up privileges: %s\n", err.text);
+        return EXIT_STATUS_OS;
+    }
+    sigset_t signals;
+    sigset_t old_mask;
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGCHLD);
+    for (size_t i = 0; i < FORWARDED_COUNT; i++) {
+        (void)sigaddset(&signals, forwarded[i]);
+        (void)signal(forwarded[i], SIG_DFL);
+    }
+    (void)sigprocmask(SIG_SETMASK, &signals, NULL);
+    (void)sigemptyset(&old_mask);
+    pid_t command = fork();
+    if (command < 0) {
+        (void)fprintf(stderr, "openshell-egress: fork: %s\n", strerror(errno));
+        return EXIT_STATUS_OS;
+    }
+    if (command == 0) {
+        exec_command(cfg, &old_mask);
+    }
+    return wait_for(command, &signals);
+}

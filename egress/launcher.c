@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "egress/launcher.h"
+
+#include "egress/daemon_proc.h"
+
+#include "common/run/listen_fds.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define READY_TIMEOUT_MS 15000
+
+struct launcher {
+    const struct run_options *options;
+    const struct private_dir *dir;
+    pid_t child; /* the set-up child; 0 = none or waited for */
+    int sock;    /* our end of the talk with it; -1 = closed */
+    pid_t init;  /* COMMAND's init as we see it; 0 = not started */
+    struct passed_socket sockets[LISTEN_FDS_MAX];
+    size_t socket_count;
+    struct daemon_proc dnsd, tunneld;
+    sigset_t signals;
+};
+
+static void complain(const char *text)
+{
+    (void)fprintf(stderr, "openshell-egress: %s\n", text);
+}
+
+/* The next message of the set-up child. *fd is -1 or a descriptor that is now ours. 0, -EPIPE at its end,
+ * -errno. */
+static int receive(int sock, struct fence_message *message, int *fd)
+{
+    struct iovec iov = {.iov_base = message, .iov_len = sizeof *message};
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr header = {.msg_iov = &iov,
+                            .msg_iovlen = 1,
+                            .msg_control = control.space,
+                            .msg_controllen = sizeof control.space};
+    ssize_t got = 0;
+    *fd = -1;
+    do {
+        got = recvmsg(sock, &header, MSG_CMSG_CLOEXEC);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) {
+        return -errno;
+    }
+    const struct cmsghdr *c = CMSG_FIRSTHDR(&header);
+    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+        memcpy(fd, CMSG_DATA(c), sizeof *fd);
+    }
+    return got == (ssize_t)sizeof *message ? 0 : -EPIPE;
+}
+
+static const char *socket_name(enum fence_kind kind)
+{
+    switch (kind) {
+    case FENCE_DNS:
+        return "dns";
+    case FENCE_CONNECT:
+        return "connect";
+    case FENCE_CAPTURE:
+        return "capture";
+    case FENCE_NONE:
+    case FENCE_READY:
+    case FENCE_STARTED:
+    case FENCE_FAILED:
+        break;
+    }
+    return NULL;
+}
+
+/* Collects sockets until the child says until. 0, or the exit status. */
+static int collect(struct launcher *l, enum fence_kind until)
+{
+    for (;;) {
+        struct fence_message message;
+        int fd = -1;
+        int rc = receive(l->sock, &message, &fd);
+        if (rc != 0) {
+            complain("the set-up of the fence ended unexpectedly");
+            return EXIT_STATUS_OS;
+        }
+        const char *name = socket_name(message.kind);
+        if (name != NULL && fd >= 0 && l->socket_count < LISTEN_FDS_MAX) {
+            l->sockets[l->socket_count++] = (struct passed_socket){.fd = fd, .name = name};
+            continue;
+        }
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        if (message.kind == FENCE_FAILED) {
+            message.text[sizeof message.text - 1] = '\0';
+            complain(message.text);
+            return message.number;
+        }
+        if (message.kind == FENCE_STARTED) {
+            l->init = message.number;
+        }
+        if (message.kind == until) {
+            return 0;
+        }
+    }
+}
+
+static int start_one(struct launcher *l, bool is_dnsd, struct daemon_proc *out)
+{
+    struct passed_socket own[LISTEN_FDS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < l->socket_count; i++) {
+        bool is_dns = strcmp(l->sockets[i].name, "dns") == 0;
+        if (is_dns == is_dnsd) {
+            own[count++] = l->sockets[i];
+        }
+    }
+    const char *private_log = is_dnsd ? l->dir->dnsd_log : l->dir->tunneld_log;
+    struct daemon_start start = {
+        .program = is_dnsd ? "openshell-dnsd" : "openshell-tunneld",
+        .log_path = l->options->log != NULL ? l->options->log : private_log,
+        .args = is_dnsd ? &l->options->dnsd : &l->options->tunneld,
+        .sockets = own,
+        .socket_count = count,
+    };
+    struct err err = {""};
+    int rc = daemon_proc_start(&start, out, &err);
+    if (rc != 0) {
+        complain(err.text);
+        return EXIT_STATUS_OS;
+    }
+    return 0;
+}
+
+/* dnsd first: it makes the map that tunneld reads. */
+static int start_daemons(struct launcher *l)
+{
+    int status = start_one(l, true, &l->dnsd);
+    status = status == 0 ? daemon_proc_await_ready(&l->dnsd, READY_TIMEOUT_MS) : status;
+    status = status == 0 ? start_one(l, false, &l->tunneld) : status;
+    status = status == 0 ? daemon_proc_await_ready(&l->tunneld, READY_TIMEOUT_MS) : status;
+    for (size_t i = 0; i < l->socket_count; i++) {
+        (void)close(l->sockets[i].fd);
+    }
+    l->socket_count = 0;
+    return status;
+}
+
+static void note_daemon_end(struct daemon_proc *d, pid_t ended)
+{
+    if (d->pid != 0 && d->pid == ended) {
+        daemon_proc_ended(d);
+        (void)fprintf(stderr, "openshell-egress: %s ended: nothing gets through it any more (log: %s)\n",
+                      d->program, d->log_path);
+    }
+}
+
+/* Until COMMAND's init is gone. Signals from a terminal reach COMMAND by themselves; those sent to us are
+ * passed on. */
+static int supervise(struct launcher *l)
+{
+    for (;;) {
+        siginfo_t info;
+        int signo = sigwaitinfo(&l->signals, &info);
+        if (signo < 0) {
+            continue;
+        }
+        if (signo != SIGCHLD) {
+            if (info.si_code != SI_KERNEL && l->init > 0) {
+                (void)kill(l->init, signo);
+            }
+            continue;
+        }
+        int status = 0;
+        pid_t ended = 0;
+        while ((ended = waitpid(-1, &status, WNOHANG)) > 0) {
+            if (ended == l->child) {
+                l->child = 0;
+                return fence_wait_status(status);
+            }
+            note_daemon_end(&l->dnsd, ended);
+            note_daemon_end(&l->tunneld, ended);
+        }
+    }
+}
+
+/* In the forked child. */
+static void become_child(const struct fence_config *fence, const sigset_t *old_mask, int sock, pid_t launcher)
+{
+    /* ^C is for COMMAND: if it ended us, PDEATHSIG would end COMMAND before it could react. */
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGQUIT, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGTERM, SIG_IGN);
+    (void)sigprocmask(SIG_SETMASK, old_mask, NULL);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != launcher) {
+        _exit(EXIT_STATUS_OS);
+    }
+    _exit(fence_child(fence, sock));
+}
+
+static int start_child(struct launcher *l, const struct fence_config *fence)
+{
+    int pair[2];
+    sigset_t old_mask;
+    static const int watched[] = {SIGCHLD, SIGTERM, SIGHUP,   SIGINT, SIGQUIT,
+                                  SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT};
+    (void)sigemptyset(&l->signals);
+    for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++) {
+        (void)sigaddset(&l->signals, watched[i]);
+    }
+    (void)sigprocmask(SIG_BLOCK, &l->signals, &old_mask);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+        complain(strerror(errno));
+        return EXIT_STATUS_OS;
+    }
+    pid_t self = getpid();
+    l->sock = pair[0];
+    l->child = fork();
+    if (l->child == 0) {
+        (void)close(pair[0]);
+        become_child(fence, &old_mask, pair[1], self);
+    }
+    (void)close(pair[1]);
+    if (l->child < 0) {
+        l->child = 0;
+        complain(strerror(errno));
+        return EXIT_STATUS_OS;
+    }
+    return 0;
+}
+
+static void clean_up(struct launcher *l)
+{
+    if (l->sock >= 0) {
+        (void)close(l->sock);
+    }
+    if (l->child > 0) {
+        (void)kill(l->child, SIGKILL);
+        (void)waitpid(l->child, NULL, 0);
+    }
+    for (size_t i = 0; i < l->socket_count; i++) {
+        (void)close(l->sockets[i].fd);
+    }
+    daemon_proc_stop(&l->tunneld);
+    daemon_proc_stop(&l->dnsd);
+}
+
+int launcher_run(const struct run_options *options, const struct fence_config *fence,
+                 const struct private_dir *dir)
+{
+    struct launcher *l = calloc(1, sizeof *l);
+    if (l == NULL) {
+        complain("out of memory");
+        return EXIT_STATUS_OS;
+    }
+    l->options = options;
+    l->dir = dir;
+    l->sock = -1;
+    l->dnsd = (struct daemon_proc){.control_fd = -1, .ready_fd = -1};
+    l->tunneld = l->dnsd;
+    int status = start_child(l, fence);
+    status = status == 0 ? collect(l, FENCE_READY) : status;
+    status = status == 0 ? start_daemons(l) : status;
+    if (status == 0 && send(l->sock, "g", 1, MSG_NOSIGNAL) != 1) {
+        complain("the set-up of the fence is gone");
+        status = EXIT_STATUS_OS;
+    }
+    status = status == 0 ? collect(l, FENCE_STARTED) : status;
+    status = status == 0 ? supervise(l) : status;
+    clean_up(l);
+    free(l);
+    return status;
+}

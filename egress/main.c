@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "egress/commands.h"
+
+#include "common/base/log.h"
+#include "common/run/exit_status.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void usage(FILE *out)
+{
+    (void)fprintf(
+        out,
+        "usage: openshell-egress COMMAND ...\n\n"
+        "  check FILE...              is this policy good? every problem with its place\n"
+        "  run [OPTION]... -- CMD...  run CMD so that it reaches what the policy admits, nothing else\n\n"
+        "  --help, --version\n"
+        "openshell-egress(1), openshell-dnsd(8) and openshell-tunneld(8) say more.\n");
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*function)(int argc, char **argv);
+    } commands[] = {{"check", command_check}, {"run", command_run}};
+
+    log_init("openshell-egress", LOG_ERROR, LOG_TEXT, 2);
+    if (argc < 2) {
+        usage(stderr);
+        return EXIT_STATUS_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        (void)printf("openshell-egress %s (%s)\n", PACKAGE_VERSION, BUILD_SUMMARY);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            return commands[i].function(argc - 1, argv + 1);
+        }
+    }
+    (void)fprintf(stderr, "openshell-egress: '%s' is no command\n", argv[1]);
+    usage(stderr);
+    return EXIT_STATUS_USAGE;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One directory per run, 0700, below $XDG_RUNTIME_DIR or $TMPDIR or /tmp: the map, the daemons' logs, and the
+ * mount point for /etc. Removed at the end.
+ */
+#pragma once
+
+#include "common/base/err.h"
+
+#define PRIVATE_DIR_CAP 300
+
+struct private_dir {
+    char path[PRIVATE_DIR_CAP]; /* "" = none */
+    char map[PRIVATE_DIR_CAP];
+    char etc[PRIVATE_DIR_CAP];
+    char dnsd_log[PRIVATE_DIR_CAP];
+    char tunneld_log[PRIVATE_DIR_CAP];
+};
+MUST_CHECK int private_dir_new(struct private_dir *d, struct err *err);
+void private_dir_remove(struct private_dir *d);

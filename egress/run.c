@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "egress/commands.h"
+
+#include "egress/launcher.h"
+
+#include "common/policy/policy.h"
+#include "common/policy/policy_files.h"
+#include "common/run/listen_fds.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Per port one listener a family; the rest of what can be passed is ours (dns twice, connect). */
+#define PORTS_MAX ((LISTEN_FDS_MAX - 3) / 2)
+
+static const char *const default_pools[] = {"198.18.0.0/15", "fd00:5e11::/64"};
+
+static void run_usage(FILE *out)
+{
+    (void)fprintf(
+        out,
+        "usage: openshell-egress run [OPTION]... -- COMMAND [ARGUMENT]...\n"
+        "Runs COMMAND inside a network fence: what the policy admits works, natively and through CONNECT;\n"
+        "nothing else leaves.\n\n"
+        "  --policy FILE|DIR   the policy (repeatable; default /etc/openshell/policy.yaml)\n"
+        "  --upstream ADDR[:PORT]  nameserver to ask (repeatable; default: those of /etc/resolv.conf)\n"
+        "  --log FILE          append both daemons' logs to FILE (default: a private file, removed at the "
+        "end)\n"
+        "  --proxy-env on|off  set HTTPS_PROXY and its kin for COMMAND (default on)\n"
+        "  --degraded          go on where a pid namespace or an overlay on /etc is refused\n"
+        "  --help              this text\n"
+        "  and any option of openshell-dnsd(8) and openshell-tunneld(8) that run does not set itself.\n\n"
+        "Exit status: COMMAND's, 128+N if signal N ended it, 127 not found, 126 not executable;\n"
+        "before COMMAND started: 64 usage, 71 operating system, 78 policy.\n");
+}
+
+/* What run adds for both daemons: the policy, the pools, the private map. */
+static int add_common(struct run_options *o, struct arg_list *args, const struct private_dir *dir)
+{
+    int rc = arg_list_add(args, "--map");
+    rc = rc == 0 ? arg_list_add(args, dir->map) : rc;
+    rc = rc == 0 ? arg_list_add(args, "--workers=1") : rc;
+    for (size_t i = 0; rc == 0 && i < o->policies.count; i++) {
+        rc = arg_list_add(args, "--policy");
+        rc = rc == 0 ? arg_list_add(args, o->policies.items[i]) : rc;
+    }
+    for (size_t i = 0; rc == 0 && i < o->pools.count; i++) {
+        rc = arg_list_add(args, "--pool");
+        rc = rc == 0 ? arg_list_add(args, o->pools.items[i]) : rc;
+    }
+    return rc;
+}
+
+static int add_arguments(struct run_options *o, const struct private_dir *dir)
+{
+    int rc = add_common(o, &o->dnsd, dir);
+    rc = rc == 0 ? add_common(o, &o->tunneld, dir) : rc;
+    return rc == 0 ? arg_list_add(&o->dnsd, "--answer=synthetic") : rc;
+}
+
+static int parse_pools(struct run_options *o, struct synth_pools *out, struct err *err)
+{
+    int rc = 0;
+    bool is_default = o->pools.count == 0;
+    for (size_t i = 0; is_default && rc == 0 && i < sizeof default_pools / sizeof default_pools[0]; i++) {
+        rc = arg_list_add(&o->pools, default_pools[i]);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    const struct str_list list = {.items = o->pools.items, .count = o->pools.count};
+    return guard_parse_pools(&list, out, err);
+}
+
+/* Loads the policy as the daemons will, so that its problems are shown before anything is set up. */
+static int load_policy(const struct run_options *o, struct policy **out)
+{
+    struct policy_rules *rules = NULL;
+    struct policy_diags diags = {0};
+    int rc = policy_files_load(o->policies.items, o->policies.count, &rules, &diags);
+    commands_print_diags(&diags);
+    policy_diags_fini(&diags);
+    if (rc == 0) {
+        rc = policy_compile(rules, 1, out);
+    }
+    if (rc == 0) {
+        return 0;
+    }
+    (void)fprintf(stderr, "openshell-egress: %s\n",
+                  rc == -ENOMEM ? "out of memory" : "the policy was not accepted");
+    return rc == -ENOMEM ? EXIT_STATUS_OS : EXIT_STATUS_CONFIG;
+}
+
+static int run_fenced(struct run_options *o, const struct policy *policy, const struct synth_pools *pools)
+{
+    struct err err = {""};
+    struct private_dir dir;
+    size_t port_count = 0;
+    const uint16_t *ports = policy_ports(policy, &port_count);
+    if (port_count > PORTS_MAX) {
+        (void)fprintf(stderr, "openshell-egress: the policy names %zu ports; run captures at most %d\n",
+                      port_count, PORTS_MAX);
+        return EXIT_STATUS_CONFIG;
+    }
+    if (private_dir_new(&dir, &err) != 0) {
+        (void)fprintf(stderr, "openshell-egress: %s\n", err.text);
+        return EXIT_STATUS_OS;
+    }
+    int status = EXIT_STATUS_OS;
+    if (add_arguments(o, &dir) == 0) {
+        const struct fence_config fence = {.pools = *pools,
+                                           .ports = ports,
+                                           .port_count = port_count,
+                                           .etc_dir = dir.etc,
+                                           .degraded = o->degraded,
+                                           .no_proxy_env = o->no_proxy_env,
+                                           .cmd = o->cmd};
+        status = launcher_run(o, &fence, &dir);
+    }
+    private_dir_remove(&dir);
+    return status;
+}
+
+int command_run(int argc, char **argv)
+{
+    struct run_options o;
+    struct err err = {""};
+    struct synth_pools pools = {0};
+    struct policy *policy = NULL;
+    if (run_options_parse(argc, argv, &o, &err) != 0) {
+        (void)fprintf(stderr, "openshell-egress run: %s\n(openshell-egress run --help lists the options)\n",
+                      err.text);
+        return EXIT_STATUS_USAGE;
+    }
+    int status = 0;
+    if (o.help) {
+        run_usage(stdout);
+        goto out;
+    }
+    if (parse_pools(&o, &pools, &err) != 0) {
+        (void)fprintf(stderr, "openshell-egress run: %s\n", err.text);
+        status = EXIT_STATUS_USAGE;
+        goto out;
+    }
+    status = load_policy(&o, &policy);
+    if (status == 0) {
+        if (geteuid() == 0) {
+            (void)fprintf(
+                stderr, "openshell-egress: warning: the command runs as root: the fence then stops mistakes, "
+                        "not attacks; run it as an ordinary user\n");
+        }
+        status = run_fenced(&o, policy, &pools);
+    }
+out:
+    policy_unref(policy);
+    run_options_fini(&o);
+    return status;
+}
