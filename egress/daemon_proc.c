@@ -24,29 +24,32 @@
 #define STOP_MS 2000
 
 /* Next to this program (a build tree, or one bin directory), else where make install puts daemons. */
+static bool join(char path[PATH_CAP], const char *dir, const char *program)
+{
+    int len = snprintf(path, PATH_CAP, "%s/%s", dir, program);
+    return len > 0 && len < PATH_CAP && access(path, X_OK) == 0;
+}
+
 static int find_program(const char *program, char path[PATH_CAP], struct err *err)
 {
     char self[PATH_CAP];
     const char *dir = getenv("OPENSHELL_EGRESS_DAEMON_DIR");
     if (dir != NULL) {
-        (void)snprintf(path, PATH_CAP, "%s/%s", dir, program);
-        if (access(path, X_OK) == 0) {
+        if (join(path, dir, program)) {
             return 0;
         }
-        err_set(err, "%s: not an executable file (OPENSHELL_EGRESS_DAEMON_DIR)", path);
+        err_set(err, "%s: no executable file of that name in %s (OPENSHELL_EGRESS_DAEMON_DIR)", program, dir);
         return -ENOENT;
     }
     ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
     if (len > 0) {
         self[len] = '\0';
         *strrchr(self, '/') = '\0';
-        (void)snprintf(path, PATH_CAP, "%s/%s", self, program);
-        if (strlen(self) + strlen(program) + 2 < PATH_CAP && access(path, X_OK) == 0) {
+        if (join(path, self, program)) {
             return 0;
         }
     }
-    (void)snprintf(path, PATH_CAP, "%s/%s", SBINDIR, program);
-    if (access(path, X_OK) == 0) {
+    if (join(path, SBINDIR, program)) {
         return 0;
     }
     err_set(

@@ -339,7 +339,9 @@ int fence_child(const struct fence_config *cfg, int sock)
     int rc = set_up(&own, sock, &in_user_namespace, &err);
     rc = rc == 0 ? start_init(&own, sock, &err) : rc;
     if (rc < 0) {
-        (void)fence_send(sock, FENCE_FAILED, EXIT_STATUS_OS, err.text, -1);
+        if (fence_send(sock, FENCE_FAILED, EXIT_STATUS_OS, err.text, -1) != 0) {
+            return EXIT_STATUS_OS; /* the launcher is gone: nobody to tell */
+        }
         return EXIT_STATUS_OS;
     }
     return rc;
