@@ -33,8 +33,6 @@ int private_dir_new(struct private_dir *d, struct err *err)
         return -error;
     }
     memcpy(d->path, path, sizeof path);
-    /* The template leaves room: parent_dir() is shorter than 200 bytes. */
-    path[sizeof path - 32] = '\0';
     (void)snprintf(d->map, sizeof d->map, "%s/egress.map", path);
     (void)snprintf(d->etc, sizeof d->etc, "%s/etc", path);
     (void)snprintf(d->dnsd_log, sizeof d->dnsd_log, "%s/dnsd.log", path);

@@ -7,14 +7,15 @@
 
 #include "common/base/err.h"
 
-#define PRIVATE_DIR_CAP 300
+#define PRIVATE_DIR_CAP 256
+#define PRIVATE_FILE_CAP (PRIVATE_DIR_CAP + 16)
 
 struct private_dir {
     char path[PRIVATE_DIR_CAP]; /* "" = none */
-    char map[PRIVATE_DIR_CAP];
-    char etc[PRIVATE_DIR_CAP];
-    char dnsd_log[PRIVATE_DIR_CAP];
-    char tunneld_log[PRIVATE_DIR_CAP];
+    char map[PRIVATE_FILE_CAP];
+    char etc[PRIVATE_FILE_CAP];
+    char dnsd_log[PRIVATE_FILE_CAP];
+    char tunneld_log[PRIVATE_FILE_CAP];
 };
 MUST_CHECK int private_dir_new(struct private_dir *d, struct err *err);
 void private_dir_remove(struct private_dir *d);
