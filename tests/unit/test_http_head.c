@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "tunneld/http_head.h"
+
+#include <stdio.h>
+
+#include <stdlib.h>
+
+static size_t feed(struct http_head *h, const char *text, size_t len)
+{
+    http_head_init(h);
+    return http_head_feed(h, span_make(text, len));
+}
+
+struct good {
+    const char *head;
+    const char *host;
+    uint16_t port;
+};
+
+static const struct good good_heads[] = {
+    {"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n", "example.org", 443},
+    {"CONNECT example.org:443 HTTP/1.1\r\n\r\n", "example.org", 443},
+    {"CONNECT example.org:443 HTTP/1.0\r\n\r\n", "example.org", 443},
+    {"CONNECT Example.ORG.:1 HTTP/1.1\r\nHost: other.example\r\n\r\n", "example.org", 1},
+    {"CONNECT a_b.example.org:65535 HTTP/1.1\r\nhost:\r\n\r\n", "a_b.example.org", 65535},
+    {"CONNECT 192.0.2.7:443 HTTP/1.1\r\nHost: 192.0.2.7\r\n\r\n", "192.0.2.7", 443},
+    {"CONNECT [2001:DB8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n", "[2001:db8::1]", 443},
+    {"CONNECT [::ffff:1.2.3.4]:443 HTTP/1.1\r\n\r\n", "[::ffff:1.2.3.4]", 443},
+    {"CONNECT x.example:22 HTTP/1.1\r\nContent-Length: 0\r\n\r\n", "x.example", 22},
+    {"CONNECT x.example:22 HTTP/1.1\r\nContent-Length:0  \t\r\n\r\n", "x.example", 22},
+    {"CONNECT x.example:22 HTTP/1.1\r\nProxy-Authorization: Basic eDp5\r\nUser-Agent: a/1 (b; c)\r\n"
+     "X-Empty:\r\nX-High: \xc3\xa9\r\nX-Tab:\ta\tb\t\r\nProxy-Connection: keep-alive\r\n\r\n",
+     "x.example", 22},
+    {"CONNECT x.example:22 HTTP/1.1\r\nTransfer-EncodingX: chunked\r\nXTransfer-Encoding: a\r\n\r\n",
+     "x.example", 22},
+};
+
+static void test_good_heads(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof good_heads / sizeof good_heads[0]; i++) {
+        struct http_head h;
+        char text[HOST_TEXT_CAP];
+        size_t len = strlen(good_heads[i].head);
+        assert_int_equal(feed(&h, good_heads[i].head, len), len);
+        assert_int_equal(h.fault, HTTP_HEAD_FAULT_NONE);
+        assert_int_equal(h.status, HTTP_HEAD_CONNECT);
+        assert_string_equal(host_text(&h.host, text), good_heads[i].host);
+        assert_int_equal(h.port, good_heads[i].port);
+    }
+}
+
+struct bad {
+    const char *head;
+    enum http_head_fault fault;
+};
+
+#define C "CONNECT x.example:443 HTTP/1.1\r\n"
+#define TARGET(t) "CONNECT " t " HTTP/1.1\r\n\r\n"
+
+static const struct bad bad_heads[] = {
+    {"\r\n", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {"\n", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {" CONNECT x.example:443 HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {"CONNECT  x.example:443 HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {"CONNECT\tx.example:443 HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {"CONNECT x.example:443  HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {"CONNECT x.example:443 HTTP/1.1 \r\n\r\n", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {"CONNECT x.example:443\r\n\r\n", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {"CONNECT\r\n\r\n", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {"SSH-2.0-OpenSSH_9.2\r\n", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {"CONNECT x.ex\x80mple:443 HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {"CONNECT x.example:443 HTTP/1.1\n\n", HTTP_HEAD_FAULT_LINE_END},
+    {"CONNECT x.example:443 HTTP/1.1\r\r\n\r\n", HTTP_HEAD_FAULT_LINE_END},
+    {"CONNECT x.example:443 HTTP/2.0\r\n\r\n", HTTP_HEAD_FAULT_VERSION},
+    {"CONNECT x.example:443 HTTP/1.10\r\n\r\n", HTTP_HEAD_FAULT_VERSION},
+    {"CONNECT x.example:443 http/1.1\r\n\r\n", HTTP_HEAD_FAULT_VERSION},
+    {"CONNECT x.example:443 \r\n\r\n", HTTP_HEAD_FAULT_VERSION},
+    {C "Host: a\n\r\n", HTTP_HEAD_FAULT_LINE_END},
+    {C "Host: a\rb\r\n\r\n", HTTP_HEAD_FAULT_LINE_END},
+    {C "\n", HTTP_HEAD_FAULT_LINE_END},
+    {C "\rx", HTTP_HEAD_FAULT_LINE_END},
+    {C "Host: a\r\n b\r\n\r\n", HTTP_HEAD_FAULT_FOLDING},
+    {C "\tb: c\r\n\r\n", HTTP_HEAD_FAULT_FOLDING},
+    {C "Host : a\r\n\r\n", HTTP_HEAD_FAULT_FIELD},
+    {C ": a\r\n\r\n", HTTP_HEAD_FAULT_FIELD},
+    {C "Host\r\n\r\n", HTTP_HEAD_FAULT_FIELD},
+    {C "H(st: a\r\n\r\n", HTTP_HEAD_FAULT_FIELD},
+    {C "X: a\x01z\r\n\r\n", HTTP_HEAD_FAULT_FIELD},
+    {C "X: a\x7fz\r\n\r\n", HTTP_HEAD_FAULT_FIELD},
+    {C "Host: a\r\nhOST: a\r\n\r\n", HTTP_HEAD_FAULT_TWO_HOSTS},
+    {C "Host: a b\r\n\r\n", HTTP_HEAD_FAULT_HOST_FIELD},
+    {C "Host: a,b\r\n\r\n", HTTP_HEAD_FAULT_HOST_FIELD},
+    {C "Host: u@b\r\n\r\n", HTTP_HEAD_FAULT_HOST_FIELD},
+    {C "Host: a/\r\n\r\n", HTTP_HEAD_FAULT_HOST_FIELD},
+    {C "Host: \xe9\r\n\r\n", HTTP_HEAD_FAULT_HOST_FIELD},
+    {C "Content-Length: 1\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {C "Content-Length: 00\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {C "Content-Length: +0\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {C "Content-Length:\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {C "Content-Length: 0, 0\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {C "Content-Length: 0\r\ncontent-length: 0\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {C "transfer-encoding: identity\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {C "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {"TRACE / HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_TRACE},
+    {"TRACE http://x.example/ HTTP/1.1\r\nMax-Forwards: 0\r\n\r\n", HTTP_HEAD_FAULT_TRACE},
+    {"GET http://x.example/a HTTP/1.1\r\nHost: x.example\r\n\r\n", HTTP_HEAD_FAULT_PLAIN_HTTP},
+    {"POST HTTP://x.example/ HTTP/1.1\r\nContent-Length: 9\r\n\r\n", HTTP_HEAD_FAULT_PLAIN_HTTP},
+    {"GET https://x.example/ HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_PLAIN_HTTPS},
+    {"GET / HTTP/1.1\r\nHost: x.example\r\n\r\n", HTTP_HEAD_FAULT_NOT_PROXIED},
+    {"OPTIONS * HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_NOT_PROXIED},
+    {"GET ftp://x.example/ HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
+    {"connect x.example:443 HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
+    {"CONNECTCONNECTCONNECTCONNECT x.example:443 HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
+    {TARGET("/"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET("*"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET("x.example"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET(":443"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET("http://x.example:443"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET("https://x.example:443/"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET("u:p@x.example:443"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET("x.example:443?"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET("x.example:443#"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET("::1:443"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET("[::1]"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET("[::1]443"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET("[::1:443"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET("::1]:443"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET("x.example:80:443"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET("x.example:"), HTTP_HEAD_FAULT_PORT},
+    {TARGET("x.example:0"), HTTP_HEAD_FAULT_PORT},
+    {TARGET("x.example:0443"), HTTP_HEAD_FAULT_PORT},
+    {TARGET("x.example:65536"), HTTP_HEAD_FAULT_PORT},
+    {TARGET("x.example:https"), HTTP_HEAD_FAULT_PORT},
+    {TARGET("x.example:-1"), HTTP_HEAD_FAULT_PORT},
+    {TARGET("[]:443"), HTTP_HEAD_FAULT_HOST},
+    {TARGET("[::1]x:443"), HTTP_HEAD_FAULT_AUTHORITY},
+    {TARGET("[x.example]:443"), HTTP_HEAD_FAULT_HOST},
+    {TARGET("[fe80::1%25eth0]:443"), HTTP_HEAD_FAULT_HOST},
+    {TARGET("x..example:443"), HTTP_HEAD_FAULT_HOST},
+    {TARGET("x%2eexample:443"), HTTP_HEAD_FAULT_HOST},
+    {TARGET("0x7f.1:443"), HTTP_HEAD_FAULT_HOST},
+    {TARGET("127.1:443"), HTTP_HEAD_FAULT_HOST},
+    {TARGET("0177.0.0.1:443"), HTTP_HEAD_FAULT_HOST},
+    {TARGET("2130706433:443"), HTTP_HEAD_FAULT_HOST},
+};
+
+static void test_bad_heads(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof bad_heads / sizeof bad_heads[0]; i++) {
+        struct http_head h;
+        (void)feed(&h, bad_heads[i].head, strlen(bad_heads[i].head));
+        if (h.status != HTTP_HEAD_BAD || h.fault != bad_heads[i].fault) {
+            fail_msg("bad head %zu: status %d fault %d, want %d", i, (int)h.status, (int)h.fault,
+                     (int)bad_heads[i].fault);
+        }
+        assert_true(strlen(http_head_fault_text(h.fault)) > 10);
+    }
+}
+
+/* NUL is the one byte the string tables cannot hold. */
+static void test_nul_bytes(void **state)
+{
+    (void)state;
+    static const char in_method[] = "CON\0ECT x.example:443 HTTP/1.1\r\n\r\n";
+    static const char in_target[] = "CONNECT x.exam\0le:443 HTTP/1.1\r\n\r\n";
+    static const char in_name[] = C "Ho\0t: a\r\n\r\n";
+    static const char in_value[] = C "Host: a\0\r\n\r\n";
+    struct http_head h;
+    (void)feed(&h, in_method, sizeof in_method - 1);
+    assert_int_equal(h.fault, HTTP_HEAD_FAULT_REQUEST_LINE);
+    (void)feed(&h, in_target, sizeof in_target - 1);
+    assert_int_equal(h.fault, HTTP_HEAD_FAULT_REQUEST_LINE);
+    (void)feed(&h, in_name, sizeof in_name - 1);
+    assert_int_equal(h.fault, HTTP_HEAD_FAULT_FIELD);
+    (void)feed(&h, in_value, sizeof in_value - 1);
+    assert_int_equal(h.fault, HTTP_HEAD_FAULT_FIELD);
+}
+
+/* Every prefix of a good head wants more, and any cut in two pieces gives the same result. */
+static void test_every_truncation_and_split(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof good_heads / sizeof good_heads[0]; i++) {
+        const char *text = good_heads[i].head;
+        size_t len = strlen(text);
+        for (size_t cut = 0; cut < len; cut++) {
+            char *copy = malloc(cut + 1); /* exact size: a read past the end is seen by the sanitizer */
+            assert_non_null(copy);
+            memcpy(copy, text, cut);
+            struct http_head h;
+            assert_int_equal(feed(&h, copy, cut), cut);
+            assert_int_equal(h.status, HTTP_HEAD_MORE);
+            assert_int_equal(http_head_feed(&h, span_make(text + cut, len - cut)), len - cut);
+            assert_int_equal(h.status, HTTP_HEAD_CONNECT);
+            assert_int_equal(h.port, good_heads[i].port);
+            free(copy);
+        }
+    }
+}
+
+static void test_bytes_behind_the_head_are_left(void **state)
+{
+    (void)state;
+    static const char text[] = C "\r\nSSH-2.0-x\r\n";
+    struct http_head h;
+    assert_int_equal(feed(&h, text, sizeof text - 1), sizeof text - 1 - 11);
+    assert_int_equal(h.status, HTTP_HEAD_CONNECT);
+    assert_int_equal(http_head_feed(&h, SPAN_LIT("more")), 0);
+}
+
+/* A head of exactly len bytes: one long header fills what is missing. */
+static enum http_head_fault fault_of_length(size_t len, size_t *taken)
+{
+    static const char start[] = C "X: ";
+    char *text = malloc(len);
+    assert_non_null(text);
+    memset(text, 'a', len);
+    memcpy(text, start, sizeof start - 1);
+    memcpy(text + len - 4, "\r\n\r\n", 4);
+    struct http_head h;
+    *taken = feed(&h, text, len);
+    free(text);
+    assert_int_equal(h.status, h.fault == HTTP_HEAD_FAULT_NONE ? HTTP_HEAD_CONNECT : HTTP_HEAD_BAD);
+    return h.fault;
+}
+
+static void test_length_limit(void **state)
+{
+    (void)state;
+    size_t taken = 0;
+    assert_int_equal(fault_of_length(HTTP_HEAD_MAX_BYTES - 1, &taken), HTTP_HEAD_FAULT_NONE);
+    assert_int_equal(fault_of_length(HTTP_HEAD_MAX_BYTES, &taken), HTTP_HEAD_FAULT_NONE);
+    assert_int_equal(taken, HTTP_HEAD_MAX_BYTES);
+    assert_int_equal(fault_of_length(HTTP_HEAD_MAX_BYTES + 1, &taken), HTTP_HEAD_FAULT_TOO_LARGE);
+    assert_int_equal(taken, HTTP_HEAD_MAX_BYTES);
+    assert_int_equal(fault_of_length(65536, &taken), HTTP_HEAD_FAULT_TOO_LARGE);
+}
+
+/* Names of 252 to 254 bytes, and targets around the longest text that is kept. */
+static void test_target_length(void **state)
+{
+    (void)state;
+    for (size_t len = 250; len < 300; len++) {
+        char head[512];
+        size_t at = 0;
+        memcpy(head, "CONNECT ", 8);
+        at += 8;
+        for (size_t i = 0; i < len; i++) {
+            head[at++] = i % 50 == 49 && i + 1 < len ? '.' : 'a';
+        }
+        memcpy(head + at, ":443 HTTP/1.1\r\n\r\n", 17);
+        struct http_head h;
+        (void)feed(&h, head, at + 17);
+        assert_int_equal(h.status, len <= HOST_NAME_MAX_LEN ? HTTP_HEAD_CONNECT : HTTP_HEAD_BAD);
+    }
+}
+
+/* The longest field value that is looked at, and longer ones, cannot hide a second meaning. */
+static void test_long_values(void **state)
+{
+    (void)state;
+    for (size_t spaces = 280; spaces < 300; spaces++) {
+        char head[512];
+        int n = snprintf(head, sizeof head, C "Content-Length: 0%*s1\r\n\r\n", (int)spaces, "");
+        struct http_head h;
+        (void)feed(&h, head, (size_t)n);
+        assert_int_equal(h.fault, HTTP_HEAD_FAULT_FRAMING);
+    }
+}
+
+static void test_statuses(void **state)
+{
+    (void)state;
+    assert_int_equal(http_head_fault_http_status(HTTP_HEAD_FAULT_TOO_LARGE), 431);
+    assert_int_equal(http_head_fault_http_status(HTTP_HEAD_FAULT_TRACE), 405);
+    assert_int_equal(http_head_fault_http_status(HTTP_HEAD_FAULT_FIELD), 400);
+    assert_string_equal(http_head_fault_text(HTTP_HEAD_FAULT_NONE), "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_good_heads),
+        cmocka_unit_test(test_bad_heads),
+        cmocka_unit_test(test_nul_bytes),
+        cmocka_unit_test(test_every_truncation_and_split),
+        cmocka_unit_test(test_bytes_behind_the_head_are_left),
+        cmocka_unit_test(test_length_limit),
+        cmocka_unit_test(test_target_length),
+        cmocka_unit_test(test_long_values),
+        cmocka_unit_test(test_statuses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
