@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "common/base/ip.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static struct ip must_ip(const char *text)
+{
+    struct ip a = {0};
+    if (ip_parse(span_str(text), &a) != 0) {
+        fail_msg("%s does not parse", text);
+    }
+    return a;
+}
+
+static struct ip_prefix must_prefix(const char *text)
+{
+    struct ip_prefix p = {0};
+    if (ip_prefix_parse(span_str(text), &p) != 0) {
+        fail_msg("%s does not parse", text);
+    }
+    return p;
+}
+
+static void assert_class(const struct ip *a, enum ip_class expect)
+{
+    char text[IP_TEXT_CAP];
+    enum ip_class class = ip_classify(a);
+    if (class != expect) {
+        fail_msg("%s is %s, not %s", ip_text(a, text), ip_class_name(class), ip_class_name(expect));
+    }
+}
+
+static void test_parse_good(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        /* as written, as printed (RFC 5952) */
+        {"0.0.0.0", "0.0.0.0"},
+        {"255.255.255.255", "255.255.255.255"},
+        {"192.0.2.1", "192.0.2.1"},
+        {"::", "::"},
+        {"::1", "::1"},
+        {"1::", "1::"},
+        {"0:0:0:0:0:0:0:0", "::"},
+        {"2001:DB8::0A", "2001:db8::a"},
+        {"2001:0db8:0000:0000:0001:0000:0000:0001", "2001:db8::1:0:0:1"}, /* 4.2.3: the first of two runs */
+        {"2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"},                 /* 4.2.2: one group is no run */
+        {"2001:0:0:1:0:0:0:1", "2001:0:0:1::1"},                          /* 4.2.3: the longest */
+        {"0:0:0:1:0:0:0:0", "0:0:0:1::"},
+        {"1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8"},
+        {"1:2:3:4:5:6:7::", "1:2:3:4:5:6:7:0"},
+        {"::2:3:4:5:6:7:8", "0:2:3:4:5:6:7:8"},
+        {"1:2:3:4:5:6:1.2.3.4", "1:2:3:4:5:6:102:304"},
+        {"::ffff:192.0.2.1", "::ffff:192.0.2.1"},
+        {"::FFFF:c000:0201", "::ffff:192.0.2.1"},
+        {"::192.0.2.1", "::c000:201"},
+        {"64:ff9b::192.0.2.1", "64:ff9b::c000:201"},
+        {"ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct ip a = must_ip(rows[i][0]);
+        char text[IP_TEXT_CAP];
+        assert_string_equal(ip_text(&a, text), rows[i][1]);
+        struct ip b = must_ip(text);
+        assert_true(ip_is_equal(&a, &b));
+    }
+    struct ip a = must_ip("1.2.3.4");
+    assert_int_equal(a.family, IP_V4);
+    assert_memory_equal(a.bytes, "\1\2\3\4\0\0\0\0\0\0\0\0\0\0\0", 16);
+    a = must_ip("::ffff:1.2.3.4");
+    assert_int_equal(a.family, IP_V6); /* mapped stays IPv6 */
+    assert_int_equal(ip_parse(span_make("1.2.3.45", 7), &a), 0);
+    assert_int_equal(a.bytes[3], 4); /* the span ends it */
+}
+
+static void test_parse_bad(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "",
+        ".",
+        "1",
+        "1.2.3",
+        "1.2.3.4.5",
+        "1.2.3.4.",
+        "1..2.3",
+        ".1.2.3.4",
+        "256.1.1.1",
+        "1.2.3.256",
+        "01.2.3.4",
+        "1.2.3.04",
+        "1.2.3.00",
+        "0x7f.0.0.1",
+        "1.2.3.0x4",
+        "127.1",
+        "2130706433",
+        "+1.2.3.4",
+        "1.2.3.-4",
+        " 1.2.3.4",
+        "1.2.3.4 ",
+        "1.2.3.4/32",
+        "1.2.3.4:80",
+        "1,2,3,4",
+        ":",
+        ":::",
+        "1:2:3:4:5:6:7",
+        "1:2:3:4:5:6:7:8:9",
+        "1::2::3",
+        "::1:2:3:4:5:6:7:8",
+        "1:2:3:4:5:6:7:8::",
+        ":1:2:3:4:5:6:7:8",
+        "1:2:3:4:5:6:7:",
+        "12345::",
+        "g::",
+        "::00001",
+        "fe80::1%eth0",
+        "fe80::1%25eth0",
+        "[::1]",
+        "::1/128",
+        "::1.2.3",
+        "::1.2.3.256",
+        "::1.2.3.04",
+        "1.2.3.4::",
+        "1:2:3:4:5:6:7:1.2.3.4",
+        "::ffff:1.2.3.4:5",
+        " ::1",
+        "::1 ",
+        "localhost",
+        "1111111111111111111111111111111111111111111111111",
+        "0000:0000:0000:0000:0000:ffff:255.255.255.2555",
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct ip a = {.family = 77};
+        if (ip_parse(span_str(rows[i]), &a) != -EINVAL) {
+            fail_msg("'%s' parses", rows[i]);
+        }
+        assert_int_equal(a.family, 77); /* left alone */
+    }
+    struct ip a;
+    assert_int_equal(ip_parse(SPAN_LIT("1.2.3.4\0"), &a), -EINVAL);
+    assert_int_equal(ip_parse(SPAN_LIT("1.2.3\0.4"), &a), -EINVAL);
+    assert_int_equal(ip_parse(SPAN_LIT("::1\0"), &a), -EINVAL);
+    assert_int_equal(ip_parse(span_make(NULL, 0), &a), -EINVAL);
+}
+
+/* Every truncation of an address is refused, or is the shorter address that it spells. */
+static void test_parse_truncations(void **state)
+{
+    (void)state;
+    static const char v4[] = "192.168.100.200";
+    for (size_t len = 0; len < sizeof v4; len++) {
+        struct ip a;
+        bool is_whole = len > 12; /* 192.168.100.2, .20 and .200 */
+        assert_int_equal(ip_parse(span_make(v4, len), &a), is_whole ? 0 : -EINVAL);
+    }
+    static const char v6[] = "2001:db8:1:2:3:4:5:6";
+    for (size_t len = 0; len < sizeof v6; len++) {
+        struct ip a;
+        assert_int_equal(ip_parse(span_make(v6, len), &a), len == sizeof v6 - 1 ? 0 : -EINVAL);
+    }
+}
+
+static void test_none(void **state)
+{
+    (void)state;
+    struct ip none = {0};
+    struct ip any = must_ip("0.0.0.0");
+    struct ip_prefix all = must_prefix("0.0.0.0/0");
+    struct ip_prefix nothing = {0};
+    char text[IP_TEXT_CAP];
+    assert_string_equal(ip_text(&none, text), "-");
+    assert_false(ip_is_equal(&none, &none));
+    assert_false(ip_is_equal(&none, &any));
+    assert_int_equal(ip_compare(&none, &none), 0);
+    assert_true(ip_compare(&none, &any) < 0);
+    assert_false(ip_prefix_contains(&all, &none));
+    assert_false(ip_prefix_contains(&nothing, &none));
+    assert_false(ip_prefix_contains(&nothing, &any));
+    assert_false(ip_prefix_overlaps(&nothing, &nothing));
+    assert_false(ip_prefix_overlaps(&nothing, &all));
+    assert_class(&none, IP_CLASS_UNKNOWN);
+    struct ip odd = {.family = 10};
+    assert_class(&odd, IP_CLASS_UNKNOWN);
+    assert_false(ip_is_equal(&odd, &odd));
+}
+
+static void test_compare(void **state)
+{
+    (void)state;
+    static const char *const ascending[] = {
+        "0.0.0.0", "9.255.255.255", "10.0.0.0", "10.0.0.1", "255.255.255.255",
+        "::",      "::1",           "1::",      "fe80::",   "ff02::1"};
+    size_t count = sizeof ascending / sizeof ascending[0];
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < count; k++) {
+            struct ip a = must_ip(ascending[i]);
+            struct ip b = must_ip(ascending[k]);
+            assert_int_equal(ip_compare(&a, &b), (i > k) - (i < k));
+            assert_int_equal(ip_is_equal(&a, &b), i == k);
+        }
+    }
+    struct ip a = ip_v4(192, 0, 2, 1);
+    struct ip b = must_ip("192.0.2.1");
+    assert_true(ip_is_equal(&a, &b));
+}
+
+static void test_prefix_parse(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int rc;
+        uint8_t bits;
+    } rows[] = {
+        {"10.0.0.0/8", 0, 8},
+        {"10.1.2.3", 0, 32},
+        {"10.1.2.3/32", 0, 32},
+        {"0.0.0.0/0", 0, 0},
+        {"128.0.0.0/1", 0, 1},
+        {"10.1.2.2/31", 0, 31},
+        {"::/0", 0, 0},
+        {"2001:db8::1", 0, 128},
+        {"2001:db8::/32", 0, 32},
+        {"8000::/1", 0, 1},
+        {"2001:db8::2/127", 0, 127},
+        {"10.0.0.1/8", -EDOM, 0},
+        {"10.1.2.3/31", -EDOM, 0},
+        {"0.0.0.1/0", -EDOM, 0},
+        {"128.0.0.0/0", -EDOM, 0},
+        {"64.0.0.0/1", -EDOM, 0},
+        {"::1/127", -EDOM, 0},
+        {"2001:db8::1/64", -EDOM, 0},
+        {"10.0.0.0/33", -EINVAL, 0},
+        {"::/129", -EINVAL, 0},
+        {"10.0.0.0/", -EINVAL, 0},
+        {"10.0.0.0/08", -EINVAL, 0},
+        {"10.0.0.0/+8", -EINVAL, 0},
+        {"10.0.0.0/-1", -EINVAL, 0},
+        {"10.0.0.0/8/8", -EINVAL, 0},
+        {"10.0.0.0/ 8", -EINVAL, 0},
+        {"10.0.0.0 /8", -EINVAL, 0},
+        {"10.0.0.0/255.0.0.0", -EINVAL, 0},
+        {"10.0.0.0/264", -EINVAL, 0}, /* 8 modulo 256 */
+        {"10/8", -EINVAL, 0},
+        {"/8", -EINVAL, 0},
+        {"", -EINVAL, 0},
+        {"example.com", -EINVAL, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct ip_prefix p = {.bits = 77};
+        if (ip_prefix_parse(span_str(rows[i].text), &p) != rows[i].rc) {
+            fail_msg("'%s'", rows[i].text);
+        }
+        assert_int_equal(p.bits, rows[i].rc == 0 ? rows[i].bits : 77);
+    }
+}
+
+/* For every length of both families: the base, an address that differs in the last bit of the prefix, in the
+ * next. */
+static void test_prefix_contains(void **state)
+{
+    (void)state;
+    static const char *const bases[] = {"172.21.170.85", "2001:db8:aaaa:5555:1234:5678:9abc:def0"};
+    for (size_t f = 0; f < 2; f++) {
+        struct ip a = must_ip(bases[f]);
+        uint8_t max = a.family == IP_V4 ? 32 : 128;
+        for (uint8_t bits = 0; bits <= max; bits++) {
+            struct ip_prefix p = {.base = a, .bits = bits};
+            for (uint8_t i = bits; i < max; i++) {
+                p.base.bytes[i / 8] &= (uint8_t) ~(0x80U >> (i % 8U));
+            }
+            assert_true(ip_prefix_contains(&p, &a));
+            assert_true(ip_prefix_overlaps(&p, &p));
+            for (uint8_t i = 0; i < max; i++) {
+                struct ip other = a;
+                other.bytes[i / 8] ^= (uint8_t)(0x80U >> (i % 8U));
+                assert_int_equal(ip_prefix_contains(&p, &other), i >= bits);
+                struct ip_prefix host = {.base = other, .bits = max};
+                assert_int_equal(ip_prefix_overlaps(&p, &host), i >= bits);
+                assert_int_equal(ip_prefix_overlaps(&host, &p), i >= bits);
+            }
+        }
+    }
+    struct ip_prefix v4 = must_prefix("0.0.0.0/0");
+    struct ip_prefix v6 = must_prefix("::/0");
+    struct ip a4 = must_ip("1.2.3.4");
+    struct ip a6 = must_ip("::1.2.3.4");
+    assert_false(ip_prefix_contains(&v4, &a6));
+    assert_false(ip_prefix_contains(&v6, &a4));
+    assert_false(ip_prefix_overlaps(&v4, &v6));
+    struct ip_prefix inner = must_prefix("10.64.0.0/10");
+    struct ip_prefix outer = must_prefix("10.0.0.0/8");
+    struct ip_prefix beside = must_prefix("10.128.0.0/10");
+    assert_true(ip_prefix_overlaps(&inner, &outer) && ip_prefix_overlaps(&outer, &inner));
+    assert_false(ip_prefix_overlaps(&inner, &beside));
+    struct ip_prefix broken = {.base = a4, .bits = 33};
+    assert_false(ip_prefix_contains(&broken, &a4));
+}
+
+/*
+ * The whole of each address space as a list of where a class begins; a run ends where the next begins. The
+ * first and the last address of each run are tested, so every boundary of every prefix is, from both sides.
+ */
+struct run {
+    const char *first;
+    enum ip_class class; /* IP_CLASS_UNKNOWN: not of one class, tested elsewhere */
+};
+
+static const struct run v4_space[] = {
+    {"0.0.0.0", IP_CLASS_UNSPECIFIED},      {"0.0.0.1", IP_CLASS_THIS_NETWORK},
+    {"1.0.0.0", IP_CLASS_PUBLIC},           {"10.0.0.0", IP_CLASS_PRIVATE},
+    {"11.0.0.0", IP_CLASS_PUBLIC},          {"100.64.0.0", IP_CLASS_SHARED},
+    {"100.100.100.200", IP_CLASS_METADATA}, {"100.100.100.201", IP_CLASS_SHARED},
+    {"100.128.0.0", IP_CLASS_PUBLIC},       {"127.0.0.0", IP_CLASS_LOOPBACK},
+    {"128.0.0.0", IP_CLASS_PUBLIC},         {"168.63.129.16", IP_CLASS_METADATA},
+    {"168.63.129.17", IP_CLASS_PUBLIC},     {"169.254.0.0", IP_CLASS_LINK_LOCAL},
+    {"169.254.0.23", IP_CLASS_METADATA},    {"169.254.0.24", IP_CLASS_LINK_LOCAL},
+    {"169.254.42.42", IP_CLASS_METADATA},   {"169.254.42.43", IP_CLASS_LINK_LOCAL},
+    {"169.254.169.254", IP_CLASS_METADATA}, {"169.254.169.255", IP_CLASS_LINK_LOCAL},
+    {"169.254.170.2", IP_CLASS_METADATA},   {"169.254.170.3", IP_CLASS_LINK_LOCAL},
+    {"169.254.170.23", IP_CLASS_METADATA},  {"169.254.170.24", IP_CLASS_LINK_LOCAL},
+    {"169.255.0.0", IP_CLASS_PUBLIC},       {"172.16.0.0", IP_CLASS_PRIVATE},
+    {"172.32.0.0", IP_CLASS_PUBLIC},        {"192.0.0.0", IP_CLASS_SPECIAL},
+    {"192.0.0.192", IP_CLASS_METADATA},     {"192.0.0.193", IP_CLASS_SPECIAL},
+    {"192.0.1.0", IP_CLASS_PUBLIC},         {"192.0.2.0", IP_CLASS_DOCUMENTATION},
+    {"192.0.3.0", IP_CLASS_PUBLIC},         {"192.88.99.0", IP_CLASS_SPECIAL},
+    {"192.88.100.0", IP_CLASS_PUBLIC},      {"192.168.0.0", IP_CLASS_PRIVATE},
+    {"192.169.0.0", IP_CLASS_PUBLIC},       {"198.18.0.0", IP_CLASS_BENCHMARK},
+    {"198.20.0.0", IP_CLASS_PUBLIC},        {"198.51.100.0", IP_CLASS_DOCUMENTATION},
+    {"198.51.101.0", IP_CLASS_PUBLIC},      {"203.0.113.0", IP_CLASS_DOCUMENTATION},
+    {"203.0.114.0", IP_CLASS_PUBLIC},       {"224.0.0.0", IP_CLASS_MULTICAST},
+    {"240.0.0.0", IP_CLASS_RESERVED},
+};
+
+static const struct run v6_space[] = {
+    {"::", IP_CLASS_UNSPECIFIED},
+    {"::1", IP_CLASS_LOOPBACK},
+    {"::2", IP_CLASS_EMBEDDED},
+    {"::1:0:0", IP_CLASS_RESERVED},
+    {"::ffff:0:0", IP_CLASS_EMBEDDED},
+    {"::1:0:0:0", IP_CLASS_RESERVED},
+    {"::ffff:0:0:0", IP_CLASS_EMBEDDED},
+    {"::ffff:1:0:0", IP_CLASS_RESERVED},
+    {"64:ff9b::", IP_CLASS_UNSPECIFIED},
+    {"64:ff9b::1", IP_CLASS_THIS_NETWORK},
+    {"64:ff9b::100:0", IP_CLASS_PUBLIC},
+    {"64:ff9b::a00:0", IP_CLASS_PRIVATE},
+    {"64:ff9b::b00:0", IP_CLASS_UNKNOWN}, /* test_nat64 */
+    {"64:ff9b::f000:0", IP_CLASS_RESERVED},
+    {"64:ff9b:1::", IP_CLASS_UNSPECIFIED},
+    {"64:ff9b:1::1", IP_CLASS_UNKNOWN}, /* test_nat64_local */
+    {"64:ff9b:1:ffff:ffff:ffff:ffff:ffff", IP_CLASS_EMBEDDED},
+    {"64:ff9b:2::", IP_CLASS_RESERVED},
+    {"100::", IP_CLASS_SPECIAL},
+    {"100:0:0:2::", IP_CLASS_RESERVED},
+    {"2000::", IP_CLASS_PUBLIC},
+    {"2001::", IP_CLASS_EMBEDDED},
+    {"2001:1::", IP_CLASS_SPECIAL},
+    {"2001:2::", IP_CLASS_BENCHMARK},
+    {"2001:2:1::", IP_CLASS_SPECIAL},
+    {"2001:200::", IP_CLASS_PUBLIC},
+    {"2001:db8::", IP_CLASS_DOCUMENTATION},
+    {"2001:db9::", IP_CLASS_PUBLIC},
+    {"2002::", IP_CLASS_EMBEDDED},
+    {"2003::", IP_CLASS_PUBLIC},
+    {"3fff::", IP_CLASS_DOCUMENTATION},
+    {"3fff:1000::", IP_CLASS_PUBLIC},
+    {"4000::", IP_CLASS_RESERVED},
+    {"fc00::", IP_CLASS_PRIVATE},
+    {"fd00:42::42", IP_CLASS_METADATA},
+    {"fd00:42::43", IP_CLASS_PRIVATE},
+    {"fd00:c1::a9fe:a9fe", IP_CLASS_METADATA},
+    {"fd00:c1::a9fe:a9ff", IP_CLASS_PRIVATE},
+    {"fd00:100::100:200", IP_CLASS_METADATA},
+    {"fd00:100::100:201", IP_CLASS_PRIVATE},
+    {"fd00:ec2::23", IP_CLASS_METADATA},
+    {"fd00:ec2::24", IP_CLASS_PRIVATE},
+    {"fd00:ec2::254", IP_CLASS_METADATA},
+    {"fd00:ec2::255", IP_CLASS_PRIVATE},
+    {"fd00:a9fe:a9fe::1", IP_CLASS_METADATA},
+    {"fd00:a9fe:a9fe::2", IP_CLASS_PRIVATE},
+    {"fd20:ce::254", IP_CLASS_METADATA},
+    {"fd20:ce::255", IP_CLASS_PRIVATE},
+    {"fe00::", IP_CLASS_RESERVED},
+    {"fe80::", IP_CLASS_LINK_LOCAL},
+    {"fe80::a9fe:a9fe", IP_CLASS_METADATA},
+    {"fe80::a9fe:a9ff", IP_CLASS_LINK_LOCAL},
+    {"fec0::", IP_CLASS_PRIVATE},
+    {"ff00::", IP_CLASS_MULTICAST},
+};
+
+/* The address before a, or with nothing before it, the last of all. */
+static struct ip one_less(struct ip a)
+{
+    for (size_t i = a.family == IP_V4 ? 4 : 16; i > 0; i--) {
+        if (a.bytes[i - 1]-- != 0) {
+            break;
+        }
+    }
+    return a;
+}
+
+static void walk(const struct run *runs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct ip first = must_ip(runs[i].first);
+        struct ip next = must_ip(runs[(i + 1) % count].first);
+        struct ip last = one_less(next);
+        assert_true(ip_compare(&first, &last) <= 0); /* the list itself is in order */
+        if (runs[i].class != IP_CLASS_UNKNOWN) {
+            assert_class(&first, runs[i].class);
+            assert_class(&last, runs[i].class);
+        }
+    }
+}
+
+static void test_classes(void **state)
+{
+    (void)state;
+    walk(v4_space, sizeof v4_space / sizeof v4_space[0]);
+    walk(v6_space, sizeof v6_space / sizeof v6_space[0]);
+}
+
+static struct ip embed(const char *prefix, const struct ip *v4, const uint8_t at[4])
+{
+    struct ip a = must_ip(prefix);
+    for (size_t i = 0; i < 4; i++) {
+        a.bytes[at[i]] = v4->bytes[i];
+    }
+    return a;
+}
+
+static const uint8_t at_96[4] = {12, 13, 14, 15};
+static const uint8_t at_48[4] = {6, 7, 9, 10};
+static const uint8_t at_56[4] = {7, 9, 10, 11};
+static const uint8_t at_64[4] = {9, 10, 11, 12};
+
+/* Every boundary of the IPv4 space once more, through each form that can hold an IPv4 address. */
+static void test_nat64(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof v4_space / sizeof v4_space[0]; i++) {
+        struct ip inner = must_ip(v4_space[i].first);
+        for (int step = 0; step < 2; step++) {
+            enum ip_class class = ip_classify(&inner);
+            struct ip a = embed("64:ff9b::", &inner, at_96);
+            assert_class(&a, class);
+            a = embed("64:ff9b:1::", &inner, at_96);
+            assert_class(&a, inner.bytes[0] == 0 ? IP_CLASS_UNSPECIFIED : class);
+            a = embed("2002::", &inner, (const uint8_t[]){2, 3, 4, 5});
+            assert_class(&a, IP_CLASS_EMBEDDED);
+            a = embed("2001::", &inner, at_96);
+            assert_class(&a, IP_CLASS_EMBEDDED);
+            a = embed("::ffff:0:0", &inner, at_96);
+            assert_class(&a, IP_CLASS_EMBEDDED);
+            a = embed("::ffff:0:0:0", &inner, at_96);
+            assert_class(&a, IP_CLASS_EMBEDDED);
+            inner = one_less(inner);
+        }
+    }
+}
+
+static void test_nat64_local(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum ip_class class;
+    } rows[] = {
+        {"64:ff9b:1::8.8.8.8", IP_CLASS_PUBLIC},
+        {"64:ff9b:1::10.0.0.1", IP_CLASS_PRIVATE},
+        {"64:ff9b:1::127.0.0.1", IP_CLASS_LOOPBACK},
+        {"64:ff9b:1::169.254.169.254", IP_CLASS_METADATA},
+        {"64:ff9b:1:808:8:800::", IP_CLASS_PUBLIC},        /* 8.8.8.8 after /48 */
+        {"64:ff9b:1:7f00:0:100::", IP_CLASS_LOOPBACK},     /* 127.0.0.1 after /48 */
+        {"64:ff9b:1:8:8:808::", IP_CLASS_PUBLIC},          /* 8.8.8.8 after /56 */
+        {"64:ff9b:1:7f:0:1::", IP_CLASS_LOOPBACK},         /* 127.0.0.1 after /56 */
+        {"64:ff9b:1:0:8:808:800:0", IP_CLASS_PUBLIC},      /* 8.8.8.8 after /64 */
+        {"64:ff9b:1::7f:0:100:0", IP_CLASS_LOOPBACK},      /* 127.0.0.1 after /64 */
+        {"64:ff9b:1:a00:0:100:808:808", IP_CLASS_PRIVATE}, /* public after /96, 10.0.0.1 after /48 */
+        {"64:ff9b:1:7f00:0:100:808:808", IP_CLASS_LOOPBACK},
+        {"64:ff9b:1:808:8:800:7f00:1", IP_CLASS_LOOPBACK}, /* the other way round */
+        {"64:ff9b:1:0:100::808:808", IP_CLASS_EMBEDDED},   /* bits 64..71 are not zero */
+        {"64:ff9b:1:0:ff00::a00:1", IP_CLASS_EMBEDDED},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct ip a = must_ip(rows[i].text);
+        assert_class(&a, rows[i].class);
+    }
+}
+
+/* No choice of the other bytes makes a reading milder than the IPv4 address that stands there. */
+static void test_nat64_local_is_never_milder(void **state)
+{
+    (void)state;
+    static const uint8_t *const layouts[] = {at_96, at_48, at_56, at_64};
+    uint64_t seed = 1;
+    for (int round = 0; round < 20000; round++) {
+        struct ip a = must_ip("64:ff9b:1::");
+        for (size_t i = 6; i < 16; i++) {
+            seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+            static const uint8_t often[8] = {0, 10, 127, 169, 254, 192, 168, 8};
+            a.bytes[i] = (seed >> 60) < 8 ? often[seed >> 60] : (uint8_t)(seed >> 40);
+        }
+        a.bytes[8] = 0;
+        enum ip_group group = ip_class_group(ip_classify(&a));
+        for (size_t k = 0; k < 4; k++) {
+            const uint8_t *at = layouts[k];
+            struct ip inner = ip_v4(a.bytes[at[0]], a.bytes[at[1]], a.bytes[at[2]], a.bytes[at[3]]);
+            assert_true(inner.bytes[0] == 0 || group <= ip_class_group(ip_classify(&inner)));
+        }
+    }
+}
+
+static void test_isatap(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum ip_class class;
+    } rows[] = {
+        {"2606:4700::5efe:8.8.8.8", IP_CLASS_EMBEDDED},   {"2606:4700::200:5efe:8.8.8.8", IP_CLASS_EMBEDDED},
+        {"2001:db8::5efe:10.0.0.1", IP_CLASS_EMBEDDED},   {"fd12:3456::5efe:10.0.0.1", IP_CLASS_EMBEDDED},
+        {"fe80::5efe:10.0.0.1", IP_CLASS_EMBEDDED},       {"fec0::200:5efe:10.0.0.1", IP_CLASS_EMBEDDED},
+        {"ff02::5efe:10.0.0.1", IP_CLASS_MULTICAST},      /* forbidden as what it is */
+        {"2606:4700::100:5efe:8.8.8.8", IP_CLASS_PUBLIC}, /* the group bit: another identifier */
+        {"2606:4700::1:5efe:8.8.8.8", IP_CLASS_PUBLIC},   {"2606:4700::5eff:8.8.8.8", IP_CLASS_PUBLIC},
+        {"2606:4700::5ffe:8.8.8.8", IP_CLASS_PUBLIC},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct ip a = must_ip(rows[i].text);
+        assert_class(&a, rows[i].class);
+    }
+}
+
+static void test_groups_and_names(void **state)
+{
+    (void)state;
+    static const struct {
+        enum ip_class class;
+        enum ip_group group;
+        const char *name;
+    } rows[] = {
+        {IP_CLASS_UNKNOWN, IP_GROUP_NEVER, "unknown"},
+        {IP_CLASS_UNSPECIFIED, IP_GROUP_NEVER, "unspecified"},
+        {IP_CLASS_THIS_NETWORK, IP_GROUP_NEVER, "this_network"},
+        {IP_CLASS_LOOPBACK, IP_GROUP_NEVER, "loopback"},
+        {IP_CLASS_LINK_LOCAL, IP_GROUP_NEVER, "link_local"},
+        {IP_CLASS_METADATA, IP_GROUP_NEVER, "metadata"},
+        {IP_CLASS_MULTICAST, IP_GROUP_NEVER, "multicast"},
+        {IP_CLASS_RESERVED, IP_GROUP_NEVER, "reserved"},
+        {IP_CLASS_EMBEDDED, IP_GROUP_NEVER, "embedded"},
+        {IP_CLASS_PRIVATE, IP_GROUP_PRIVATE, "private"},
+        {IP_CLASS_SHARED, IP_GROUP_PRIVATE, "shared"},
+        {IP_CLASS_BENCHMARK, IP_GROUP_PRIVATE, "benchmark"},
+        {IP_CLASS_DOCUMENTATION, IP_GROUP_PRIVATE, "documentation"},
+        {IP_CLASS_SPECIAL, IP_GROUP_PRIVATE, "special"},
+        {IP_CLASS_PUBLIC, IP_GROUP_PUBLIC, "public"},
+    };
+    assert_int_equal(sizeof rows / sizeof rows[0], IP_CLASS_PUBLIC + 1);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(rows[i].class, i);
+        assert_int_equal(ip_class_group(rows[i].class), rows[i].group);
+        assert_string_equal(ip_class_name(rows[i].class), rows[i].name);
+    }
+    assert_int_equal(IP_GROUP_NEVER, 0); /* zero is deny */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_parse_good),
+        cmocka_unit_test(test_parse_bad),
+        cmocka_unit_test(test_parse_truncations),
+        cmocka_unit_test(test_none),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_prefix_parse),
+        cmocka_unit_test(test_prefix_contains),
+        cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_nat64),
+        cmocka_unit_test(test_nat64_local),
+        cmocka_unit_test(test_nat64_local_is_never_milder),
+        cmocka_unit_test(test_isatap),
+        cmocka_unit_test(test_groups_and_names),
+    };
+    return cmocka_run_group_tests_name("ip", tests, NULL, NULL);
+}

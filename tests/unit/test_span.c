@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "common/base/span.h"
+
+static void test_equal(void **state)
+{
+    (void)state;
+    assert_true(span_is_equal(SPAN_LIT("abc"), span_str("abc")));
+    assert_false(span_is_equal(SPAN_LIT("abc"), SPAN_LIT("abC")));
+    assert_false(span_is_equal(SPAN_LIT("abc"), SPAN_LIT("ab")));
+    assert_true(span_is_equal(span_make(NULL, 0), SPAN_LIT("")));
+    assert_true(span_is_equal(SPAN_LIT("a\0b"), span_make("a\0b", 3)));
+    assert_false(span_is_equal(SPAN_LIT("a\0b"), SPAN_LIT("a\0c")));
+    assert_int_equal(span_str(NULL).len, 0);
+}
+
+static void test_equal_nocase(void **state)
+{
+    (void)state;
+    assert_true(span_is_equal_nocase(SPAN_LIT("Host"), SPAN_LIT("hOST")));
+    assert_true(span_is_equal_nocase(span_make(NULL, 0), SPAN_LIT("")));
+    assert_false(span_is_equal_nocase(SPAN_LIT("Host"), SPAN_LIT("Hos")));
+    /* only letters fold: @ and `, [ and { differ by the same bit */
+    assert_false(span_is_equal_nocase(SPAN_LIT("@"), SPAN_LIT("`")));
+    assert_false(span_is_equal_nocase(SPAN_LIT("["), SPAN_LIT("{")));
+    assert_false(span_is_equal_nocase(SPAN_LIT("\xc4"), SPAN_LIT("\xe4")));
+    for (int c = 0; c < 256; c++) {
+        int expect = c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
+        assert_int_equal(ascii_lower((uint8_t)c), expect);
+    }
+}
+
+static void test_sub(void **state)
+{
+    (void)state;
+    struct span s = SPAN_LIT("abcdef");
+    assert_true(span_is_equal(span_sub(s, 0, 6), s));
+    assert_true(span_is_equal(span_sub(s, 2, 3), SPAN_LIT("cde")));
+    assert_true(span_is_equal(span_sub(s, 4, 3), SPAN_LIT("ef")));
+    assert_true(span_is_equal(span_sub(s, 5, SIZE_MAX), SPAN_LIT("f")));
+    assert_int_equal(span_sub(s, 6, 1).len, 0);
+    assert_int_equal(span_sub(s, 7, 1).len, 0);
+    assert_int_equal(span_sub(s, SIZE_MAX, SIZE_MAX).len, 0);
+    assert_int_equal(span_sub(s, 3, 0).len, 0);
+    assert_ptr_equal(span_sub(s, 6, 1).data, s.data + 6);
+    assert_null(span_sub(span_make(NULL, 0), 0, 1).data);
+}
+
+static void test_find(void **state)
+{
+    (void)state;
+    assert_int_equal(span_find(SPAN_LIT("a.b.c"), '.'), 1);
+    assert_int_equal(span_find(SPAN_LIT("abc"), '.'), 3);
+    assert_int_equal(span_find(SPAN_LIT(".abc"), '.'), 0);
+    assert_int_equal(span_find(SPAN_LIT("ab\0"), 0), 2);
+    assert_int_equal(span_find(SPAN_LIT("ab\xff"), 0xff), 2);
+    assert_int_equal(span_find(span_make(NULL, 0), '.'), 0);
+    assert_int_equal(span_find(span_make("abc.", 3), '.'), 3); /* not behind the end */
+}
+
+static void test_trim(void **state)
+{
+    (void)state;
+    assert_true(span_is_equal(span_trim_ows(SPAN_LIT(" \t a \t b\t ")), SPAN_LIT("a \t b")));
+    assert_true(span_is_equal(span_trim_ows(SPAN_LIT("a")), SPAN_LIT("a")));
+    assert_true(span_is_equal(span_trim_ows(SPAN_LIT("\ra\n")), SPAN_LIT("\ra\n"))); /* not OWS */
+    assert_int_equal(span_trim_ows(SPAN_LIT(" \t\t ")).len, 0);
+    assert_int_equal(span_trim_ows(span_make(NULL, 0)).len, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_equal), cmocka_unit_test(test_equal_nocase), cmocka_unit_test(test_sub),
+        cmocka_unit_test(test_find),  cmocka_unit_test(test_trim),
+    };
+    return cmocka_run_group_tests_name("span", tests, NULL, NULL);
+}
