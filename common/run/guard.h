@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Builds the dest_guard of a daemon: own listeners (wildcard ones expanded over the host's addresses), pools and
+ * Builds the dest_guard of a daemon: own listeners (wildcard ones expanded over the host's addresses), pools
+ * and
  * --never. Immutable once built.
  */
 #pragma once
@@ -14,8 +15,8 @@ struct guard {
     struct dest_never *items;
     size_t cap;
 };
-MUST_CHECK int guard_build(const struct settings_shared *s, const struct addr *listeners, size_t listener_count,
-                           struct guard *out, struct err *err);
+MUST_CHECK int guard_build(const struct settings_shared *s, const struct addr *listeners,
+                           size_t listener_count, struct guard *out, struct err *err);
 void guard_fini(struct guard *g);
 /* "CIDR", "CIDR:PORT", "[v6/bits]:PORT", "ADDR". -EINVAL. */
 MUST_CHECK int guard_parse_never(struct span text, struct ip_prefix *prefix, uint16_t *port);

@@ -5,12 +5,12 @@
 #include "common/run/settings.h"
 
 struct settings_shared {
-    struct str_list policy;       /* --policy, default /etc/openshell/policy.yaml */
-    struct str_list upstream;     /* --upstream ADDR[:PORT]; none: the nameservers of /etc/resolv.conf */
-    struct str_list pool;         /* --pool PREFIX: the synthetic pools; default 198.18.0.0/15 and fd00:5e11::/64 */
-    const char *map;              /* --map FILE */
-    bool strict_private;          /* --strict-private */
-    struct str_list never;        /* --never CIDR[:PORT] ([v6/bits]:PORT) */
+    struct str_list policy;   /* --policy, default /etc/openshell/policy.yaml */
+    struct str_list upstream; /* --upstream ADDR[:PORT]; none: the nameservers of /etc/resolv.conf */
+    struct str_list pool;  /* --pool PREFIX: the synthetic pools; default 198.18.0.0/15 and fd00:5e11::/64 */
+    const char *map;       /* --map FILE */
+    bool strict_private;   /* --strict-private */
+    struct str_list never; /* --never CIDR[:PORT] ([v6/bits]:PORT) */
     struct str_list allow_client; /* --allow-client CIDR; none: loopback, or everybody on passed sockets */
     uint32_t workers;             /* --workers, 0 = CPUs */
     int log_format, log_level;    /* enum log_format, enum log_level */
@@ -25,7 +25,7 @@ enum aaaa_mode { AAAA_AUTO = 0, AAAA_PASS, AAAA_NODATA };
 
 struct settings_dnsd {
     struct settings_shared shared;
-    struct str_list listen; /* 127.0.0.1:53 */
+    struct str_list listen;  /* 127.0.0.1:53 */
     const char *resolv_conf; /* /etc/resolv.conf */
     int answer, deny, aaaa;
     uint32_t deny_ttl_s, ttl_min_s, ttl_max_s, ttl_neg_max_s; /* 10, 0, 3600, 60 */
@@ -40,7 +40,8 @@ struct settings_tunneld {
     struct str_list listen;      /* 127.0.0.1:3128 */
     struct str_list transparent; /* ADDR:PORT; needs the map */
     const char *resolv_conf;
-    struct tunnel_timers timers; /* connect-timeout, idle-timeout, lifetime, half-close-timeout, user-timeout: UNSET if not given */
+    struct tunnel_timers timers; /* connect-timeout, idle-timeout, lifetime, half-close-timeout, user-timeout:
+                                    UNSET if not given */
     struct tunnel_keepalive keepalive;
     int64_t head_ms; /* 10 s */
     int l7;          /* enum l7_mode: refuse, tunnel */
@@ -53,7 +54,8 @@ extern const struct setting settings_dnsd_table[];
 extern const struct setting settings_tunneld_table[];
 
 /*
- * OPENSHELL_NETWORK_BINARY_IDENTITY, the variable of OpenShell itself, says relaxed, disabled, endpoint-only, false or
- * 0 (any case). It already is the default of binary_identity (ignore) where neither option nor own variable is given.
+ * OPENSHELL_NETWORK_BINARY_IDENTITY, the variable of OpenShell itself, says relaxed, disabled, endpoint-only,
+ * false or 0 (any case). It already is the default of binary_identity (ignore) where neither option nor own
+ * variable is given.
  */
 bool settings_upstream_identity_is_off(void);

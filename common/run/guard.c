@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/run/guard.h"
+
+#include "common/base/num.h"
+
+#include <errno.h>
+#include <ifaddrs.h>
+#include <stdlib.h>
+
+static int add(struct guard *g, const struct ip_prefix *prefix, uint16_t port, const char *what)
+{
+    if (g->view.count == g->cap) {
+        size_t cap = g->cap == 0 ? 16 : g->cap * 2;
+        struct dest_never *bigger = reallocarray(g->items, cap, sizeof(*bigger));
+        if (bigger == NULL) {
+            return -ENOMEM;
+        }
+        g->items = bigger;
+        g->cap = cap;
+        g->view.items = bigger;
+    }
+    g->items[g->view.count++] = (struct dest_never){.prefix = *prefix, .port = port, .what = what};
+    return 0;
+}
+
+static int add_ip(struct guard *g, const struct ip *ip, uint16_t port)
+{
+    const struct ip_prefix whole = {.base = *ip, .bits = ip->family == IP_V4 ? 32 : 128};
+    return add(g, &whole, port, "own listener");
+}
+
+static bool is_wildcard(const struct ip *ip)
+{
+    return ip_classify(ip) == IP_CLASS_UNSPECIFIED;
+}
+
+/*
+ * Every address the host has now. An IPv6 wildcard covers IPv4 as well, since a passed socket may be
+ * dual-stack. Addresses that appear later are not seen: a listener on them is reached only through a name
+ * that points there, by a client that could connect to it directly.
+ */
+static int add_wildcard(struct guard *g, const struct addr *listener, const struct ifaddrs *all)
+{
+    int rc = 0;
+    for (const struct ifaddrs *i = all; rc == 0 && i != NULL; i = i->ifa_next) {
+        struct addr own;
+        if (i->ifa_addr == NULL) {
+            continue;
+        }
+        socklen_t len =
+            i->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+        if (addr_from_sockaddr(i->ifa_addr, len, &own) < 0) {
+            continue; /* a link-layer entry */
+        }
+        if (listener->ip.family == IP_V6 || own.ip.family == IP_V4) {
+            rc = add_ip(g, &own.ip, listener->port);
+        }
+    }
+    return rc;
+}
+
+static int add_listeners(struct guard *g, const struct addr *listeners, size_t count, struct err *err)
+{
+    struct ifaddrs *all = NULL;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        if (!is_wildcard(&listeners[i].ip)) {
+            rc = add_ip(g, &listeners[i].ip, listeners[i].port);
+            continue;
+        }
+        if (all == NULL && getifaddrs(&all) < 0) {
+            rc = -errno;
+            err_set(err, "listing the host's addresses: %s", strerror(errno));
+            break;
+        }
+        rc = add_wildcard(g, &listeners[i], all);
+    }
+    if (all != NULL) {
+        freeifaddrs(all);
+    }
+    return rc;
+}
+
+int guard_parse_never(struct span text, struct ip_prefix *prefix, uint16_t *port)
+{
+    struct span head = text, tail = {NULL, 0};
+    bool bracketed = text.len > 0 && text.data[0] == '[';
+    bool has_port = false;
+    if (bracketed) {
+        size_t end = span_find(text, ']');
+        if (end == text.len) {
+            return -EINVAL;
+        }
+        head = span_sub(text, 1, end - 1);
+        tail = span_sub(text, end + 1, text.len);
+        has_port = tail.len > 0;
+        if (has_port && tail.data[0] != ':') {
+            return -EINVAL;
+        }
+        tail = span_sub(tail, 1, tail.len);
+    } else {
+        size_t colon = span_find(text, ':');
+        struct span rest = span_sub(text, colon + 1, text.len);
+        if (colon < text.len && span_find(rest, ':') == rest.len) { /* exactly one: IPv4 and a port */
+            head = span_sub(text, 0, colon);
+            tail = rest;
+            has_port = true;
+        }
+    }
+    struct ip_prefix p;
+    uint16_t n = 0;
+    if (ip_prefix_parse(head, &p) < 0 || (bracketed && p.base.family != IP_V6)) {
+        return -EINVAL;
+    }
+    if (has_port && num_port(tail, &n) < 0) {
+        return -EINVAL;
+    }
+    *prefix = p;
+    *port = n;
+    return 0;
+}
+
+static int add_nevers(struct guard *g, const struct str_list *list, struct err *err)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        struct ip_prefix prefix;
+        uint16_t port = 0;
+        if (guard_parse_never(span_str(list->items[i]), &prefix, &port) < 0) {
+            err_set(
+                err,
+                "--never: %.80s is not of the form CIDR, CIDR:PORT or [V6CIDR]:PORT with no bits set behind "
+                "the prefix",
+                list->items[i]);
+            return -EINVAL;
+        }
+        if (add(g, &prefix, port, "--never") < 0) {
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+static int add_pools(struct guard *g, const struct str_list *list, struct err *err)
+{
+    struct synth_pools pools;
+    int rc = guard_parse_pools(list, &pools, err);
+    if (rc == 0 && pools.has_v4) {
+        rc = add(g, &pools.v4, 0, "synthetic pool");
+    }
+    if (rc == 0 && pools.has_v6) {
+        rc = add(g, &pools.v6, 0, "synthetic pool");
+    }
+    return rc;
+}
+
+int guard_build(const struct settings_shared *s, const struct addr *listeners, size_t listener_count,
+                struct guard *out, struct err *err)
+{
+    *out = (struct guard){.view = {.strict_private = s->strict_private}};
+    int rc = add_listeners(out, listeners, listener_count, err);
+    if (rc == 0) {
+        rc = add_pools(out, &s->pool, err);
+    }
+    if (rc == 0) {
+        rc = add_nevers(out, &s->never, err);
+    }
+    if (rc == -ENOMEM) {
+        err_set(err, "out of memory");
+    }
+    if (rc < 0) {
+        guard_fini(out);
+    }
+    return rc;
+}
+
+void guard_fini(struct guard *g)
+{
+    free(g->items);
+    *g = (struct guard){0};
+}
+
+/*
+ * Loopback may serve as a pool (127.64.0.0/10 needs no route), but not the address that everything local
+ * uses; the other never classes hold metadata services and addresses that cannot be connected to.
+ */
+static const char *pool_fault(const struct ip_prefix *p)
+{
+    static const struct ip one_v6 = {.family = IP_V6, .bytes = {[15] = 1}};
+    const struct ip one_v4 = ip_v4(127, 0, 0, 1);
+    enum ip_class cls = ip_classify(&p->base);
+    unsigned width = p->base.family == IP_V4 ? 32 : 128;
+    if (p->bits < 8) {
+        return "is wider than /8";
+    }
+    if (width - p->bits < 2) {
+        return "is too small: the first and the last address are not used";
+    }
+    if (ip_prefix_contains(p, &one_v4) || ip_prefix_contains(p, &one_v6)) {
+        return "holds the host's own loopback address";
+    }
+    if (ip_class_group(cls) == IP_GROUP_NEVER && cls != IP_CLASS_LOOPBACK) {
+        return "is of a class of addresses that cannot serve as a pool";
+    }
+    return NULL;
+}
+
+int guard_parse_pools(const struct str_list *list, struct synth_pools *out, struct err *err)
+{
+    *out = (struct synth_pools){0};
+    for (size_t i = 0; i < list->count; i++) {
+        struct ip_prefix p;
+        const char *fault = NULL;
+        int rc = ip_prefix_parse(span_str(list->items[i]), &p);
+        if (rc == -EDOM) {
+            fault = "has bits set behind the prefix";
+        } else if (rc < 0) {
+            fault = "is not a prefix (ADDR/BITS)";
+        } else if (p.base.family == IP_V4 ? out->has_v4 : out->has_v6) {
+            fault = "is a second prefix of its family";
+        } else {
+            fault = pool_fault(&p);
+        }
+        if (fault != NULL) {
+            err_set(err, "--pool: %.80s %s", list->items[i], fault);
+            return -EINVAL;
+        }
+        if (p.base.family == IP_V4) {
+            out->v4 = p;
+            out->has_v4 = true;
+        } else {
+            out->v6 = p;
+            out->has_v6 = true;
+        }
+    }
+    return 0;
+}
