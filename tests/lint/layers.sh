@@ -1,0 +1,65 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The rules of the house: arrows point down only, one door for each library, pure files stay pure.
+set -eu
+cd "${top_srcdir:-.}"
+bad=0
+complain() {
+  echo "$1" >&2
+  bad=1
+}
+
+# allowed INCLUDER-DIR LAYERS...: project includes of that directory may only come from these directories.
+allowed() {
+  dir=$1
+  shift
+  pattern=$(printf '%s|' "$@")
+  pattern="^(${pattern%|})/"
+  for file in "$dir"/*.c "$dir"/*.h; do
+    [ -f "$file" ] || continue
+    sed -n 's/^#include "\([^"]*\)".*/\1/p' "$file" | grep -Ev "$pattern" | while read -r header; do
+      echo "$file: includes $header: not a layer below $dir"
+    done
+  done
+}
+out=$(
+  allowed common/base common/base
+  allowed common/policy common/policy common/base
+  allowed common/net common/net common/base
+  allowed common/dns common/dns common/net common/base
+  allowed common/run common/run common/dns common/net common/policy common/base
+  allowed dnsd dnsd common/run common/dns common/net common/policy common/base
+  allowed tunneld tunneld common/run common/dns common/net common/policy common/base
+  allowed egress egress common/run common/dns common/net common/policy common/base
+)
+[ -z "$out" ] || complain "$out"
+
+# door HEADER ALLOWED-FILES-REGEX
+door() {
+  found=$(grep -lE "^#include <$1>" common/*/*.[ch] dnsd/*.[ch] tunneld/*.[ch] egress/*.[ch] 2>/dev/null | grep -Ev "$2" || true)
+  [ -z "$found" ] || complain "<$1> may not be included by: $found"
+}
+door 'yaml\.h' '^common/policy/yaml_doc\.c$'
+door 'ldns/.*' '^common/dns/dns_ldns\.c$'
+door 'ev\.h' '^(common/net/|common/dns/(dns_client|resolver)|common/run/|dnsd/|tunneld/)'
+
+# Pure files: bytes, structs and a time in; bytes, structs and a verdict out.
+pure="common/base/span common/base/cursor common/base/buf common/base/num common/base/ip common/base/host_name
+common/base/htab common/policy/host_pattern common/policy/policy_load common/policy/policy common/policy/judge_name
+common/policy/judge_dest common/policy/timers common/dns/dns_exchange common/dns/cache dnsd/answer tunneld/http_head
+tunneld/http_reply tunneld/dial_plan tunneld/admit"
+for stem in $pure; do
+  for file in "$stem.c" "$stem.h"; do
+    [ -f "$file" ] || continue
+    hits=$(grep -nE '#include <(ev|sys/socket|sys/epoll|unistd|pthread|fcntl)\.h>|clock_mono_ms|clock_boot_s|log_event|gettimeofday|clock_gettime' "$file" || true)
+    [ -z "$hits" ] || complain "$file is pure but: $hits"
+  done
+done
+
+# Calls that are banned everywhere.
+hits=$(grep -nwE '(strcpy|strcat|sprintf|strtok|strncpy|atoi|gets|scanf|sscanf|gethostbyname|gethostbyaddr|alloca|setjmp|longjmp)[[:space:]]*\(' \
+  common/*/*.[ch] dnsd/*.[ch] tunneld/*.[ch] egress/*.[ch] | grep -vE '^[^:]*:[0-9]+: *(\*|/\*|//)' || true)
+[ -z "$hits" ] || complain "banned calls: $hits"
+hits=$(grep -nw 'getaddrinfo' common/*/*.c dnsd/*.c tunneld/*.c egress/*.c | grep -v AI_NUMERICHOST | grep -vE ':[0-9]+: *(\*|/\*)' || true)
+[ -z "$hits" ] || complain "getaddrinfo without AI_NUMERICHOST: $hits"
+exit $bad
