@@ -182,8 +182,8 @@ def check_dns_noise(udp, tcp):
 
 def test_packets(log):
     found = listeners(log)
-    udp = next((host, port) for protocol, host, port in found if protocol in ("", "udp"))
-    tcp = next((host, port) for protocol, host, port in found if protocol in ("", "tcp"))
+    udp, tcp = (next((at[1:] for at in found if at[0] in ("", protocol)), None) for protocol in ("udp", "tcp"))
+    check(udp and tcp, "not listening on both UDP and TCP:", found)
     for open_socket in (lambda: Udp(udp), lambda: Tcp(tcp)):
         check_good(open_socket)
         check_bad_packets(open_socket)
