@@ -4,6 +4,7 @@
 # What the policy does not name fails at once, and says so in the words a program understands: "no such host", never
 # "try again". Under glibc, under musl, and in node; and not one packet for such a name goes upstream. Connections to
 # where no name leads fail at once as well. "At once" is under 100 ms.
+# shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 need_node_modules
 need "${CC:-cc}" gcc
@@ -15,41 +16,41 @@ allowed='discord.com gateway.discord.gg'
 
 # check_names LOG: every denied name was refused with one of the right words, and in time; every allowed one was found.
 check_names() {
-	local name words took
-	for name in $denied; do
-		read -r _ words took _ <<<"$(grep "^$name " "$1")" || fail "$1 says nothing about $name"
-		case $words in
-		EAI_NONAME | ENOTFOUND) ;;
-		*) fail "$name: $words, which does not mean 'no such host'" ;;
-		esac
-		[ "${took%.*}" -lt 100 ] || fail "$name: $words after $took ms"
-	done
-	for name in $allowed; do
-		grep -qE "^$name (.* )?198\.1[89]\." "$1" || fail "$name: $(grep "^$name " "$1")"
-	done
+  local name words took
+  for name in $denied; do
+    read -r _ words took _ <<<"$(grep "^$name " "$1")" || fail "$1 says nothing about $name"
+    case $words in
+    EAI_NONAME | ENOTFOUND) ;;
+    *) fail "$name: $words, which does not mean 'no such host'" ;;
+    esac
+    [ "${took%.*}" -lt 100 ] || fail "$name: $words after $took ms"
+  done
+  for name in $allowed; do
+    grep -qE "^$name (.* )?198\.1[89]\." "$1" || fail "$name: $(grep "^$name " "$1")"
+  done
 }
 
 # resolve LIBC PROBE: the names in a fence of their own.
 resolve() {
-	# shellcheck disable=SC2086 # the names are meant to be split
-	fenced "$T/$1.log" -- "$2" resolve $denied $allowed >"$T/$1.out.log" 2>"$T/$1.err" || fail "$1: status $?"
-	check_names "$T/$1.out.log"
-	for name in $denied; do
-		! grep -q "\"name\": \"$name\"" "$QUERIES" || fail "$1: $name was asked for upstream"
-	done
-	grep -q '"name": "discord.com"' "$QUERIES" || fail "$1: the stand-in saw no query at all: this proves nothing"
-	say "$1: $(grep -c ' EAI_\| ENOTFOUND' "$T/$1.out.log") names denied in time, none of them asked for upstream"
+  # shellcheck disable=SC2086 # the names are meant to be split
+  fenced "$T/$1.log" -- "$2" resolve $denied $allowed >"$T/$1.out.log" 2>"$T/$1.err" || fail "$1: status $?"
+  check_names "$T/$1.out.log"
+  for name in $denied; do
+    ! grep -q "\"name\": \"$name\"" "$QUERIES" || fail "$1: $name was asked for upstream"
+  done
+  grep -q '"name": "discord.com"' "$QUERIES" || fail "$1: the stand-in saw no query at all: this proves nothing"
+  say "$1: $(grep -c ' EAI_\| ENOTFOUND' "$T/$1.out.log") names denied in time, none of them asked for upstream"
 }
 
 # check_connect ADDRESS PORT: refused in one of the right ways, and in time.
 check_connect() {
-	local how took
-	read -r _ _ how took _ <<<"$(grep "^$1 $2 " "$T/connect.out.log")" || fail "nothing about $1 port $2"
-	case $how in
-	ECONNREFUSED | ECONNRESET | ENETUNREACH | EHOSTUNREACH) ;;
-	*) fail "$1 port $2: $how" ;;
-	esac
-	[ "${took%.*}" -lt 100 ] || fail "$1 port $2: $how after $took ms"
+  local how took
+  read -r _ _ how took _ <<<"$(grep "^$1 $2 " "$T/connect.out.log")" || fail "nothing about $1 port $2"
+  case $how in
+  ECONNREFUSED | ECONNRESET | ENETUNREACH | EHOSTUNREACH) ;;
+  *) fail "$1 port $2: $how" ;;
+  esac
+  [ "${took%.*}" -lt 100 ] || fail "$1 port $2: $how after $took ms"
 }
 
 "${CC:-cc}" -O1 -Wall -Wextra -o "$T/probe" "$here/probe.c" || fail "probe.c does not compile"
@@ -60,10 +61,10 @@ resolve node "$here/lookup.mjs"
 never=198.18.77.77
 # shellcheck disable=SC2016 # expanded by the inner shell
 fenced "$T/connect.log" -- sh -ec '
-	set -- "$1" "$2" "$3" "$4" "$("$1" resolve discord.com | cut -d" " -f2)"
-	echo "handed out $5"
-	"$1" connect "$5" 443 "$5" 8443 "$2" 443 "$3" 443 "$3" 53 $4' sh "$T/probe" "$never" "$V4_A" \
-	"${V6_A:+$V6_A 443}" >"$T/connect.out.log" 2>"$T/connect.err" || fail "connect: status $?"
+  set -- "$1" "$2" "$3" "$4" "$("$1" resolve discord.com | cut -d" " -f2)"
+  echo "handed out $5"
+  "$1" connect "$5" 443 "$5" 8443 "$2" 443 "$3" 443 "$3" 53 $4' sh "$T/probe" "$never" "$V4_A" \
+  "${V6_A:+$V6_A 443}" >"$T/connect.out.log" 2>"$T/connect.err" || fail "connect: status $?"
 handed=$(sed -n 's/^handed out //p' "$T/connect.out.log")
 grep -q "^$handed 443 open " "$T/connect.out.log" || fail "discord.com's own address does not work: this proves nothing"
 check_connect "$handed" 8443

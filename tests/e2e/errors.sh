@@ -3,24 +3,25 @@
 #
 # Bad input gets the promised answer, never a crash, a hang or a silent default: policies, options, a port in use,
 # DNS packets, CONNECT heads, and bursts of noise. Both daemons answer a good question afterwards.
+# shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 enter_lab "$@"
 start_standin
 
 # expect STATUS COMMAND...: the status, within 10 s; what it wrote goes to $T/said.err
 expect() {
-	local wanted=$1 status=0
-	shift
-	timeout 10 "$@" >"$T/said.err" 2>&1 </dev/null || status=$?
-	[ "$status" = "$wanted" ] || fail "'$*' gave status $status, not $wanted: $(cat "$T/said.err")"
+  local wanted=$1 status=0
+  shift
+  timeout 10 "$@" >"$T/said.err" 2>&1 </dev/null || status=$?
+  [ "$status" = "$wanted" ] || fail "'$*' gave status $status, not $wanted: $(cat "$T/said.err")"
 }
 
 # said WHAT...: each of them stands in what the last command wrote.
 said() {
-	local what
-	for what in "$@"; do
-		grep -qF -e "$what" "$T/said.err" || fail "the message does not say '$what': $(cat "$T/said.err")"
-	done
+  local what
+  for what in "$@"; do
+    grep -qF -e "$what" "$T/said.err" || fail "the message does not say '$what': $(cat "$T/said.err")"
+  done
 }
 
 good=$top_srcdir/policy-examples/discord.yaml
@@ -38,18 +39,18 @@ network_policies:
         port: 0443
 EOF
 check_places() {
-	said 'bad.yaml:6:9: error:' 'bad.yaml:7:15: error:' 'bad.yaml:10:15: error:'
+  said 'bad.yaml:6:9: error:' 'bad.yaml:7:15: error:' 'bad.yaml:10:15: error:'
 }
 
 # A policy error: 78, and every error with its place.
 for daemon in "$dnsd" "$tunneld"; do
-	expect 78 "$daemon" --listen 127.0.0.1:0 --upstream "$V4_A" --policy "$bad"
-	check_places
-	expect 78 "$daemon" --listen 127.0.0.1:0 --upstream "$V4_A" --policy "$bad" --check
-	check_places
-	expect 78 "$daemon" --listen 127.0.0.1:0 --upstream "$V4_A" --policy "$T/nosuch.yaml"
-	said nosuch.yaml
-	expect 0 "$daemon" --listen 127.0.0.1:0 --upstream "$V4_A" --policy "$good" --check
+  expect 78 "$daemon" --listen 127.0.0.1:0 --upstream "$V4_A" --policy "$bad"
+  check_places
+  expect 78 "$daemon" --listen 127.0.0.1:0 --upstream "$V4_A" --policy "$bad" --check
+  check_places
+  expect 78 "$daemon" --listen 127.0.0.1:0 --upstream "$V4_A" --policy "$T/nosuch.yaml"
+  said nosuch.yaml
+  expect 0 "$daemon" --listen 127.0.0.1:0 --upstream "$V4_A" --policy "$good" --check
 done
 expect 78 "$egress" run --log "$T/run.log" --policy "$bad" --upstream "$V4_A" -- touch "$T/ran"
 check_places
@@ -61,12 +62,12 @@ say "policy errors: 78, every one with its place"
 
 # An option error: 64, and the option's name.
 for daemon in "$dnsd" "$tunneld"; do
-	expect 64 "$daemon" --no-such-option
-	said no-such-option
-	expect 64 "$daemon" --policy "$good" --listen somewhere
-	said --listen
-	expect 64 "$daemon" --policy
-	said policy
+  expect 64 "$daemon" --no-such-option
+  said no-such-option
+  expect 64 "$daemon" --policy "$good" --listen somewhere
+  said --listen
+  expect 64 "$daemon" --policy
+  said policy
 done
 expect 64 "$tunneld" --policy "$good" --idle-timeout soon
 said --idle-timeout soon
@@ -88,8 +89,8 @@ say "option errors: 64, with the option's name"
 python3 "$here/errors.py" hold 127.0.0.1 7001 "$T/held" &
 wait_until 20 test -e "$T/held" || fail "nothing holds port 7001"
 for daemon in "$dnsd" "$tunneld"; do
-	expect 71 "$daemon" --listen 127.0.0.1:7001 --upstream "$V4_A" --policy "$good"
-	said 127.0.0.1:7001
+  expect 71 "$daemon" --listen 127.0.0.1:7001 --upstream "$V4_A" --policy "$good"
+  said 127.0.0.1:7001
 done
 say "a port in use: 71, with the address"
 
@@ -101,10 +102,10 @@ tunneld_pid=$daemon_pid
 python3 "$here/errors.py" packets "$T/dnsd.log" || fail "openshell-dnsd and bad packets"
 python3 "$here/errors.py" heads "$T/tunneld.log" || fail "openshell-tunneld and bad heads"
 for pid in "$dnsd_pid" "$tunneld_pid"; do
-	is_alive "$pid" || fail "a daemon did not survive"
-	kill -TERM "$pid"
-	status=0
-	wait "$pid" || status=$?
-	[ "$status" = 0 ] || fail "a daemon ended with status $status on SIGTERM"
+  is_alive "$pid" || fail "a daemon did not survive"
+  kill -TERM "$pid"
+  status=0
+  wait "$pid" || status=$?
+  [ "$status" = 0 ] || fail "a daemon ended with status $status on SIGTERM"
 done
 say "bad packets, bad heads and noise: answered as promised, and both daemons live on"

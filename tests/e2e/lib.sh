@@ -23,142 +23,142 @@ tunneld=$top_builddir/openshell-tunneld
 test_name=$(basename "$0" .sh)
 
 skip() {
-	echo "$test_name: SKIP: $*" >&2
-	[ "${E2E_STRICT:-0}" = 0 ] || exit 1
-	exit 77
+  echo "$test_name: SKIP: $*" >&2
+  [ "${E2E_STRICT:-0}" = 0 ] || exit 1
+  exit 77
 }
 
 fail() {
-	echo "$test_name: FAIL: $*" >&2
-	exit 1
+  echo "$test_name: FAIL: $*" >&2
+  exit 1
 }
 
 say() {
-	echo "$test_name: $*"
+  echo "$test_name: $*"
 }
 
 # need COMMAND PACKAGE: the test cannot run without it.
 need() {
-	command -v "$1" >/dev/null 2>&1 || skip "$1 not found (Debian: apt-get install $2)"
+  command -v "$1" >/dev/null 2>&1 || skip "$1 not found (Debian: apt-get install $2)"
 }
 
 need_node_modules() {
-	need node nodejs
-	local package
-	for package in discord.js ws undici; do
-		[ -d "$here/node_modules/$package" ] || skip "the npm packages are not installed (npm ci --prefix $here)"
-	done
+  need node nodejs
+  local package
+  for package in discord.js ws undici; do
+    [ -d "$here/node_modules/$package" ] || skip "the npm packages are not installed (npm ci --prefix $here)"
+  done
 }
 
 # Begin again inside the lab. The caller's proxies and certificate stores stay outside: they are not under test.
 enter_lab() {
-	local program
-	for program in "$egress" "$dnsd" "$tunneld"; do
-		[ -x "$program" ] || fail "$program has not been built"
-	done
-	need python3 python3
-	need openssl openssl
-	if [ -z "${LAB_V4:-}" ]; then
-		exec "$top_srcdir/tests/support/lab.sh" --addresses 4 -- "$0" "$@"
-	fi
-	read -r V4_A V4_B _ <<<"$LAB_V4"
-	# shellcheck disable=SC2153 # lab.sh exports it
-	read -r V6_A _ <<<"$LAB_V6"
-	export V4_A V4_B V6_A
-	local name
-	for name in $(compgen -e); do
-		case $name in
-		*_proxy | *_PROXY | *_CA_* | SSL_CERT_* | NODE_OPTIONS | OPENSHELL_*) unset "$name" ;;
-		esac
-	done
-	T=$(mktemp -d)
-	chmod 755 "$T"
-	export T
-	trap 'leave_lab $?' EXIT
-	trap 'exit 143' TERM
-	trap 'exit 130' INT
+  local program
+  for program in "$egress" "$dnsd" "$tunneld"; do
+    [ -x "$program" ] || fail "$program has not been built"
+  done
+  need python3 python3
+  need openssl openssl
+  if [ -z "${LAB_V4:-}" ]; then
+    exec "$top_srcdir/tests/support/lab.sh" --addresses 4 -- "$0" "$@"
+  fi
+  read -r V4_A V4_B _ <<<"$LAB_V4"
+  # shellcheck disable=SC2153 # lab.sh exports it
+  read -r V6_A _ <<<"$LAB_V6"
+  export V4_A V4_B V6_A
+  local name
+  for name in $(compgen -e); do
+    case $name in
+    *_proxy | *_PROXY | *_CA_* | SSL_CERT_* | NODE_OPTIONS | OPENSHELL_*) unset "$name" ;;
+    esac
+  done
+  T=$(mktemp -d)
+  chmod 755 "$T"
+  export T
+  trap 'leave_lab $?' EXIT
+  trap 'exit 143' TERM
+  trap 'exit 130' INT
 }
 
 # After a failure: what the programs said. Nothing needs to be killed, the lab takes it all along.
 leave_lab() {
-	local status=$1 file
-	if [ "$status" != 0 ] && [ "$status" != 77 ]; then
-		for file in "$T"/*.log "$T"/*.err "$T"/standin/*.jsonl; do
-			[ -s "$file" ] || continue
-			echo "--- the end of ${file##*/}"
-			tail -n 40 "$file"
-		done
-	fi
-	rm -rf "$T"
-	exit "$status"
+  local status=$1 file
+  if [ "$status" != 0 ] && [ "$status" != 77 ]; then
+    for file in "$T"/*.log "$T"/*.err "$T"/standin/*.jsonl; do
+      [ -s "$file" ] || continue
+      echo "--- the end of ${file##*/}"
+      tail -n 40 "$file"
+    done
+  fi
+  rm -rf "$T"
+  exit "$status"
 }
 
 # wait_until SECONDS COMMAND...: true as soon as COMMAND is, false after SECONDS.
 wait_until() {
-	local deadline=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		[ "$SECONDS" -lt "$deadline" ] || return 1
-		sleep 0.02
-	done
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    [ "$SECONDS" -lt "$deadline" ] || return 1
+    sleep 0.02
+  done
 }
 
 # shellcheck disable=SC2120 # most tests need no option
 # start_standin [OPTION...]: the Discord, and the DNS, of the lab. Sets CA, QUERIES and REQUESTS.
 start_standin() {
-	local addresses=(--address "$V4_A")
-	[ -z "$V6_A" ] || addresses+=(--address "$V6_A")
-	mkdir -p "$T/standin"
-	CA=$T/standin/ca.pem
-	QUERIES=$T/standin/queries.jsonl
-	REQUESTS=$T/standin/requests.jsonl
-	export CA QUERIES REQUESTS
-	# 8443 is open, and never in a policy: a test of "no such port" must not pass because nobody listens.
-	python3 "$top_srcdir/tests/support/standin.py" --dir "$T/standin" "${addresses[@]}" --port 443 --port 8443 \
-		--ready-file "$T/standin/ready" "$@" 2>"$T/standin.err" &
-	standin_pid=$!
-	wait_until 20 standin_is_ready || fail "the stand-in is not ready after 20 s"
+  local addresses=(--address "$V4_A")
+  [ -z "$V6_A" ] || addresses+=(--address "$V6_A")
+  mkdir -p "$T/standin"
+  CA=$T/standin/ca.pem
+  QUERIES=$T/standin/queries.jsonl
+  REQUESTS=$T/standin/requests.jsonl
+  export CA QUERIES REQUESTS
+  # 8443 is open, and never in a policy: a test of "no such port" must not pass because nobody listens.
+  python3 "$top_srcdir/tests/support/standin.py" --dir "$T/standin" "${addresses[@]}" --port 443 --port 8443 \
+    --ready-file "$T/standin/ready" "$@" 2>"$T/standin.err" &
+  standin_pid=$!
+  wait_until 20 standin_is_ready || fail "the stand-in is not ready after 20 s"
 }
 
 standin_is_ready() {
-	is_alive "$standin_pid" || fail "the stand-in ended: $(cat "$T/standin.err")"
-	[ -e "$T/standin/ready" ]
+  is_alive "$standin_pid" || fail "the stand-in ended: $(cat "$T/standin.err")"
+  [ -e "$T/standin/ready" ]
 }
 
 # start_daemon NAME OPTION...: openshell-NAME in the lab, outside any fence; its log is $T/NAME.log, its pid $daemon_pid.
 # Returns when it says that it is ready.
 start_daemon() {
-	local name=$1
-	shift
-	rm -f "$T/$name.ready"
-	"$top_builddir/openshell-$name" --ready-fd 9 "$@" 2>"$T/$name.log" 9>"$T/$name.ready" &
-	daemon_pid=$!
-	wait_until 20 daemon_is_ready "$name" || fail "openshell-$name is not ready after 20 s"
+  local name=$1
+  shift
+  rm -f "$T/$name.ready"
+  "$top_builddir/openshell-$name" --ready-fd 9 "$@" 2>"$T/$name.log" 9>"$T/$name.ready" &
+  daemon_pid=$!
+  wait_until 20 daemon_is_ready "$name" || fail "openshell-$name is not ready after 20 s"
 }
 
 daemon_is_ready() {
-	is_alive "$daemon_pid" || fail "openshell-$1 ended: $(cat "$T/$1.log")"
-	grep -qsx READY "$T/$1.ready"
+  is_alive "$daemon_pid" || fail "openshell-$1 ended: $(cat "$T/$1.log")"
+  grep -qsx READY "$T/$1.ready"
 }
 
 # A child that has ended is a zombie until it is waited for, and kill -0 would still find it.
 is_alive() {
-	grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"
+  grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"
 }
 
 # fenced LOG [OPTION...] -- COMMAND...: COMMAND behind the fence, with the Discord example as its policy.
 fenced() {
-	local log=$1
-	shift
-	NODE_EXTRA_CA_CERTS=$CA CURL_CA_BUNDLE=$CA "$egress" run --log "$log" --policy "$top_srcdir/policy-examples/discord.yaml" \
-		--upstream "$V4_A" "$@"
+  local log=$1
+  shift
+  NODE_EXTRA_CA_CERTS=$CA CURL_CA_BUNDLE=$CA "$egress" run --log "$log" --policy "$top_srcdir/policy-examples/discord.yaml" \
+    --upstream "$V4_A" "$@"
 }
 
 # as_user COMMAND...: as an ordinary user; in a lab that an ordinary user made, as one that is not root in there.
 as_user() {
-	if setpriv --reuid 65534 --regid 65534 --clear-groups true 2>/dev/null; then
-		setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
-	else
-		unshare --user --map-user=65534 --map-group=65534 "$@"
-	fi
+  if setpriv --reuid 65534 --regid 65534 --clear-groups true 2>/dev/null; then
+    setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+  else
+    unshare --user --map-user=65534 --map-group=65534 "$@"
+  fi
 }

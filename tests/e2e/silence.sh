@@ -3,6 +3,7 @@
 #
 # The defect this product exists for, at full length: a WebSocket that is silent for 150 seconds in both directions is
 # alive afterwards, captured and through CONNECT. The same with `--idle-timeout 2s` is closed after 2 s, for that reason.
+# shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 need_node_modules
 enter_lab "$@"
@@ -15,7 +16,7 @@ fenced "$T/long.log" -- sh -c "$both" "$here/echo.mjs" 150 alive >"$T/long.out.l
 long=$!
 
 fenced "$T/short.log" --idle-timeout 2s -- sh -c "$both" "$here/echo.mjs" 2 dead >"$T/short.out.log" 2>&1 ||
-	fail "with --idle-timeout 2s: $(cat "$T/short.out.log")"
+  fail "with --idle-timeout 2s: $(cat "$T/short.out.log")"
 cat "$T/short.out.log"
 closed=$(grep -c 'reason=idle' "$T/short.log" || :)
 [ "$closed" = 2 ] || fail "the log names the reason idle $closed times, not twice"
