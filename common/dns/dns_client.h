@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Runs exchanges on sockets and libev: a connected UDP socket with a source port of the kernel's choice per
+ * attempt, or a TCP connection with length framing (RFC 1035 4.2.2). One per worker, on that worker's loop;
+ * owns the upstream set. Knows neither cache nor policy.
+ */
+#pragma once
+
+#include "common/dns/dns_exchange.h"
+
+#include <ev.h>
+
+struct dns_client_config {
+    const struct addr *upstreams; /* 1..UPSTREAM_MAX, copied */
+    size_t upstream_count;
+    int64_t attempt_ms;
+    int64_t total_ms;
+};
+
+struct dns_client;
+struct dns_call;
+/*
+ * result is borrowed for the call; the dns_call is dead from here on. It may start and cancel other calls,
+ * but not free the client.
+ */
+typedef void dns_client_event_fn(void *ctx, const struct dns_exchange_result *result);
+
+MUST_CHECK int dns_client_new(struct ev_loop *loop, const struct dns_client_config *cfg,
+                              struct dns_client **out, struct err *err); /* 0, -EINVAL or -ENOMEM */
+void dns_client_free(struct dns_client *c); /* ends all calls without a call back; NULL-safe */
+
+/* Calls back exactly once, never inside this call. NULL: out of memory, and no call back. */
+MUST_CHECK struct dns_call *dns_client_start(struct dns_client *c, const struct host_name *name,
+                                             uint16_t qtype, dns_client_event_fn *fn, void *ctx);
+void dns_client_cancel(struct dns_call *call); /* no call back after it */
+const struct dns_exchange_stats *dns_client_stats(const struct dns_client *c);

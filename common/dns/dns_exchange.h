@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One question, asked until it is answered: which upstream, over what, with which bytes, until when. A state
+ * machine without I/O and without a clock: the driver (dns_client, or a test with invented time) does what
+ * dns_exchange_next() says and reports what happens. Pure.
+ *
+ * The rules (product section 3): a fresh ID, socket and perhaps case for each attempt; no answer within
+ * attempt_ms: the next upstream, while the old attempt stays open for a late reply; SERVFAIL, REFUSED, a lame
+ * answer, an unreachable upstream: the next one at once; TC=1: the same one over TCP; FORMERR, NOTIMP or
+ * BADVERS to a query with OPT: the same one without; NXDOMAIN is final; CNAMEs are followed by new questions,
+ * 8 hops in all, loops refused; what does not match is ignored. It ends with one result, at the latest
+ * total_ms after the start.
+ */
+#pragma once
+
+#include "common/dns/dns_wire.h"
+#include "common/dns/upstream.h"
+
+#define DNS_EXCHANGE_SLOTS 8      /* attempts open at a time */
+#define DNS_EXCHANGE_SENDS_MAX 64 /* attempts in all */
+#define DNS_EXCHANGE_HOPS_MAX 8
+#define DNS_EXCHANGE_QUERY_CAP 300
+
+enum dns_exchange_status {
+    DNS_EXCHANGE_FAILED = 0,
+    DNS_EXCHANGE_ADDRS,
+    DNS_EXCHANGE_NODATA,
+    DNS_EXCHANGE_NXDOMAIN
+};
+
+/* In order of what tells most: of several failures the highest is reported. */
+enum dns_exchange_fail {
+    DNS_EXCHANGE_FAIL_NONE = 0,
+    DNS_EXCHANGE_FAIL_NETWORK,
+    DNS_EXCHANGE_FAIL_TIMEOUT,
+    DNS_EXCHANGE_FAIL_REFUSED,
+    DNS_EXCHANGE_FAIL_SERVFAIL,
+    DNS_EXCHANGE_FAIL_CNAME,
+    DNS_EXCHANGE_FAIL_MEMORY /* only from a driver */
+};
+
+struct dns_exchange_result {
+    enum dns_exchange_status status;
+    enum dns_exchange_fail why; /* FAILED only */
+    uint32_t ttl_s;             /* minimum over the chain; 0 for a negative without SOA */
+    size_t addr_count;
+    struct ip addrs[DNS_ADDRS_MAX];
+};
+
+struct dns_exchange_stats {
+    uint64_t sent_udp, sent_tcp, replies, mismatches, timeouts, failovers;
+};
+
+/* Shared by all exchanges of a worker; outlives them. */
+struct dns_exchange_env {
+    struct upstream_set upstreams;
+    int64_t attempt_ms;
+    int64_t total_ms;
+    struct dns_exchange_stats stats;
+};
+
+/* Fresh random bits for one attempt; drawn again after each DNS_ACTION_OPEN. */
+struct dns_entropy {
+    uint16_t id;
+    uint8_t case_bits[32];
+};
+
+struct dns_exchange_slot {
+    bool is_open;     /* the driver holds a socket for it */
+    bool wants_close; /* to be told to close it; goes before wants_open */
+    bool wants_open;
+    bool is_late;  /* its time is over; a reply is still welcome */
+    bool is_probe; /* asks whether a failed upstream is back; outlives the answer until its deadline */
+    bool tcp;
+    bool with_opt;
+    bool is_edns_retry;
+    bool is_mixed_case;
+    bool is_exact_case;
+    uint8_t upstream;
+    uint16_t id;
+    int64_t sent_ms;
+    int64_t deadline_ms;
+    uint8_t case_bits[32];
+};
+
+/* Plain data so that a driver can embed it; nobody else looks inside. */
+struct dns_exchange {
+    struct dns_exchange_env *env;
+    struct host_name name; /* asked now: the name of the question or a CNAME target */
+    uint16_t qtype;
+    int64_t end_ms;
+    struct dns_exchange_slot slots[DNS_EXCHANGE_SLOTS];
+    size_t current;    /* the attempt that is waited for, or DNS_EXCHANGE_SLOTS */
+    uint32_t tried;    /* upstreams asked in this round, a bit each */
+    uint32_t given_up; /* upstreams that answered badly: not asked again for this name */
+    unsigned round;    /* how often all of them were tried */
+    unsigned sends;
+    unsigned hops;
+    unsigned name_count; /* names asked so far, hashed, against loops */
+    uint64_t names[DNS_EXCHANGE_HOPS_MAX + 1];
+    bool is_probe_due; /* the first attempt went out: look for an upstream to probe */
+    bool is_done;
+    bool is_answered;
+    enum dns_exchange_fail why;
+    uint32_t ttl_s;
+    struct dns_exchange_result result; /* valid from DNS_ACTION_ANSWER on */
+};
+
+enum dns_action_kind {
+    DNS_ACTION_WAIT = 0, /* nothing to do before until_ms but to report replies and failures */
+    DNS_ACTION_OPEN,     /* open a fresh socket for the slot and send msg */
+    DNS_ACTION_CLOSE,    /* close the slot's socket */
+    DNS_ACTION_ANSWER,   /* the result is there; comes exactly once. Go on until END */
+    DNS_ACTION_END       /* no slot is open; the exchange may be thrown away */
+};
+
+struct dns_action {
+    enum dns_action_kind kind;
+    size_t slot;
+    bool tcp;
+    struct addr to;
+    int64_t until_ms;
+    size_t msg_len;
+    uint8_t msg[DNS_EXCHANGE_QUERY_CAP]; /* without the length TCP puts in front */
+};
+
+/* qtype is DNS_A or DNS_AAAA. The driver may throw it away at any time after closing its sockets. */
+void dns_exchange_start(struct dns_exchange *x, struct dns_exchange_env *env, const struct host_name *name,
+                        uint16_t qtype, int64_t now_ms);
+/* Call until it says WAIT or END: at first, after each report below, and when until_ms has come. */
+void dns_exchange_next(struct dns_exchange *x, int64_t now_ms, const struct dns_entropy *rnd,
+                       struct dns_action *out);
+/* A message arrived on a slot's socket. False: it was none for us, keep reading. */
+bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, int64_t now_ms);
+/*
+ * The slot's socket failed: no route, refused, reset, or closed in the middle. is_local: for want of
+ * descriptors or memory here, which says nothing about the upstream. The slot stays open until CLOSE.
+ */
+void dns_exchange_io_failed(struct dns_exchange *x, size_t slot, bool is_local, int64_t now_ms);

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/dns/upstream.h"
+
+#include <errno.h>
+
+#define PROBE_MIN_MS 1000
+#define PROBE_MAX_MS 30000
+#define NO_EDNS_MS ((int64_t)3600 * 1000)
+
+int upstream_set_init(struct upstream_set *set, const struct addr *addrs, size_t count, struct err *err)
+{
+    *set = (struct upstream_set){0};
+    if (count == 0 || count > UPSTREAM_MAX) {
+        err_set(err, "%zu upstream resolvers given, between 1 and %d are needed", count, UPSTREAM_MAX);
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        char text[ADDR_TEXT_CAP];
+        if (addrs[i].ip.family == IP_NONE || addrs[i].port == 0) {
+            err_set(err, "upstream %s is no address with a port", addr_text(&addrs[i], text));
+            return -EINVAL;
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (addr_is_equal(&addrs[i], &addrs[j])) {
+                err_set(err, "upstream %s is given twice", addr_text(&addrs[i], text));
+                return -EINVAL;
+            }
+        }
+        set->list[i].addr = addrs[i];
+    }
+    set->count = count;
+    return 0;
+}
+
+size_t upstream_pick(const struct upstream_set *set, uint32_t skip)
+{
+    size_t best = UPSTREAM_NONE;
+    for (size_t i = 0; i < set->count; i++) {
+        if ((skip & (1U << i)) != 0) {
+            continue;
+        }
+        if (set->list[i].failures == 0) {
+            return i;
+        }
+        if (best == UPSTREAM_NONE || set->list[i].probe_ms < set->list[best].probe_ms) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+static int64_t probe_wait_ms(uint32_t failures)
+{
+    int64_t wait_ms = PROBE_MIN_MS;
+    for (uint32_t i = 1; i < failures && wait_ms < PROBE_MAX_MS; i++) {
+        wait_ms *= 2;
+    }
+    return wait_ms < PROBE_MAX_MS ? wait_ms : PROBE_MAX_MS;
+}
+
+size_t upstream_pick_probe(struct upstream_set *set, uint32_t skip, int64_t now_ms)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        struct upstream *u = &set->list[i];
+        if ((skip & (1U << i)) == 0 && u->failures > 0 && u->probe_ms <= now_ms) {
+            u->probe_ms = now_ms + probe_wait_ms(u->failures);
+            return i;
+        }
+    }
+    return UPSTREAM_NONE;
+}
+
+void upstream_note_reply(struct upstream *u, int64_t now_ms)
+{
+    u->failures = 0;
+    u->reply_ms = now_ms;
+}
+
+void upstream_note_failure(struct upstream *u, int64_t sent_ms, int64_t now_ms)
+{
+    bool lived_since = u->reply_ms != 0 && u->reply_ms >= sent_ms;
+    bool known = u->failures > 0 && sent_ms <= u->failed_ms;
+    if (lived_since || known) {
+        return;
+    }
+    u->failures += u->failures < UINT32_MAX ? 1 : 0;
+    u->failed_ms = now_ms;
+    u->probe_ms = now_ms + probe_wait_ms(u->failures);
+    if (u->casing == UPSTREAM_CASE_PROBE) {
+        u->casing = UPSTREAM_CASE_FOLDED; /* perhaps it cannot bear mixed case: not worth another wait */
+    } else if (u->casing == UPSTREAM_CASE_ECHOED) {
+        u->casing = UPSTREAM_CASE_PLAIN; /* another server may stand there when it comes back */
+    }
+}
+
+void upstream_note_no_edns(struct upstream *u, int64_t now_ms)
+{
+    u->no_edns_until_ms = now_ms + NO_EDNS_MS;
+}
+
+bool upstream_wants_edns(const struct upstream *u, int64_t now_ms)
+{
+    return now_ms >= u->no_edns_until_ms;
+}
+
+bool upstream_wants_random_case(const struct upstream *u)
+{
+    return u->casing == UPSTREAM_CASE_PROBE || u->casing == UPSTREAM_CASE_ECHOED;
+}
+
+void upstream_note_plain_reply(struct upstream *u)
+{
+    if (u->casing == UPSTREAM_CASE_PLAIN) {
+        u->casing = UPSTREAM_CASE_PROBE;
+    }
+}
+
+void upstream_note_case(struct upstream *u, bool is_same)
+{
+    u->casing = is_same ? UPSTREAM_CASE_ECHOED : UPSTREAM_CASE_FOLDED;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The set of upstream resolvers and what was learned about each: whether it answers, whether it takes EDNS,
+ * whether it echoes the case of names. Preference is the order given; an upstream that fails steps back
+ * behind all that do not until it has answered again, and is probed beside ordinary questions after 1 s,
+ * doubling to 30 s: a dead upstream costs the question that finds it one wait, and later ones nothing. Pure
+ * (times are parameters); one per worker, owned by its resolver, shared by all its exchanges.
+ */
+#pragma once
+
+#include "common/net/addr.h"
+
+#define UPSTREAM_MAX 16
+#define UPSTREAM_NONE SIZE_MAX
+
+/*
+ * Case randomisation ("0x20", draft-vixie-dnsext-dns0x20) only where the upstream was seen to echo case. An
+ * upstream starts plain, is probed once it has answered, and is then known to echo or to fold.
+ */
+enum upstream_case {
+    UPSTREAM_CASE_PLAIN = 0, /* lower case is sent; nothing is known */
+    UPSTREAM_CASE_PROBE,     /* random case is sent; a reply in another case is accepted */
+    UPSTREAM_CASE_ECHOED,    /* random case is sent and has to come back */
+    UPSTREAM_CASE_FOLDED     /* lower case is sent for good */
+};
+
+struct upstream {
+    struct addr addr;
+    uint32_t failures; /* consecutive */
+    int64_t failed_ms; /* the last of them */
+    int64_t probe_ms;  /* while failures > 0: not probed before */
+    int64_t reply_ms;  /* the last valid reply */
+    int64_t no_edns_until_ms;
+    enum upstream_case casing;
+};
+
+struct upstream_set {
+    struct upstream list[UPSTREAM_MAX];
+    size_t count;
+};
+
+/* 1..UPSTREAM_MAX distinct addresses with a port, else -EINVAL and *err. */
+MUST_CHECK int upstream_set_init(struct upstream_set *set, const struct addr *addrs, size_t count,
+                                 struct err *err);
+
+/* The first one in order that works and whose bit is not in skip, else the failed one that is due first, else
+ * NONE. */
+size_t upstream_pick(const struct upstream_set *set, uint32_t skip);
+/* A failed one outside skip whose time for a probe has come, or NONE; pushes its next probe back. */
+size_t upstream_pick_probe(struct upstream_set *set, uint32_t skip, int64_t now_ms);
+
+/* A valid reply of any rcode came: it lives. */
+void upstream_note_reply(struct upstream *u, int64_t now_ms);
+/*
+ * What was sent at sent_ms was not answered in time, or could not be delivered. Not counted if it answered
+ * something else since then (then the name is to blame), nor twice for what was under way when it failed.
+ */
+void upstream_note_failure(struct upstream *u, int64_t sent_ms, int64_t now_ms);
+
+/* It choked on our OPT and answered without: for an hour it is asked without. */
+void upstream_note_no_edns(struct upstream *u, int64_t now_ms);
+bool upstream_wants_edns(const struct upstream *u, int64_t now_ms);
+
+bool upstream_wants_random_case(const struct upstream *u);
+/* A reply to a question in lower case came. */
+void upstream_note_plain_reply(struct upstream *u);
+/* A reply to a question in mixed case came, with the same case or another. */
+void upstream_note_case(struct upstream *u, bool is_same);
