@@ -53,8 +53,7 @@ static struct entry *entry_of(struct htab_node *node)
 
 static bool entry_match(const struct htab_node *node, const void *key)
 {
-    const struct entry *e =
-        (const struct entry *)((const void *)((const char *)node - offsetof(struct entry, node)));
+    const struct entry *e = HTAB_ENTRY(node, const struct entry, node);
     const struct key *k = key;
     const uint8_t *name = (const uint8_t *)(e->addrs + e->addr_count);
     return e->family == k->family && span_is_equal(span_make(name, e->name_len), k->name);
