@@ -310,6 +310,35 @@ enum ip_class ip_classify(const struct ip *a)
     return a->family == IP_V6 ? classify_v6(a->bytes) : IP_CLASS_UNKNOWN;
 }
 
+/* Rows around the prefix are not asked: they were judged with its address. */
+static enum ip_class find_never_row(const struct class_row *rows, size_t count, const uint8_t *bytes,
+                                    uint8_t bits)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool is_inner = rows[i].bits > bits && has_prefix(rows[i].base, bytes, bits);
+        if (is_inner && ip_class_group(rows[i].class) == IP_GROUP_NEVER) {
+            return rows[i].class;
+        }
+    }
+    return IP_CLASS_UNKNOWN;
+}
+
+enum ip_class ip_prefix_never_class(const struct ip_prefix *p)
+{
+    enum ip_class class = ip_classify(&p->base);
+    if (ip_class_group(class) == IP_GROUP_NEVER) {
+        return class;
+    }
+    if (p->base.family == IP_V4) {
+        return find_never_row(v4_rows, sizeof v4_rows / sizeof v4_rows[0], p->base.bytes, p->bits);
+    }
+    if (p->bits >= 96 && memcmp(p->base.bytes, nat64_prefix, sizeof nat64_prefix) == 0) {
+        return find_never_row(v4_rows, sizeof v4_rows / sizeof v4_rows[0], p->base.bytes + 12,
+                              (uint8_t)(p->bits - 96));
+    }
+    return find_never_row(v6_rows, sizeof v6_rows / sizeof v6_rows[0], p->base.bytes, p->bits);
+}
+
 enum ip_group ip_class_group(enum ip_class c)
 {
     switch (c) {

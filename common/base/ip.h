@@ -59,5 +59,8 @@ enum ip_group { IP_GROUP_NEVER = 0, IP_GROUP_PRIVATE, IP_GROUP_PUBLIC };
 
 /* NAT64 (64:ff9b::/96, 64:ff9b:1::/48) takes the class of the IPv4 address inside (RFC 6052 2.2). */
 enum ip_class ip_classify(const struct ip *a);
+/* The class of some address inside that is never dialled, or IP_CLASS_UNKNOWN if the prefix holds no such
+ * address. */
+enum ip_class ip_prefix_never_class(const struct ip_prefix *p);
 enum ip_group ip_class_group(enum ip_class c);
 const char *ip_class_name(enum ip_class c); /* "loopback", "link_local", … for logs and messages */
