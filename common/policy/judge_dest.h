@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which address may be dialled (product 4.3). The only place that decides it; dnsd filters answers and tunneld dials
- * by the same function. Zero is deny. Pure.
+ * Which address may be dialled (product 4.3). The only place that decides it; dnsd filters answers and
+ * tunneld dials by the same function. Zero is deny. Pure.
  */
 #pragma once
 
@@ -9,7 +9,7 @@
 
 struct dest_never { /* own listeners, pools, --never, egress.never */
     struct ip_prefix prefix;
-    uint16_t port; /* 0 = every port */
+    uint16_t port;    /* 0 = every port */
     const char *what; /* "own listener", "synthetic pool", "--never", "egress.never"; a literal */
 };
 
@@ -27,10 +27,12 @@ struct dest_verdict {
 
 /*
  * May the address be dialled on port for a host that was admitted by endpoint?
- * is_static: the address comes from egress.hosts (may be private or link-local, never loopback, metadata or ours).
+ * is_static: the address comes from egress.hosts (may be private or link-local, never loopback, metadata or
+ * ours).
  */
-void judge_dest(const struct policy *p, const struct dest_guard *guard, const struct policy_endpoint *endpoint,
-                const struct ip *ip, uint16_t port, bool is_static, struct dest_verdict *out);
+void judge_dest(const struct policy *p, const struct dest_guard *guard,
+                const struct policy_endpoint *endpoint, const struct ip *ip, uint16_t port, bool is_static,
+                struct dest_verdict *out);
 
 /*
  * For dnsd: may at least one endpoint that admits the name dial ip on one of its own ports?

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one implementation of every decision about names and ports, for dnsd, tunneld, explain and suggest.
- * Zero is deny. Pure; results point into the policy, so the caller holds a reference to it while it uses them.
+ * Zero is deny. Pure; results point into the policy, so the caller holds a reference to it while it uses
+ * them.
  */
 #pragma once
 
@@ -36,7 +37,7 @@ struct tunnel_verdict {
     enum reason reason;                     /* why denied; REASON_NONE if allowed */
     const struct policy_endpoint *endpoint; /* the most specific candidate; NULL if there is none */
     enum carriage carriage;
-    struct tunnel_timers timers;       /* endpoint over option/environment over egress.defaults over built in */
+    struct tunnel_timers timers; /* endpoint over option/environment over egress.defaults over built in */
     struct tunnel_keepalive keepalive; /* likewise */
 };
 
@@ -48,11 +49,11 @@ struct judge_config { /* borrowed by the calls */
 };
 
 /* For CONNECT and capture: may this client reach host:port, and how? */
-void judge_tunnel(const struct policy *p, const struct judge_config *cfg, const struct host *host, uint16_t port,
-                  struct tunnel_verdict *out);
+void judge_tunnel(const struct policy *p, const struct judge_config *cfg, const struct host *host,
+                  uint16_t port, struct tunnel_verdict *out);
 
 /*
- * The YAML that would admit host:port, narrowest form, for a denial's "rule_missing". Writes a NUL-terminated text.
- * Returns its length, or 0 if it does not fit.
+ * The YAML that would admit host:port, narrowest form, for a denial's "rule_missing". Writes a NUL-terminated
+ * text. Returns its length, or 0 if it does not fit.
  */
 size_t judge_suggest(const struct host *host, uint16_t port, char *out, size_t cap);

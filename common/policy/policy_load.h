@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads OpenShell policy files strictly (product section 2; OpenShell's typed parser is the model) and reports every
- * semantic error of every file in one run. Takes texts, so it is pure; policy_files.h reads the disk.
+ * Reads OpenShell policy files strictly (product section 2; OpenShell's typed parser is the model) and
+ * reports every semantic error of every file in one run. Takes texts, so it is pure; policy_files.h reads the
+ * disk.
  */
 #pragma once
 
@@ -11,8 +12,8 @@ enum diag_severity { DIAG_ERROR = 0, DIAG_WARNING };
 
 struct policy_diag {
     enum diag_severity severity;
-    char *file; /* owned */
-    uint32_t line, col, len; /* 0 line: about the whole file */
+    char *file;                         /* owned */
+    uint32_t line, col, len;            /* 0 line: about the whole file */
     char *message, *hint, *source_line; /* owned; hint may be NULL */
 };
 

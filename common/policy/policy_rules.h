@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A policy as written, checked and typed but not compiled: what policy_load produces and policy_compile takes.
- * Plain data in one arena (struct policy_rules owns everything reachable from it).
+ * A policy as written, checked and typed but not compiled: what policy_load produces and policy_compile
+ * takes. Plain data in one arena (struct policy_rules owns everything reachable from it).
  */
 #pragma once
 
@@ -15,8 +15,14 @@ struct policy_pos {
 };
 
 enum policy_protocol {
-    PROTOCOL_NONE = 0, PROTOCOL_TCP, PROTOCOL_REST, PROTOCOL_WEBSOCKET, PROTOCOL_GRAPHQL, PROTOCOL_SQL,
-    PROTOCOL_JSON_RPC, PROTOCOL_MCP
+    PROTOCOL_NONE = 0,
+    PROTOCOL_TCP,
+    PROTOCOL_REST,
+    PROTOCOL_WEBSOCKET,
+    PROTOCOL_GRAPHQL,
+    PROTOCOL_SQL,
+    PROTOCOL_JSON_RPC,
+    PROTOCOL_MCP
 };
 enum policy_tls { TLS_AUTO = 0, TLS_SKIP };
 enum policy_access { ACCESS_NONE = 0, ACCESS_READ_ONLY, ACCESS_READ_WRITE, ACCESS_FULL };
@@ -39,11 +45,11 @@ struct policy_endpoint {
     enum policy_protocol protocol;
     enum policy_tls tls;
     enum policy_access access;
-    bool is_enforced;      /* enforcement: enforce */
-    bool admits_less;      /* access/rules/deny_rules admit less than everything */
-    bool has_credentials;  /* a rewriting, signing or binding key without allow_uninspected_credentials */
-    bool is_middleware;    /* a network_middlewares selector matches its host */
-    bool requires_l7;      /* derived: product 4.4 (before looking at proxy) */
+    bool is_enforced;     /* enforcement: enforce */
+    bool admits_less;     /* access/rules/deny_rules admit less than everything */
+    bool has_credentials; /* a rewriting, signing or binding key without allow_uninspected_credentials */
+    bool is_middleware;   /* a network_middlewares selector matches its host */
+    bool requires_l7;     /* derived: product 4.4 (before looking at proxy) */
     enum policy_proxy proxy;
     struct tunnel_timers timers;
     struct tunnel_keepalive keepalive;
@@ -87,4 +93,12 @@ struct policy_rules {
     struct tunnel_keepalive default_keepalive;
 };
 
-void policy_rules_free(struct policy_rules *r);
+void policy_rules_free(struct policy_rules *r); /* NULL-safe */
+
+/*
+ * One item of egress.never: "ADDR", "ADDR/BITS", either with ":PORT"; an IPv6 address before a port stands in
+ * brackets
+ * ("[fd00::1]:443", "[fd00::/8]:443"). 0, or -EINVAL, or -EDOM if host bits are set. *port is 0 if none is
+ * given.
+ */
+MUST_CHECK int policy_never_parse(struct span text, struct ip_prefix *prefix, uint16_t *port);

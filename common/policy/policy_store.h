@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keeps the current policy and replaces it all-or-nothing. Owned by the main thread; workers get references through
- * their own mailbox. A reload that fails leaves the last good policy and its generation.
+ * Keeps the current policy and replaces it all-or-nothing. Owned by the main thread; workers get references
+ * through their own mailbox. A reload that fails leaves the last good policy and its generation.
  */
 #pragma once
 

@@ -1,38 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The closed set of reason codes: the same word in a log line, a JSON error body, an EDE text, explain and status.
- * Scripts rely on the words. 0 is the safe one. Pure.
+ * The closed set of reason codes: the same word in a log line, a JSON error body, an EDE text, explain and
+ * status. Scripts rely on the words. 0 is the safe one. Pure.
  */
 #pragma once
 
-#define REASON_LIST(X)                                                                                               \
-    X(POLICY_DENIED, "policy_denied")           /* no endpoint names this host and port */                           \
-    X(BINARY_DENIED, "binary_denied")           /* endpoints match, none admits the process */                       \
-    X(L7_REQUIRED, "l7_inspection_required")    /* a raw tunnel would widen the rule */                              \
-    X(SSRF_DENIED, "ssrf_denied")               /* the address class or allowed_ips forbids it */                    \
-    X(CLIENT_NOT_ALLOWED, "client_not_allowed") /* --allow-client */                                                 \
-    X(NOT_MAPPED, "not_mapped")                 /* captured address never handed out, or expired */                  \
-    X(BAD_REQUEST, "bad_request")               /* malformed head */                                                 \
-    X(HEAD_TIMEOUT, "head_timeout")             /* no complete head in time */                                       \
-    X(HEAD_TOO_LARGE, "head_too_large")                                                                              \
-    X(METHOD_NOT_ALLOWED, "method_not_allowed")                                                                      \
-    X(LIMIT_REACHED, "limit_reached")                                                                                \
-    X(DNS_FAILED, "dns_failed")                                                                                      \
-    X(UPSTREAM_UNREACHABLE, "upstream_unreachable")                                                                  \
-    X(UPSTREAM_TIMEOUT, "upstream_timeout")                                                                          \
-    X(CHAIN_FAILED, "chain_failed")                                                                                  \
-    X(PROXY_LOOP, "proxy_loop")                                                                                      \
-    /* ends of an established tunnel */                                                                              \
-    X(CLIENT_CLOSED, "client_closed")     /* both ends finished, client first */                                     \
-    X(UPSTREAM_CLOSED, "upstream_closed") /* both ends finished, upstream first */                                   \
-    X(CLIENT_RESET, "client_reset")                                                                                  \
-    X(UPSTREAM_RESET, "upstream_reset")                                                                              \
-    X(PEER_VANISHED, "peer_vanished") /* keepalive or TCP_USER_TIMEOUT gave up (ETIMEDOUT) */                        \
-    X(IDLE, "idle")                                                                                                  \
-    X(LIFETIME, "lifetime")                                                                                          \
-    X(HALF_CLOSED, "half_closed") /* one end finished, the other stayed silent */                                    \
-    X(POLICY_CHANGED, "policy_changed")                                                                              \
-    X(SHUTDOWN, "shutdown")                                                                                          \
+#define REASON_LIST(X)                                                                                       \
+    X(POLICY_DENIED, "policy_denied")           /* no endpoint names this host and port */                   \
+    X(BINARY_DENIED, "binary_denied")           /* endpoints match, none admits the process */               \
+    X(L7_REQUIRED, "l7_inspection_required")    /* a raw tunnel would widen the rule */                      \
+    X(SSRF_DENIED, "ssrf_denied")               /* the address class or allowed_ips forbids it */            \
+    X(CLIENT_NOT_ALLOWED, "client_not_allowed") /* --allow-client */                                         \
+    X(NOT_MAPPED, "not_mapped")                 /* captured address never handed out, or expired */          \
+    X(BAD_REQUEST, "bad_request")               /* malformed head */                                         \
+    X(HEAD_TIMEOUT, "head_timeout")             /* no complete head in time */                               \
+    X(HEAD_TOO_LARGE, "head_too_large")                                                                      \
+    X(METHOD_NOT_ALLOWED, "method_not_allowed")                                                              \
+    X(LIMIT_REACHED, "limit_reached")                                                                        \
+    X(DNS_FAILED, "dns_failed")                                                                              \
+    X(UPSTREAM_UNREACHABLE, "upstream_unreachable")                                                          \
+    X(UPSTREAM_TIMEOUT, "upstream_timeout")                                                                  \
+    X(CHAIN_FAILED, "chain_failed")                                                                          \
+    X(PROXY_LOOP, "proxy_loop")                                                                              \
+    /* ends of an established tunnel */                                                                      \
+    X(CLIENT_CLOSED, "client_closed")     /* both ends finished, client first */                             \
+    X(UPSTREAM_CLOSED, "upstream_closed") /* both ends finished, upstream first */                           \
+    X(CLIENT_RESET, "client_reset")                                                                          \
+    X(UPSTREAM_RESET, "upstream_reset")                                                                      \
+    X(PEER_VANISHED, "peer_vanished") /* keepalive or TCP_USER_TIMEOUT gave up (ETIMEDOUT) */                \
+    X(IDLE, "idle")                                                                                          \
+    X(LIFETIME, "lifetime")                                                                                  \
+    X(HALF_CLOSED, "half_closed") /* one end finished, the other stayed silent */                            \
+    X(POLICY_CHANGED, "policy_changed")                                                                      \
+    X(SHUTDOWN, "shutdown")                                                                                  \
     X(INTERNAL, "internal_error") /* out of memory or descriptors */
 
 enum reason {

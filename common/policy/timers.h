@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 #define TIMER_UNSET (-1)
-#define TIMER_AUTO (-2) /* user only: idle + interval x probes of that leg's keepalive; 120 s where it is off */
+#define TIMER_AUTO                                                                                           \
+    (-2) /* user only: idle + interval x probes of that leg's keepalive; 120 s where it is off */
 
 struct tunnel_timers {
     int64_t connect_ms;    /* resolution and dial together */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A bounded YAML tree with positions. Refuses what a policy never needs: aliases, anchors, merge keys, tags, more
- * than one document (but see header), duplicate keys, non-scalar keys, NUL, depth > 16, more than 4 million nodes,
- * more than 16 MiB. The only file that includes <yaml.h>. Nodes live in an arena owned by the document.
+ * A bounded YAML tree with positions. Refuses what a policy never needs: aliases, anchors, merge keys, tags,
+ * more than one document (but see header), duplicate keys, non-scalar keys, NUL, depth > 16, more than 4
+ * million nodes, more than 16 MiB. The only file that includes <yaml.h>. Nodes live in an arena owned by the
+ * document.
  */
 #pragma once
 
@@ -19,10 +20,10 @@ struct yaml_pos {
 
 struct yaml_node {
     enum yaml_kind kind;
-    bool is_plain;         /* scalar: written without quotes */
+    bool is_plain; /* scalar: written without quotes */
     struct yaml_pos pos;
-    struct span text;      /* scalar: its value */
-    struct span key;       /* member of a map: its key */
+    struct span text; /* scalar: its value */
+    struct span key;  /* member of a map: its key */
     struct yaml_pos key_pos;
     struct yaml_node *first; /* list and map: children in order */
     struct yaml_node *next;  /* sibling */
@@ -40,7 +41,8 @@ struct yaml_fault {
 
 /*
  * Parses text (borrowed for the call; scalars are copied). An empty text or a null document gives a root of
- * YAML_NONE. A leading header document as "openshell policy get --full" prints it (a map of plain scalars, then
+ * YAML_NONE. A leading header document as "openshell policy get --full" prints it (a map of plain scalars,
+ * then
  * "---") is skipped. 0, -EINVAL with *fault filled, -E2BIG with *fault, -ENOMEM.
  */
 MUST_CHECK int yaml_doc_parse(struct span text, struct yaml_doc **out, struct yaml_fault *fault);

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/policy/policy_parts.h"
+
+#include "common/base/num.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const struct key_spec endpoint_keys[] = {
+    {"host", KEY_TEXT},
+    {"port", KEY_PORT},
+    {"ports", KEY_PORTS},
+    {"path", KEY_TEXT},
+    {"protocol", KEY_TEXT},
+    {"tls", KEY_TEXT},
+    {"enforcement", KEY_TEXT},
+    {"access", KEY_TEXT},
+    {"rules", KEY_LIST},
+    {"deny_rules", KEY_LIST},
+    {"allowed_ips", KEY_TEXTS},
+    {"allow_encoded_slash", KEY_BOOL},
+    {"websocket_credential_rewrite", KEY_BOOL},
+    {"request_body_credential_rewrite", KEY_BOOL},
+    {"allow_uninspected_credentials", KEY_BOOL},
+    {"persisted_queries", KEY_TEXT},
+    {"graphql_persisted_queries", KEY_MAP},
+    {"graphql_max_body_bytes", KEY_U32},
+    {"credential_signing", KEY_TEXT},
+    {"signing_service", KEY_TEXT},
+    {"signing_region", KEY_TEXT},
+    {"credential_binding", KEY_MAP},
+    {"json_rpc", KEY_MAP},
+    {"mcp", KEY_MAP},
+    /* ours */
+    {"proxy", KEY_TEXT},
+    {"timeouts", KEY_MAP},
+    {"keepalive", KEY_ANY},
+    {"dns", KEY_ANY},
+};
+const struct key_table endpoint_table = KEY_TABLE("an endpoint", endpoint_keys);
+
+static bool has_byte(struct span s, uint8_t c)
+{
+    return span_find(s, c) < s.len;
+}
+
+/* What someone who wrote this most likely meant. */
+static const char *host_hint(struct span text, enum host_fault why)
+{
+    switch (why) {
+    case HOST_FAULT_NON_ASCII:
+        return "write the ASCII form of the name, which starts with xn--";
+    case HOST_FAULT_NUMERIC:
+        return "an IPv4 address is four decimal numbers without leading zeros, as in 192.0.2.1";
+    case HOST_FAULT_HYPHEN:
+        return "a label must not begin or end with -";
+    case HOST_FAULT_EMPTY_LABEL:
+        return "remove the surplus dot";
+    case HOST_FAULT_BAD_BYTE:
+    case HOST_FAULT_BAD_IP:
+        break;
+    case HOST_FAULT_NONE:
+    case HOST_FAULT_EMPTY:
+    case HOST_FAULT_TOO_LONG:
+    case HOST_FAULT_LABEL_TOO_LONG:
+    case HOST_FAULT_ZONE_ID:
+        return NULL;
+    }
+    if (has_byte(text, '/')) {
+        return "write the host only: no scheme, no path; an address range goes into \"allowed_ips\"";
+    }
+    if (has_byte(text, ':') && !has_byte(text, '[')) {
+        return "write the host only: the port goes into \"port\"";
+    }
+    return "a name is made of letters, digits, - and _, with dots between";
+}
+
+bool load_host_text(struct load *l, const struct yaml_node *n, struct load_host *out)
+{
+    char quoted[DIAG_QUOTE_CAP];
+    struct host host;
+    enum host_fault why = HOST_FAULT_NONE;
+    bool is_pattern = has_byte(n->text, '*') || has_byte(n->text, '?') || has_byte(n->text, '{');
+    memset(out, 0, sizeof *out);
+    if (!is_pattern && host_parse(n->text, &host) == HOST_FAULT_NONE && host.kind == HOST_IP) {
+        out->kind = ENDPOINT_IP;
+        out->ip = host.ip;
+        return true;
+    }
+    enum pattern_fault fault = PATTERN_FAULT_HOST;
+    if (is_pattern || !has_byte(n->text, '[')) {
+        fault = host_pattern_parse(n->text, &out->pattern, &why);
+    } else {
+        why = host_parse(n->text, &host);
+    }
+    if (fault == PATTERN_FAULT_NONE) {
+        out->kind = out->pattern.is_wildcard ? ENDPOINT_WILDCARD : ENDPOINT_EXACT;
+        return true;
+    }
+    if (fault == PATTERN_FAULT_HOST) {
+        enum host_fault literal = has_byte(n->text, ':') ? host_parse(n->text, &host) : HOST_FAULT_NONE;
+        why = literal == HOST_FAULT_ZONE_ID ? literal : why;
+        load_error(l, n->pos, host_hint(n->text, why), "host %s: %s", diag_quote(n->text, quoted),
+                   host_fault_text(why));
+    } else {
+        load_error(l, n->pos, NULL, "host %s: %s", diag_quote(n->text, quoted), pattern_fault_text(fault));
+    }
+    return false;
+}
+
+static int compare_ports(const void *a, const void *b)
+{
+    const uint16_t *x = a;
+    const uint16_t *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+const uint16_t *load_ports(struct load *l, const struct yaml_node *map, size_t *count)
+{
+    const struct yaml_node *list = load_get_list(map, "ports");
+    const struct yaml_node *single = list == NULL ? yaml_map_get(map, "port") : NULL;
+    *count = 0;
+    size_t max = list != NULL ? list->count : 1;
+    if (list == NULL && single == NULL) {
+        return NULL;
+    }
+    uint16_t *ports = load_alloc(l, l->out, max, sizeof *ports);
+    if (ports == NULL) {
+        return NULL;
+    }
+    size_t found = 0;
+    for (const struct yaml_node *n = list != NULL ? list->first : single; n != NULL && found < max;
+         n = n->next) {
+        if (n->kind == YAML_SCALAR && n->is_plain && num_port(n->text, &ports[found]) == 0) {
+            found++;
+        }
+    }
+    if (found > 1) {
+        qsort(ports, found, sizeof *ports, compare_ports);
+    }
+    size_t unique = 0;
+    for (size_t i = 0; i < found; i++) {
+        if (unique == 0 || ports[unique - 1] != ports[i]) {
+            ports[unique++] = ports[i];
+        }
+    }
+    *count = unique;
+    return ports;
+}
+
+static void load_endpoint_ports(struct load *l, const struct yaml_node *n, struct load_endpoint *e)
+{
+    const struct yaml_node *port = yaml_map_get(n, "port");
+    e->ep.ports = load_ports(l, n, &e->ep.port_count);
+    if (e->ep.port_count == 0) {
+        e->is_broken = true;
+    }
+    if (port == NULL && load_get_list(n, "ports") == NULL) {
+        load_error(l, n->pos, "add port: 443, or ports: [80, 443]",
+                   "an endpoint needs \"port\" or \"ports\"");
+    }
+    if (port != NULL && load_get_list(n, "ports") != NULL) {
+        load_warning(l, load_pos(l, port->key_pos), "put every port into \"ports\" and remove \"port\"",
+                     "\"port\" is ignored because \"ports\" is there");
+    }
+}
+
+static void check_allowed_ip(struct load *l, const struct yaml_node *n, struct ip_prefix *out, size_t *count)
+{
+    char quoted[DIAG_QUOTE_CAP];
+    struct ip_prefix p;
+    int rc = ip_prefix_parse(n->text, &p);
+    if (rc == -EDOM) {
+        load_error(l, n->pos, "write the first address of the range, or a smaller range",
+                   "%s has address bits behind its prefix length", diag_quote(n->text, quoted));
+        return;
+    }
+    if (rc != 0) {
+        load_error(l, n->pos, "write 10.0.0.0/8, 192.0.2.7, fd00::/8 or 2001:db8::1",
+                   "%s is neither an address nor an address range", diag_quote(n->text, quoted));
+        return;
+    }
+    enum ip_class never = ip_prefix_never_class(&p);
+    if (never != IP_CLASS_UNKNOWN) {
+        load_error(l, n->pos, "name only the addresses that are meant: these are never dialled",
+                   "%s holds %s addresses", diag_quote(n->text, quoted), ip_class_name(never));
+        return;
+    }
+    out[(*count)++] = p;
+}
+
+static void load_allowed_ips(struct load *l, const struct yaml_node *n, struct load_endpoint *e)
+{
+    const struct yaml_node *list = load_get_list(n, "allowed_ips");
+    if (list == NULL) {
+        return;
+    }
+    e->has_allowed_ips = true;
+    struct ip_prefix *prefixes = load_alloc(l, l->out, list->count, sizeof *prefixes);
+    if (prefixes == NULL) {
+        return;
+    }
+    for (const struct yaml_node *item = list->first; item != NULL; item = item->next) {
+        if (load_is_text(item)) {
+            check_allowed_ip(l, item, prefixes, &e->ep.allowed_ip_count);
+        }
+    }
+    e->ep.allowed_ips = prefixes;
+}
+
+static void load_endpoint_host(struct load *l, const struct yaml_node *n, struct load_endpoint *e)
+{
+    const struct yaml_node *value = yaml_map_get(n, "host");
+    struct span text;
+    if (!load_get_text(n, "host", &text)) {
+        e->ep.host_kind = ENDPOINT_HOSTLESS;
+        e->is_broken = value != NULL && (!load_is_text(value) || value->text.len > 0);
+        if (!e->has_allowed_ips && !e->is_broken) {
+            e->is_broken = true;
+            load_error(l, n->pos, "add host: NAME", "an endpoint needs \"host\" (or \"allowed_ips\")");
+        }
+        return;
+    }
+    struct load_host host;
+    if (!load_host_text(l, value, &host)) {
+        e->is_broken = true;
+        return;
+    }
+    e->ep.host_kind = host.kind;
+    e->ep.pattern = host.pattern;
+    e->ep.ip = host.ip;
+}
+
+static void load_words(struct load *l, const struct yaml_node *n, struct policy_endpoint *ep)
+{
+    /* in the order of the enums */
+    static const char *const protocols[] = {"",        "tcp", "rest",     "websocket",
+                                            "graphql", "sql", "json-rpc", "mcp"};
+    static const struct word_list protocol_list = {protocols, 8, true};
+    static const char *const accesses[] = {"", "read-only", "read-write", "full"};
+    static const struct word_list access_list = {accesses, 4, false};
+    static const char *const tls_modes[] = {"", "skip", "auto", "terminate", "passthrough"};
+    static const struct word_list tls_list = {tls_modes, 5, false};
+    static const char *const enforcements[] = {"", "enforce", "audit"};
+    static const struct word_list enforcement_list = {enforcements, 3, false};
+    ep->protocol = (enum policy_protocol)load_get_word(l, n, "protocol", &protocol_list);
+    ep->access = (enum policy_access)load_get_word(l, n, "access", &access_list);
+    ep->tls = load_get_word(l, n, "tls", &tls_list) == 1 ? TLS_SKIP : TLS_AUTO;
+    ep->is_enforced = load_get_word(l, n, "enforcement", &enforcement_list) == 1;
+}
+
+void load_endpoint(struct load *l, const struct yaml_node *n, struct load_endpoint *out)
+{
+    out->ep.pos = load_pos(l, n->pos);
+    tunnel_timers_unset(&out->ep.timers);
+    if (!load_check_map(l, n, &endpoint_table)) {
+        out->is_broken = true;
+        return;
+    }
+    load_allowed_ips(l, n, out);
+    load_endpoint_host(l, n, out);
+    load_endpoint_ports(l, n, out);
+    load_words(l, n, &out->ep);
+    load_l7(l, n, out);
+    struct load_tuning tuning;
+    load_tuning(l, n, &tuning);
+    out->ep.proxy = tuning.proxy;
+    out->ep.timers = tuning.timers;
+    out->ep.keepalive = tuning.keepalive;
+    const struct yaml_node *dns = yaml_map_get(n, "dns");
+    if (dns != NULL) {
+        load_error(l, dns->key_pos, "remove the key: names are answered with A and AAAA records",
+                   "\"dns\" is not supported by this version");
+    }
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/policy/policy_files.h"
+
+#include "common/base/buf.h"
+#include "common/policy/policy_diag.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FILE_MAX_BYTES ((size_t)16 << 20)
+#define TOTAL_MAX_BYTES ((size_t)64 << 20)
+#define READ_BYTES ((size_t)65536)
+
+struct reader {
+    struct policy_texts *texts;
+    struct policy_diags *diags;
+    int rc; /* the first failure */
+};
+
+/* Tells about a path and goes on: all of them are told in one run. */
+static void fail(struct reader *r, const char *path, int error, const char *what)
+{
+    char message[256];
+    struct diag_place place = {.file = path};
+    const char *hint = NULL;
+    if (error == ENOENT) {
+        hint = "check the path given with --policy";
+    } else if (error == EACCES) {
+        hint = "the file must be readable for the user that reads it";
+    }
+    if (what == NULL) {
+        (void)snprintf(message, sizeof message, "cannot be read: %s", strerror(error));
+        what = message;
+    }
+    if (policy_diags_add(r->diags, DIAG_ERROR, &place, what, hint) != 0) {
+        error = ENOMEM;
+    }
+    if (r->rc == 0) {
+        r->rc = -error;
+    }
+}
+
+static int add_text(struct policy_texts *t, const char *path, struct buf *b)
+{
+    if (t->count == t->cap) {
+        size_t cap = t->cap == 0 ? 8 : t->cap * 2;
+        struct policy_text *items = realloc(t->items, cap * sizeof *items);
+        if (items == NULL) {
+            return -ENOMEM;
+        }
+        t->items = items;
+        t->cap = cap;
+    }
+    struct span s = buf_span(b);
+    uint8_t *text = malloc(s.len + 1);
+    char *file = strdup(path);
+    if (text == NULL || file == NULL) {
+        free(text);
+        free(file);
+        return -ENOMEM;
+    }
+    if (s.len > 0) {
+        memcpy(text, s.data, s.len);
+    }
+    t->items[t->count++] = (struct policy_text){.file = file, .text = span_make(text, s.len)};
+    t->total_bytes += s.len;
+    return 0;
+}
+
+static void read_all(struct reader *r, const char *path, int fd)
+{
+    struct buf b = {0};
+    uint8_t *block = malloc(READ_BYTES);
+    int rc = block == NULL ? -ENOMEM : 0;
+    bool is_end = false;
+    while (rc == 0 && !is_end) {
+        ssize_t got = read(fd, block, READ_BYTES);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            rc = -errno;
+        } else if (got == 0) {
+            is_end = true;
+        } else {
+            rc = buf_append(&b, span_make(block, (size_t)got), FILE_MAX_BYTES);
+        }
+    }
+    free(block);
+    if (rc == 0 && r->texts->total_bytes + buf_span(&b).len > TOTAL_MAX_BYTES) {
+        fail(r, path, E2BIG, "all policy files together are larger than 64 MiB");
+    } else if (rc == -E2BIG) {
+        fail(r, path, E2BIG, "the file is larger than 16 MiB");
+    } else {
+        rc = rc == 0 ? add_text(r->texts, path, &b) : rc;
+        if (rc != 0) {
+            fail(r, path, -rc, NULL);
+        }
+    }
+    buf_fini(&b);
+}
+
+/* is_listed: found in a directory, where what is no file is passed over. */
+static void read_file(struct reader *r, const char *path, bool is_listed)
+{
+    struct stat st;
+    /* non-blocking: opening a FIFO must not hang */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0) {
+        fail(r, path, errno, NULL);
+        return;
+    }
+    if (fstat(fd, &st) != 0) {
+        fail(r, path, errno, NULL);
+    } else if (S_ISREG(st.st_mode)) {
+        read_all(r, path, fd);
+    } else if (!is_listed) {
+        fail(r, path, EINVAL, "is neither a regular file nor a directory");
+    }
+    (void)close(fd);
+}
+
+static bool has_suffix(const char *name, const char *suffix)
+{
+    size_t len = strlen(name);
+    size_t suffix_len = strlen(suffix);
+    return len > suffix_len && strcmp(name + len - suffix_len, suffix) == 0;
+}
+
+static int is_policy_name(const struct dirent *e)
+{
+    return e->d_name[0] != '.' && (has_suffix(e->d_name, ".yaml") || has_suffix(e->d_name, ".yml"));
+}
+
+static int compare_names(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name); /* bytes: the order must not depend on a locale */
+}
+
+static void read_directory(struct reader *r, const char *path)
+{
+    struct dirent **names = NULL;
+    int count = scandir(path, &names, is_policy_name, compare_names);
+    if (count < 0) {
+        fail(r, path, errno, NULL);
+        return;
+    }
+    if (count == 0) {
+        struct diag_place place = {.file = path};
+        (void)policy_diags_add(r->diags, DIAG_WARNING, &place,
+                               "the directory holds no *.yaml and no *.yml file",
+                               "a policy without rules admits nothing");
+    }
+    for (int i = 0; i < count; i++) {
+        char file[4096];
+        size_t path_len = strlen(path);
+        const char *slash = path_len > 0 && path[path_len - 1] == '/' ? "" : "/";
+        int len = snprintf(file, sizeof file, "%s%s%s", path, slash, names[i]->d_name);
+        if (len < 0 || (size_t)len >= sizeof file) {
+            fail(r, path, ENAMETOOLONG, NULL);
+        } else {
+            read_file(r, file, true);
+        }
+        free(names[i]);
+    }
+    free(names);
+}
+
+int policy_files_read(const char *const *paths, size_t count, struct policy_texts *out,
+                      struct policy_diags *diags)
+{
+    struct reader r = {.texts = out, .diags = diags};
+    *out = (struct policy_texts){0};
+    for (size_t i = 0; i < count; i++) {
+        struct stat st;
+        if (stat(paths[i], &st) == 0 && S_ISDIR(st.st_mode)) {
+            read_directory(&r, paths[i]);
+        } else {
+            read_file(&r, paths[i], false);
+        }
+    }
+    return r.rc;
+}
+
+void policy_texts_fini(struct policy_texts *t)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        free((void *)(uintptr_t)t->items[i].file);
+        free((void *)(uintptr_t)t->items[i].text.data);
+    }
+    free(t->items);
+    *t = (struct policy_texts){0};
+}
+
+int policy_files_load(const char *const *paths, size_t count, struct policy_rules **out,
+                      struct policy_diags *diags)
+{
+    struct policy_texts texts;
+    *out = NULL;
+    int read_rc = policy_files_read(paths, count, &texts, diags);
+    /* what could be read is checked all the same, so that one run tells everything */
+    int rc = policy_load(texts.items, texts.count, out, diags);
+    policy_texts_fini(&texts);
+    if (read_rc != 0) {
+        policy_rules_free(*out);
+        *out = NULL;
+        return read_rc;
+    }
+    return rc;
+}

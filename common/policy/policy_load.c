@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/policy/policy_load.h"
+
+#include "common/policy/policy_parts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define MAX_DEPTH 16 /* of a document: yaml_doc refuses more */
+
+/* Same kinds, keys in the same order, same texts. The stack stands in for recursion. */
+static bool is_same_tree(const struct yaml_node *a, const struct yaml_node *b)
+{
+    const struct yaml_node *left[MAX_DEPTH];
+    const struct yaml_node *right[MAX_DEPTH];
+    size_t depth = 0;
+    if (a->kind != b->kind || a->count != b->count) {
+        return false;
+    }
+    left[depth] = a->first;
+    right[depth++] = b->first;
+    while (depth > 0) {
+        const struct yaml_node *x = left[depth - 1];
+        const struct yaml_node *y = right[depth - 1];
+        if (x == NULL || y == NULL) {
+            depth--; /* both: the counts were equal */
+            continue;
+        }
+        bool is_same = x->kind == y->kind && x->count == y->count && x->is_plain == y->is_plain &&
+                       span_is_equal(x->key, y->key) && span_is_equal(x->text, y->text);
+        if (!is_same || (x->first != NULL && depth == MAX_DEPTH)) {
+            return false;
+        }
+        left[depth - 1] = x->next;
+        right[depth - 1] = y->next;
+        if (x->first != NULL) {
+            left[depth] = x->first;
+            right[depth++] = y->first;
+        }
+    }
+    return true;
+}
+
+static void load_binaries(struct load *l, const struct yaml_node *list, struct policy_rule *rule)
+{
+    static const struct key_spec keys[] = {{"path", KEY_TEXT}, {"harness", KEY_BOOL}};
+    static const struct key_table table = KEY_TABLE("an item of \"binaries\"", keys);
+    rule->admits_any_binary = list == NULL;
+    const char **paths = list == NULL ? NULL : load_alloc(l, l->out, list->count, sizeof(const char *));
+    for (const struct yaml_node *n = paths == NULL ? NULL : list->first; n != NULL; n = n->next) {
+        struct span path;
+        if (!load_check_map(l, n, &table)) {
+            continue;
+        }
+        if (load_get_text(n, "path", &path)) {
+            paths[rule->binary_count++] = load_text_copy(l, l->out, path);
+            rule->admits_any_binary = rule->admits_any_binary || span_is_equal(path, SPAN_LIT("/**"));
+        } else if (yaml_map_get(n, "path") == NULL || load_is_text(yaml_map_get(n, "path"))) {
+            load_error(l, n->pos, "write { path: /usr/bin/node }, or { path: \"/**\" } for any program",
+                       "an item of \"binaries\" needs \"path\"");
+        }
+    }
+    rule->binaries = paths;
+}
+
+static void load_endpoints(struct load *l, const struct yaml_node *list, struct load_rule *r)
+{
+    for (const struct yaml_node *n = list == NULL ? NULL : list->first; n != NULL; n = n->next) {
+        struct load_endpoint *e = load_alloc(l, l->scratch, 1, sizeof *e);
+        if (e == NULL) {
+            return;
+        }
+        load_endpoint(l, n, e);
+        if (r->last == NULL) {
+            r->first = e;
+        } else {
+            r->last->next = e;
+        }
+        r->last = e;
+    }
+}
+
+static bool is_key_match(const struct htab_node *node, const void *key)
+{
+    const struct load_rule *r = HTAB_ENTRY(node, const struct load_rule, by_key);
+    const struct span *wanted = key;
+    return span_is_equal(r->node->key, *wanted);
+}
+
+/* True if the key is new. The same rule in two files is fine, two rules of one name are not. */
+static bool is_new_rule(struct load *l, const struct yaml_node *n, uint64_t hash)
+{
+    const struct htab_node *found = htab_find(&l->rules_by_key, hash, is_key_match, &n->key);
+    if (found == NULL) {
+        return true;
+    }
+    const struct load_rule *first = HTAB_ENTRY(found, const struct load_rule, by_key);
+    if (!is_same_tree(first->node, n)) {
+        char quoted[DIAG_QUOTE_CAP];
+        load_error(l, n->key_pos, "give one of the two another key, or make them the same",
+                   "rule %s is already in %s on line %u, and differs", diag_quote(n->key, quoted),
+                   l->texts[first->rule.pos.file].file, first->rule.pos.line);
+    }
+    return false;
+}
+
+static void load_rule(struct load *l, const struct yaml_node *n)
+{
+    static const struct key_spec keys[] = {
+        {"name", KEY_TEXT}, {"endpoints", KEY_LIST}, {"binaries", KEY_LIST}};
+    static const struct key_table table = KEY_TABLE("a rule", keys);
+    uint64_t hash = htab_hash(&l->rules_by_key, n->key);
+    struct span name = n->key;
+    if (!is_new_rule(l, n, hash) || !load_check_map(l, n, &table)) {
+        return;
+    }
+    struct load_rule *r = load_alloc(l, l->scratch, 1, sizeof *r);
+    if (r == NULL) {
+        return;
+    }
+    r->node = n;
+    r->rule.pos = load_pos(l, n->key_pos);
+    r->rule.key = load_text_copy(l, l->out, n->key);
+    (void)load_get_text(n, "name", &name);
+    r->rule.name = load_text_copy(l, l->out, name);
+    load_endpoints(l, load_get_list(n, "endpoints"), r);
+    load_binaries(l, load_get_list(n, "binaries"), &r->rule);
+    htab_insert(&l->rules_by_key, &r->by_key, hash);
+    if (l->last_rule == NULL) {
+        l->first_rule = r;
+    } else {
+        l->last_rule->next = r;
+    }
+    l->last_rule = r;
+}
+
+/* What OpenShell enforces elsewhere and we only check: files, Landlock, the process. */
+static void check_foreign(struct load *l, const struct yaml_node *root)
+{
+    static const struct key_spec file_keys[] = {
+        {"include_workdir", KEY_BOOL}, {"read_only", KEY_TEXTS}, {"read_write", KEY_TEXTS}};
+    static const struct key_spec landlock_keys[] = {{"compatibility", KEY_TEXT}};
+    static const struct key_spec process_keys[] = {{"run_as_user", KEY_TEXT}, {"run_as_group", KEY_TEXT}};
+    static const struct key_spec preset_keys[] = {{"name", KEY_TEXT}, {"description", KEY_TEXT}};
+    static const struct {
+        const char *key;
+        struct key_table table;
+    } sections[] = {
+        {"filesystem_policy", KEY_TABLE("\"filesystem_policy\"", file_keys)},
+        {"landlock", KEY_TABLE("\"landlock\"", landlock_keys)},
+        {"process", KEY_TABLE("\"process\"", process_keys)},
+        {"preset", KEY_TABLE("\"preset\"", preset_keys)},
+    };
+    for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++) {
+        const struct yaml_node *n = load_get_map(root, sections[i].key);
+        if (n != NULL) {
+            (void)load_check_map(l, n, &sections[i].table);
+        }
+    }
+}
+
+static void check_version(struct load *l, const struct yaml_node *root)
+{
+    const struct yaml_node *version = yaml_map_get(root, "version");
+    if (version == NULL) {
+        if (yaml_map_get(root, "preset") == NULL) {
+            load_error(l, root->pos, "begin the file with version: 1", "\"version\" is missing");
+        }
+        return;
+    }
+    bool is_one =
+        version->kind == YAML_SCALAR && version->is_plain && span_is_equal(version->text, SPAN_LIT("1"));
+    if (!is_one && load_check_value(l, version, KEY_U32)) {
+        load_error(l, version->pos, "write version: 1", "a version of the format that is not known here");
+    }
+}
+
+static void load_document(struct load *l, const struct yaml_node *root)
+{
+    static const struct key_spec keys[] = {
+        {"version", KEY_ANY},          {"filesystem_policy", KEY_MAP},
+        {"landlock", KEY_MAP},         {"process", KEY_MAP},
+        {"network_policies", KEY_MAP}, {"network_middlewares", KEY_MAP},
+        {"preset", KEY_MAP},           {"egress", KEY_MAP},
+    };
+    static const struct key_table table = KEY_TABLE("a policy", keys);
+    if (root->kind == YAML_NONE) {
+        load_error(l, root->pos, "a policy that admits nothing is: version: 1", "the file is empty");
+        return;
+    }
+    if (!load_check_map(l, root, &table)) {
+        return;
+    }
+    check_version(l, root);
+    check_foreign(l, root);
+    const struct yaml_node *rules = load_get_map(root, "network_policies");
+    const struct yaml_node *middlewares = load_get_map(root, "network_middlewares");
+    const struct yaml_node *egress = load_get_map(root, "egress");
+    for (const struct yaml_node *n = rules == NULL ? NULL : rules->first; n != NULL; n = n->next) {
+        load_rule(l, n);
+    }
+    if (middlewares != NULL) {
+        load_middlewares(l, middlewares);
+    }
+    if (egress != NULL) {
+        load_egress(l, egress);
+    }
+}
+
+static const char *protocol_why(const struct policy_endpoint *ep)
+{
+    if (ep->has_credentials) {
+        return "it carries credentials that a proxy must fill in";
+    }
+    return ep->is_middleware ? "a middleware must see its requests" : "its rules are about requests";
+}
+
+static void warn_endpoint(struct load *l, const struct policy_endpoint *ep)
+{
+    if (ep->proxy == PROXY_CHAIN) {
+        load_warning(l, ep->pos, "write proxy: direct to carry it raw",
+                     "proxy: chain: this version cannot chain to another proxy, so the endpoint is refused");
+        return;
+    }
+    if (ep->requires_l7 && ep->proxy == PROXY_DIRECT) {
+        load_warning(l, ep->pos, NULL, "proxy: direct: this endpoint is carried raw although %s",
+                     protocol_why(ep));
+        return;
+    }
+    if (ep->requires_l7) {
+        load_warning(l, ep->pos,
+                     "proxy: direct, here or in an overlay, carries it raw and without those rules",
+                     "a tunnel cannot honour this endpoint, so it is refused: %s", protocol_why(ep));
+    }
+}
+
+static void derive(struct load *l)
+{
+    for (struct load_rule *r = l->first_rule; r != NULL; r = r->next) {
+        if (r->rule.binary_count == 0 && r->rule.admits_any_binary) {
+            load_warning(l, r->rule.pos,
+                         "name the programs, or write binaries: [{ path: \"/**\" }] to mean any",
+                         "rule \"%s\" names no binaries and admits any program", r->rule.key);
+        }
+        for (struct load_endpoint *e = r->first; e != NULL; e = e->next) {
+            struct policy_endpoint *ep = &e->ep;
+            ep->requires_l7 =
+                (ep->is_enforced && ep->admits_less) || ep->has_credentials || ep->is_middleware;
+            if (!e->is_broken) {
+                warn_endpoint(l, ep);
+            }
+        }
+    }
+}
+
+static int load_text(struct load *l, struct yaml_doc **doc)
+{
+    struct yaml_fault fault;
+    int rc = yaml_doc_parse(l->texts[l->file].text, doc, &fault);
+    if (rc == 0) {
+        load_document(l, yaml_doc_root(*doc));
+    } else if (rc != -ENOMEM) {
+        load_error(l, fault.pos, fault.hint, "%s", fault.message);
+    }
+    return rc == -ENOMEM ? rc : 0;
+}
+
+static int load_all(struct load *l, struct yaml_doc **docs)
+{
+    size_t errors = l->diags->error_count;
+    int rc = 0;
+    for (size_t i = 0; i < l->text_count && rc == 0; i++) {
+        l->file = (uint32_t)i;
+        rc = load_text(l, &docs[i]);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    load_apply_overlays(l);
+    load_check_statics(l);
+    load_select_middlewares(l);
+    derive(l);
+    if (l->diags->error_count == errors) {
+        load_finish(l);
+    }
+    return l->is_out_of_memory ? -ENOMEM : 0;
+}
+
+static int load_init(struct load *l)
+{
+    l->out = arena_new();
+    l->scratch = arena_new();
+    if (l->out == NULL || l->scratch == NULL || htab_init(&l->rules_by_key, 64) != 0) {
+        return -ENOMEM;
+    }
+    l->line_starts = load_alloc(l, l->scratch, l->text_count, sizeof(uint32_t *));
+    l->rules = load_alloc(l, l->out, 1, sizeof *l->rules);
+    if (l->line_starts == NULL || l->rules == NULL) {
+        return -ENOMEM;
+    }
+    l->rules->arena = l->out;
+    tunnel_timers_unset(&l->rules->default_timers);
+    return 0;
+}
+
+int policy_load(const struct policy_text *texts, size_t count, struct policy_rules **out,
+                struct policy_diags *diags)
+{
+    struct load l = {.texts = texts, .text_count = count, .diags = diags};
+    struct yaml_doc **docs = calloc(count + 1, sizeof(struct yaml_doc *));
+    size_t errors = diags->error_count;
+    *out = NULL;
+    int rc = docs == NULL ? -ENOMEM : load_init(&l);
+    if (rc == 0) {
+        rc = load_all(&l, docs);
+    }
+    for (size_t i = 0; i < count && docs != NULL; i++) {
+        yaml_doc_free(docs[i]); /* rules were compared across files until here */
+    }
+    free(docs);
+    if (l.rules_by_key.buckets != NULL) {
+        htab_fini(&l.rules_by_key);
+    }
+    arena_free(l.scratch);
+    if (rc == 0 && diags->error_count > errors) {
+        rc = -EINVAL;
+    }
+    if (rc != 0) {
+        arena_free(l.out);
+        return rc;
+    }
+    *out = l.rules;
+    return 0;
+}

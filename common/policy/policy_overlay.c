@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An overlay shapes endpoints that rules have declared; it never makes one. An entry applies to the endpoints
+ * whose host is written the same, so that it can neither widen a wildcard nor turn a name under one into an
+ * exact host.
+ */
+#include "common/policy/policy_parts.h"
+
+#include <stdlib.h>
+
+struct index {
+    struct load_endpoint **items; /* sorted by host */
+    size_t count;
+};
+
+static int compare_hosts(const struct policy_endpoint *a, const struct policy_endpoint *b)
+{
+    bool is_ip_a = a->host_kind == ENDPOINT_IP;
+    bool is_ip_b = b->host_kind == ENDPOINT_IP;
+    if (is_ip_a != is_ip_b) {
+        return is_ip_a ? 1 : -1;
+    }
+    return is_ip_a ? ip_compare(&a->ip, &b->ip) : strcmp(a->pattern.text.text, b->pattern.text.text);
+}
+
+static int compare_items(const void *a, const void *b)
+{
+    const struct load_endpoint *const *x = a;
+    const struct load_endpoint *const *y = b;
+    return compare_hosts(&(*x)->ep, &(*y)->ep);
+}
+
+static bool is_indexed(const struct load_endpoint *e)
+{
+    return !e->is_broken && e->ep.host_kind != ENDPOINT_HOSTLESS;
+}
+
+static struct index make_index(struct load *l)
+{
+    struct index index = {0};
+    size_t count = 0;
+    for (const struct load_rule *r = l->first_rule; r != NULL; r = r->next) {
+        for (const struct load_endpoint *e = r->first; e != NULL; e = e->next) {
+            count += is_indexed(e);
+        }
+    }
+    index.items = load_alloc(l, l->scratch, count, sizeof *index.items);
+    for (const struct load_rule *r = index.items == NULL ? NULL : l->first_rule; r != NULL; r = r->next) {
+        for (struct load_endpoint *e = r->first; e != NULL; e = e->next) {
+            if (is_indexed(e)) {
+                index.items[index.count++] = e;
+            }
+        }
+    }
+    if (index.count > 1) {
+        qsort(index.items, index.count, sizeof *index.items, compare_items);
+    }
+    return index;
+}
+
+/* The first item whose host is not smaller. */
+static size_t find_host(const struct index *index, const struct policy_endpoint *wanted)
+{
+    size_t low = 0;
+    size_t high = index->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (compare_hosts(&index->items[middle]->ep, wanted) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static bool has_port(const uint16_t *ports, size_t count, uint16_t port)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (ports[i] == port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void shape(struct load *l, struct load_endpoint *e, const struct load_overlay *o)
+{
+    if (e->shaped_at.line > 0) {
+        load_error_at(l, o->pos, "keep one of the two", "this endpoint is shaped before, in %s on line %u",
+                      l->texts[e->shaped_at.file].file, e->shaped_at.line);
+        return;
+    }
+    e->shaped_at = o->pos;
+    if (o->tuning.has_proxy) {
+        e->ep.proxy = o->tuning.proxy;
+    }
+    if (o->tuning.has_timers) {
+        struct tunnel_timers timers = o->tuning.timers;
+        tunnel_timers_inherit(&timers, &e->ep.timers);
+        e->ep.timers = timers;
+    }
+    if (o->tuning.has_keepalive) {
+        e->ep.keepalive = o->tuning.keepalive;
+    }
+}
+
+/* Takes the overlay's ports out of e into an endpoint of their own, right behind it. */
+static struct load_endpoint *split_ports(struct load *l, struct load_endpoint *e,
+                                         const struct load_overlay *o)
+{
+    uint16_t *ports = load_alloc(l, l->out, e->ep.port_count, sizeof *ports);
+    struct load_endpoint *piece = load_alloc(l, l->scratch, 1, sizeof *piece);
+    if (ports == NULL || piece == NULL) {
+        return NULL;
+    }
+    size_t rest = 0;
+    size_t taken = e->ep.port_count;
+    for (size_t i = e->ep.port_count; i > 0; i--) { /* the taken ones end up sorted at the end */
+        if (has_port(o->ports, o->port_count, e->ep.ports[i - 1])) {
+            ports[--taken] = e->ep.ports[i - 1];
+        }
+    }
+    for (size_t i = 0; i < e->ep.port_count; i++) {
+        if (!has_port(o->ports, o->port_count, e->ep.ports[i])) {
+            ports[rest++] = e->ep.ports[i];
+        }
+    }
+    *piece = *e;
+    piece->ep.ports = ports + taken;
+    piece->ep.port_count = e->ep.port_count - taken;
+    e->ep.ports = ports;
+    e->ep.port_count = rest;
+    piece->pieces = NULL;
+    piece->next_piece = e->pieces;
+    e->pieces = piece;
+    e->next = piece;
+    return piece;
+}
+
+static size_t common_ports(const struct policy_endpoint *ep, const struct load_overlay *o)
+{
+    size_t common = 0;
+    for (size_t i = 0; i < ep->port_count; i++) {
+        common += has_port(o->ports, o->port_count, ep->ports[i]);
+    }
+    return common;
+}
+
+/* Shapes what of one endpoint the entry names. True if there was anything. */
+static bool apply_to(struct load *l, struct load_endpoint *e, const struct load_overlay *o)
+{
+    size_t common = o->port_count == 0 ? e->ep.port_count : common_ports(&e->ep, o);
+    if (common == 0) {
+        return false;
+    }
+    if (common < e->ep.port_count && e->shaped_at.line == 0) {
+        e = split_ports(l, e, o);
+    }
+    if (e != NULL) {
+        shape(l, e, o);
+    }
+    return true;
+}
+
+static bool is_declared_port(const struct index *index, size_t first, const struct policy_endpoint *wanted,
+                             uint16_t port)
+{
+    for (size_t i = first; i < index->count && compare_hosts(&index->items[i]->ep, wanted) == 0; i++) {
+        const struct load_endpoint *e = index->items[i];
+        if (has_port(e->ep.ports, e->ep.port_count, port)) {
+            return true;
+        }
+        for (const struct load_endpoint *p = e->pieces; p != NULL; p = p->next_piece) {
+            if (has_port(p->ep.ports, p->ep.port_count, port)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void apply(struct load *l, const struct index *index, const struct load_overlay *o)
+{
+    const struct policy_endpoint wanted = {
+        .host_kind = o->host.kind, .pattern = o->host.pattern, .ip = o->host.ip};
+    size_t first = find_host(index, &wanted);
+    bool is_found = false;
+    for (size_t i = 0; i < o->port_count; i++) {
+        if (!is_declared_port(index, first, &wanted, o->ports[i])) {
+            load_error_at(l, o->pos, "write the host as the rule does, with a port that the rule has",
+                          "no rule has an endpoint with this host and port %u", o->ports[i]);
+            return;
+        }
+    }
+    for (size_t i = first; i < index->count && compare_hosts(&index->items[i]->ep, &wanted) == 0; i++) {
+        struct load_endpoint *e = index->items[i];
+        struct load_endpoint *pieces = e->pieces; /* those that were there before this entry */
+        is_found = apply_to(l, e, o) || is_found;
+        for (struct load_endpoint *p = pieces; p != NULL; p = p->next_piece) {
+            is_found = apply_to(l, p, o) || is_found;
+        }
+    }
+    if (!is_found) {
+        load_error_at(l, o->pos, "an overlay shapes, it never grants: write the host as a rule does",
+                      "no rule has an endpoint with this host");
+    }
+}
+
+void load_apply_overlays(struct load *l)
+{
+    if (l->first_overlay == NULL) {
+        return;
+    }
+    struct index index = make_index(l);
+    for (const struct load_overlay *o = l->first_overlay; o != NULL && !l->is_out_of_memory; o = o->next) {
+        apply(l, &index, o);
+    }
+}
+
+static int compare_statics(const void *a, const void *b)
+{
+    const struct load_static *const *x = a;
+    const struct load_static *const *y = b;
+    int order = strcmp((*x)->host.name.text, (*y)->host.name.text);
+    if (order != 0) {
+        return order;
+    }
+    const struct policy_pos *p = &(*x)->host.pos;
+    const struct policy_pos *q = &(*y)->host.pos;
+    if (p->file != q->file) {
+        return p->file < q->file ? -1 : 1;
+    }
+    if (p->line != q->line) {
+        return p->line < q->line ? -1 : 1;
+    }
+    return (p->col > q->col) - (p->col < q->col);
+}
+
+static bool is_same_answer(const struct policy_host *a, const struct policy_host *b)
+{
+    if (a->addr_count != b->addr_count) {
+        return false;
+    }
+    for (size_t i = 0; i < a->addr_count; i++) {
+        if (!ip_is_equal(&a->addrs[i], &b->addrs[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The same name twice must have the same addresses. */
+void load_check_statics(struct load *l)
+{
+    size_t count = 0;
+    for (const struct load_static *s = l->first_static; s != NULL; s = s->next) {
+        count++;
+    }
+    struct load_static **items =
+        count < 2 ? NULL : load_alloc(l, l->scratch, count, sizeof(struct load_static *));
+    if (items == NULL) {
+        return;
+    }
+    count = 0;
+    for (struct load_static *s = l->first_static; s != NULL; s = s->next) {
+        items[count++] = s;
+    }
+    qsort(items, count, sizeof(struct load_static *), compare_statics);
+    for (size_t i = 1; i < count; i++) {
+        const struct policy_host *a = &items[i - 1]->host;
+        const struct policy_host *b = &items[i]->host;
+        if (host_name_is_equal(&a->name, &b->name) && !is_same_answer(a, b)) {
+            load_error_at(l, b->pos, "keep one of the two",
+                          "this name was given other addresses in %s on line %u", l->texts[a->pos.file].file,
+                          a->pos.line);
+        }
+    }
+}

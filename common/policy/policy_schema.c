@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/policy/policy_schema.h"
+
+#include "common/base/buf.h"
+#include "common/base/num.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MESSAGE_CAP 1024
+#define NEAREST_MAX_LEN ((size_t)40)
+#define MAX_NAMES 64
+
+void *load_alloc(struct load *l, struct arena *a, size_t count, size_t size)
+{
+    void *p = arena_array(a, count, size);
+    if (p == NULL) {
+        l->is_out_of_memory = true;
+    }
+    return p;
+}
+
+char *load_text_copy(struct load *l, struct arena *a, struct span s)
+{
+    char *p = arena_text(a, s);
+    if (p == NULL) {
+        l->is_out_of_memory = true;
+    }
+    return p;
+}
+
+struct policy_pos load_pos(const struct load *l, struct yaml_pos pos)
+{
+    return (struct policy_pos){.file = l->file, .line = pos.line, .col = pos.col};
+}
+
+/* Where each line of a text starts: made once, when the first diagnostic of the file asks. */
+static const uint32_t *line_starts(struct load *l, uint32_t file)
+{
+    if (l->line_starts[file] != NULL) {
+        return l->line_starts[file];
+    }
+    struct span s = l->texts[file].text;
+    size_t lines = 1;
+    for (size_t i = 0; i < s.len;) {
+        size_t len = yaml_break_len(s, i);
+        lines += len > 0;
+        i += len > 0 ? len : 1;
+    }
+    uint32_t *starts = load_alloc(l, l->scratch, lines + 1, sizeof *starts); /* [0] is the number of lines */
+    if (starts == NULL) {
+        return NULL;
+    }
+    starts[0] = (uint32_t)lines;
+    size_t line = 1;
+    starts[line] = s.len >= 3 && memcmp(s.data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    for (size_t i = 0; i < s.len;) {
+        size_t len = yaml_break_len(s, i);
+        i += len > 0 ? len : 1;
+        if (len > 0) {
+            starts[++line] = (uint32_t)i;
+        }
+    }
+    l->line_starts[file] = starts;
+    return starts;
+}
+
+static struct span source_line(struct load *l, uint32_t file, uint32_t line)
+{
+    struct span s = l->texts[file].text;
+    if (line == 0 || s.len > YAML_TEXT_MAX_BYTES) {
+        return (struct span){0};
+    }
+    const uint32_t *starts = line_starts(l, file);
+    if (starts == NULL || line > starts[0]) {
+        return (struct span){0};
+    }
+    size_t from = starts[line];
+    size_t to = from;
+    while (to < s.len && yaml_break_len(s, to) == 0) {
+        to++;
+    }
+    return span_sub(s, from, to - from);
+}
+
+struct diag_at {
+    uint32_t file;
+    struct yaml_pos pos;
+    enum diag_severity severity;
+    const char *hint;
+};
+
+static void add_diag(struct load *l, const struct diag_at *at, const char *fmt, va_list args)
+{
+    char message[MESSAGE_CAP];
+    (void)vsnprintf(message, sizeof message, fmt, args);
+    struct diag_place place = {
+        .file = l->texts[at->file].file,
+        .pos = at->pos,
+        .source_line =
+            l->diags->count < POLICY_DIAGS_MAX ? source_line(l, at->file, at->pos.line) : (struct span){0},
+    };
+    if (policy_diags_add(l->diags, at->severity, &place, message, at->hint) != 0) {
+        l->is_out_of_memory = true;
+    }
+}
+
+void load_error(struct load *l, struct yaml_pos pos, const char *hint, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    add_diag(l, &(struct diag_at){l->file, pos, DIAG_ERROR, hint}, fmt, args);
+    va_end(args);
+}
+
+void load_error_at(struct load *l, struct policy_pos pos, const char *hint, const char *fmt, ...)
+{
+    struct yaml_pos at = {.line = pos.line, .col = pos.col, .len = 1};
+    va_list args;
+    va_start(args, fmt);
+    add_diag(l, &(struct diag_at){pos.file, at, DIAG_ERROR, hint}, fmt, args);
+    va_end(args);
+}
+
+void load_warning(struct load *l, struct policy_pos pos, const char *hint, const char *fmt, ...)
+{
+    struct yaml_pos at = {.line = pos.line, .col = pos.col, .len = 1};
+    va_list args;
+    va_start(args, fmt);
+    add_diag(l, &(struct diag_at){pos.file, at, DIAG_WARNING, hint}, fmt, args);
+    va_end(args);
+}
+
+static size_t min_of(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Levenshtein, case ignored; both at most NEAREST_MAX_LEN. */
+static size_t edit_distance(struct span a, struct span b)
+{
+    size_t row[NEAREST_MAX_LEN + 1];
+    for (size_t j = 0; j <= b.len; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 1; i <= a.len; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b.len; j++) {
+            size_t above = row[j];
+            size_t cost = ascii_lower(a.data[i - 1]) == ascii_lower(b.data[j - 1]) ? 0 : 1;
+            row[j] = min_of(diagonal + cost, min_of(above, row[j - 1]) + 1);
+            diagonal = above;
+        }
+    }
+    return row[b.len];
+}
+
+const char *load_nearest(struct span text, const char *const *names, size_t count)
+{
+    const char *best = NULL;
+    size_t best_distance = 3;
+    for (size_t i = 0; i < count; i++) {
+        struct span name = span_str(names[i]);
+        if (name.len > NEAREST_MAX_LEN || text.len > NEAREST_MAX_LEN) {
+            continue;
+        }
+        size_t distance = edit_distance(text, name);
+        if (distance < best_distance && distance < name.len) {
+            best = names[i];
+            best_distance = distance;
+        }
+    }
+    return best;
+}
+
+/* "did you mean X?", or what would be right when there are few. */
+static void make_hint(struct span text, const char *const *names, size_t count, struct wbuf *hint)
+{
+    const char *nearest = load_nearest(text, names, count);
+    if (nearest != NULL) {
+        wbuf_printf(hint, "did you mean \"%s\"?", nearest);
+    } else {
+        for (size_t i = 0; i < count; i++) {
+            wbuf_printf(hint, "%s%s", i == 0 ? "one of: " : ", ", names[i]);
+        }
+    }
+    wbuf_u8(hint, 0);
+}
+
+static void unknown_key(struct load *l, const struct yaml_node *n, const struct key_table *table)
+{
+    const char *names[MAX_NAMES];
+    size_t count = 0;
+    for (size_t i = 0; i < table->count && count < MAX_NAMES; i++) {
+        names[count++] = table->keys[i].name;
+    }
+    char text[MESSAGE_CAP];
+    struct wbuf hint = wbuf_make(text, sizeof text);
+    make_hint(n->key, names, count, &hint);
+    char quoted[DIAG_QUOTE_CAP];
+    load_error(l, n->key_pos, hint.overflow ? NULL : text, "unknown key %s in %s", diag_quote(n->key, quoted),
+               table->what);
+}
+
+enum scalar_type { SCALAR_TEXT = 0, SCALAR_NULL, SCALAR_BOOL, SCALAR_INT, SCALAR_FLOAT };
+
+static bool is_number_start(struct span s)
+{
+    size_t i = s.len > 0 && (s.data[0] == '-' || s.data[0] == '+') ? 1 : 0;
+    bool has_dot = i < s.len && s.data[i] == '.';
+    i += has_dot;
+    return i < s.len && s.data[i] >= '0' && s.data[i] <= '9';
+}
+
+static bool is_decimal(struct span s)
+{
+    size_t i = s.len > 0 && (s.data[0] == '-' || s.data[0] == '+') ? 1 : 0;
+    if (i == s.len || (s.data[i] == '0' && s.len > i + 1)) {
+        return false; /* nothing, or a leading zero: not an integer for OpenShell either */
+    }
+    for (; i < s.len; i++) {
+        if (s.data[i] < '0' || s.data[i] > '9') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_radix_number(struct span s)
+{
+    if (s.len < 3 || s.data[0] != '0') {
+        return false;
+    }
+    uint8_t mark = s.data[1];
+    for (size_t i = 2; i < s.len; i++) {
+        uint8_t c = ascii_lower(s.data[i]);
+        bool is_hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+        bool is_right = mark == 'x'   ? is_hex
+                        : mark == 'o' ? c >= '0' && c <= '7'
+                                      : mark == 'b' && (c == '0' || c == '1');
+        if (!is_right) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The forms of YAML 1.2's core schema: digits with one dot or an exponent, .inf and .nan. */
+static bool is_float(struct span s)
+{
+    static const char *const names[] = {".inf", "-.inf", "+.inf", ".nan"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (span_is_equal_nocase(s, span_str(names[i]))) {
+            return true;
+        }
+    }
+    if (!is_number_start(s)) {
+        return false;
+    }
+    size_t dots = 0;
+    size_t exponents = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t c = ascii_lower(s.data[i]);
+        if (c == '.') {
+            dots++;
+        } else if (c == 'e') {
+            exponents++;
+        } else if ((c == '-' || c == '+') ? i > 0 && ascii_lower(s.data[i - 1]) != 'e' : c < '0' || c > '9') {
+            return false;
+        }
+    }
+    uint8_t last = s.data[s.len - 1];
+    return dots <= 1 && exponents <= 1 && dots + exponents > 0 && last != '-' && last != '+' &&
+           ascii_lower(last) != 'e';
+}
+
+static bool is_one_of(struct span s, const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (span_is_equal(s, span_str(words[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum scalar_type scalar_type(const struct yaml_node *n)
+{
+    static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
+    static const char *const bools[] = {"true", "True", "TRUE", "false", "False", "FALSE"};
+    if (!n->is_plain) {
+        return SCALAR_TEXT;
+    }
+    if (is_one_of(n->text, nulls, sizeof nulls / sizeof nulls[0])) {
+        return SCALAR_NULL;
+    }
+    if (is_one_of(n->text, bools, sizeof bools / sizeof bools[0])) {
+        return SCALAR_BOOL;
+    }
+    if (is_decimal(n->text) || is_radix_number(n->text)) {
+        return SCALAR_INT;
+    }
+    return is_float(n->text) ? SCALAR_FLOAT : SCALAR_TEXT;
+}
+
+static const char *found_text(const struct yaml_node *n)
+{
+    switch (n->kind) {
+    case YAML_NONE:
+        return "nothing";
+    case YAML_LIST:
+        return "a list";
+    case YAML_MAP:
+        return "a map";
+    case YAML_SCALAR:
+        break;
+    }
+    switch (scalar_type(n)) {
+    case SCALAR_TEXT:
+        return n->is_plain ? "a text" : "a quoted text";
+    case SCALAR_NULL:
+        return "nothing (null)";
+    case SCALAR_BOOL:
+        return "true or false";
+    case SCALAR_INT:
+        return "a number";
+    case SCALAR_FLOAT:
+        return "a floating-point number";
+    }
+    return "";
+}
+
+static const char *wanted_text(enum key_kind kind)
+{
+    switch (kind) {
+    case KEY_TEXT:
+        return "a text";
+    case KEY_WORD:
+        return "a word";
+    case KEY_BOOL:
+        return "true or false";
+    case KEY_I32:
+    case KEY_U32:
+        return "a number";
+    case KEY_PORT:
+        return "a port number";
+    case KEY_PORTS:
+        return "a list of port numbers";
+    case KEY_TEXTS:
+        return "a list of texts";
+    case KEY_LIST:
+        return "a list";
+    case KEY_MAP:
+        return "a map";
+    case KEY_ANY:
+        return "a value";
+    }
+    return "";
+}
+
+static const char *type_hint(const struct yaml_node *n, enum key_kind kind)
+{
+    bool is_null = n->kind == YAML_SCALAR && scalar_type(n) == SCALAR_NULL;
+    bool wants_number = kind == KEY_PORT || kind == KEY_U32 || kind == KEY_I32;
+    if (is_null && kind == KEY_MAP) {
+        return "write {} for an empty map, or remove the key";
+    }
+    if (is_null && (kind == KEY_LIST || kind == KEY_TEXTS || kind == KEY_PORTS)) {
+        return "write [] for an empty list, or remove the key";
+    }
+    if (is_null) {
+        return "give a value, or remove the key";
+    }
+    if (n->kind == YAML_SCALAR && kind == KEY_TEXT) {
+        return "put it into double quotes";
+    }
+    if (n->kind == YAML_SCALAR && wants_number && !n->is_plain) {
+        return "write the number without quotes";
+    }
+    if (n->kind == YAML_SCALAR && wants_number) {
+        return "write a decimal number without leading zeros, as in 443";
+    }
+    if (kind == KEY_PORTS) {
+        return "write ports: [443], or port: 443 for one";
+    }
+    if (kind == KEY_PORT && n->kind == YAML_LIST) {
+        return "several ports go into \"ports\"";
+    }
+    if (kind == KEY_TEXTS || kind == KEY_LIST) {
+        return "each item of a list starts with \"- \", or the list stands in brackets";
+    }
+    return NULL;
+}
+
+static bool wrong_type(struct load *l, const struct yaml_node *n, enum key_kind kind)
+{
+    char quoted[DIAG_QUOTE_CAP];
+    const char *hint = type_hint(n, kind);
+    if (n->key.len > 0) {
+        load_error(l, n->pos, hint, "%s must be %s, not %s", diag_quote(n->key, quoted), wanted_text(kind),
+                   found_text(n));
+    } else {
+        load_error(l, n->pos, hint, "%s belongs here, not %s", wanted_text(kind), found_text(n));
+    }
+    return false;
+}
+
+bool load_is_text(const struct yaml_node *n)
+{
+    return n->kind == YAML_SCALAR && scalar_type(n) == SCALAR_TEXT;
+}
+
+bool load_is_word(const struct yaml_node *n)
+{
+    return n->kind == YAML_SCALAR && scalar_type(n) != SCALAR_NULL;
+}
+
+static bool check_number(struct load *l, const struct yaml_node *n, enum key_kind kind)
+{
+    if (n->kind != YAML_SCALAR || !n->is_plain || !is_decimal(n->text) || n->text.data[0] == '+') {
+        return wrong_type(l, n, kind);
+    }
+    struct span digits = n->text;
+    bool is_negative = digits.data[0] == '-';
+    if (is_negative) {
+        digits = span_sub(digits, 1, digits.len);
+    }
+    uint64_t min = kind == KEY_PORT ? 1 : 0;
+    uint64_t max = kind == KEY_PORT  ? 65535
+                   : kind == KEY_U32 ? UINT32_MAX
+                                     : (uint64_t)INT32_MAX + is_negative;
+    uint64_t value = 0;
+    if ((is_negative && kind != KEY_I32) || num_u64(digits, min, max, &value) != 0) {
+        char quoted[DIAG_QUOTE_CAP];
+        load_error(l, n->pos, kind == KEY_PORT ? "a port is a number from 1 to 65535" : NULL,
+                   "%s is out of range", diag_quote(n->text, quoted));
+        return false;
+    }
+    return true;
+}
+
+static bool check_items(struct load *l, const struct yaml_node *n, enum key_kind kind)
+{
+    if (n->kind != YAML_LIST) {
+        return wrong_type(l, n, kind);
+    }
+    bool is_right = true;
+    for (const struct yaml_node *item = n->first; item != NULL; item = item->next) {
+        if (kind == KEY_PORTS) {
+            is_right = check_number(l, item, KEY_PORT) && is_right;
+        } else if (!load_is_text(item)) {
+            is_right = wrong_type(l, item, KEY_TEXT);
+        }
+    }
+    return is_right;
+}
+
+bool load_check_value(struct load *l, const struct yaml_node *n, enum key_kind kind)
+{
+    bool is_right = false;
+    switch (kind) {
+    case KEY_TEXT:
+        is_right = load_is_text(n);
+        break;
+    case KEY_WORD:
+        is_right = load_is_word(n);
+        break;
+    case KEY_BOOL:
+        is_right = n->kind == YAML_SCALAR && scalar_type(n) == SCALAR_BOOL;
+        break;
+    case KEY_I32:
+    case KEY_U32:
+    case KEY_PORT:
+        return check_number(l, n, kind);
+    case KEY_PORTS:
+    case KEY_TEXTS:
+        return check_items(l, n, kind);
+    case KEY_LIST:
+        is_right = n->kind == YAML_LIST;
+        break;
+    case KEY_MAP:
+        is_right = n->kind == YAML_MAP;
+        break;
+    case KEY_ANY:
+        is_right = true;
+        break;
+    }
+    return is_right || wrong_type(l, n, kind);
+}
+
+bool load_check_map(struct load *l, const struct yaml_node *n, const struct key_table *table)
+{
+    if (n->kind != YAML_MAP) {
+        load_error(l, n->pos, NULL, "%s must be a map of keys, not %s", table->what, found_text(n));
+        return false;
+    }
+    for (const struct yaml_node *m = n->first; m != NULL; m = m->next) {
+        size_t i = 0;
+        while (i < table->count && !span_is_equal(m->key, span_str(table->keys[i].name))) {
+            i++;
+        }
+        if (i == table->count) {
+            unknown_key(l, m, table);
+        } else {
+            (void)load_check_value(l, m, table->keys[i].kind);
+        }
+    }
+    return true;
+}
+
+bool load_get_text(const struct yaml_node *map, const char *key, struct span *out)
+{
+    const struct yaml_node *n = yaml_map_get(map, key);
+    if (n == NULL || !load_is_text(n) || n->text.len == 0) {
+        return false;
+    }
+    *out = n->text;
+    return true;
+}
+
+bool load_get_bool(const struct yaml_node *map, const char *key)
+{
+    const struct yaml_node *n = yaml_map_get(map, key);
+    return n != NULL && n->kind == YAML_SCALAR && scalar_type(n) == SCALAR_BOOL &&
+           span_is_equal_nocase(n->text, SPAN_LIT("true"));
+}
+
+const struct yaml_node *load_get_list(const struct yaml_node *map, const char *key)
+{
+    const struct yaml_node *n = yaml_map_get(map, key);
+    return n != NULL && n->kind == YAML_LIST && n->count > 0 ? n : NULL;
+}
+
+const struct yaml_node *load_get_map(const struct yaml_node *map, const char *key)
+{
+    const struct yaml_node *n = yaml_map_get(map, key);
+    return n != NULL && n->kind == YAML_MAP ? n : NULL;
+}
+
+size_t load_get_word(struct load *l, const struct yaml_node *map, const char *key,
+                     const struct word_list *list)
+{
+    struct span text;
+    if (!load_get_text(map, key, &text)) {
+        return 0;
+    }
+    for (size_t i = 1; i < list->count; i++) {
+        struct span word = span_str(list->words[i]);
+        if (list->nocase ? span_is_equal_nocase(text, word) : span_is_equal(text, word)) {
+            return i;
+        }
+    }
+    char hint_text[MESSAGE_CAP];
+    struct wbuf hint = wbuf_make(hint_text, sizeof hint_text);
+    make_hint(text, list->words + 1, list->count - 1, &hint);
+    char quoted[DIAG_QUOTE_CAP];
+    load_error(l, yaml_map_get(map, key)->pos, hint.overflow ? NULL : hint_text,
+               "%s is not a value of \"%s\"", diag_quote(text, quoted), key);
+    return 0;
+}

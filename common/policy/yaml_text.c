@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/policy/yaml_text.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static bool is_continuation(struct span s, size_t i)
+{
+    return i < s.len && (s.data[i] & 0xc0U) == 0x80;
+}
+
+size_t yaml_char_len(struct span s, size_t i)
+{
+    uint8_t c = s.data[i];
+    if (c < 0x80) {
+        return 1;
+    }
+    if (c < 0xc2 || c > 0xf4 || !is_continuation(s, i + 1)) {
+        return 0;
+    }
+    if (c < 0xe0) {
+        return 2;
+    }
+    uint8_t second = s.data[i + 1];
+    if (!is_continuation(s, i + 2)) {
+        return 0;
+    }
+    if (c < 0xf0) {
+        bool is_overlong = c == 0xe0 && second < 0xa0;
+        bool is_surrogate = c == 0xed && second > 0x9f;
+        return is_overlong || is_surrogate ? 0 : 3;
+    }
+    if (!is_continuation(s, i + 3) || (c == 0xf0 && second < 0x90) || (c == 0xf4 && second > 0x8f)) {
+        return 0;
+    }
+    return 4;
+}
+
+size_t yaml_break_len(struct span s, size_t i)
+{
+    if (i >= s.len) {
+        return 0;
+    }
+    switch (s.data[i]) {
+    case '\r':
+        return i + 1 < s.len && s.data[i + 1] == '\n' ? 2 : 1;
+    case '\n':
+        return 1;
+    case 0xc2: /* U+0085 */
+        return i + 1 < s.len && s.data[i + 1] == 0x85 ? 2 : 0;
+    case 0xe2: /* U+2028, U+2029 */
+        return i + 2 < s.len && s.data[i + 1] == 0x80 && (s.data[i + 2] & 0xfeU) == 0xa8 ? 3 : 0;
+    default:
+        return 0;
+    }
+}
+
+/* Characters YAML 1.1 does not print (5.1); s.data[i..i+len) is valid UTF-8 and no line break. */
+static bool is_forbidden(struct span s, size_t i, size_t len)
+{
+    const uint8_t *c = s.data + i;
+    if (len == 1) {
+        return (c[0] < 0x20 && c[0] != '\t') || c[0] == 0x7f;
+    }
+    if (len == 2) {
+        return c[0] == 0xc2 && c[1] < 0xa0; /* C1 controls */
+    }
+    if (len == 3) {
+        bool is_bom = c[0] == 0xef && c[1] == 0xbb && c[2] == 0xbf;
+        bool is_noncharacter = c[0] == 0xef && c[1] == 0xbf && c[2] >= 0xbe;
+        return is_bom || is_noncharacter;
+    }
+    return false;
+}
+
+static int fail(struct yaml_fault *fault, struct yaml_pos pos, const char *message, const char *hint)
+{
+    fault->pos = pos;
+    (void)snprintf(fault->message, sizeof fault->message, "%s", message);
+    (void)snprintf(fault->hint, sizeof fault->hint, "%s", hint);
+    return -EINVAL;
+}
+
+static int fail_at_byte(struct yaml_fault *fault, struct yaml_pos pos, uint8_t byte, bool is_utf8)
+{
+    if (byte == 0) {
+        return fail(fault, pos, "a NUL byte", "a policy is a text file in UTF-8");
+    }
+    char message[80];
+    if (!is_utf8) {
+        (void)snprintf(message, sizeof message, "byte 0x%02x: not valid UTF-8", byte);
+        return fail(fault, pos, message, "save the file as UTF-8");
+    }
+    (void)snprintf(message, sizeof message, "a control character (byte 0x%02x)", byte);
+    return fail(fault, pos, message, "remove it, or write it as an escape inside double quotes");
+}
+
+static int check_characters(struct span s, struct yaml_fault *fault)
+{
+    struct yaml_pos pos = {.line = 1, .col = 1, .len = 1};
+    size_t i = 0;
+    while (i < s.len) {
+        size_t len = yaml_break_len(s, i);
+        if (len > 0) {
+            pos.line++;
+            pos.col = 1;
+            i += len;
+            continue;
+        }
+        len = yaml_char_len(s, i);
+        if (len == 0 || is_forbidden(s, i, len)) {
+            return fail_at_byte(fault, pos, s.data[i], len > 0);
+        }
+        pos.col++;
+        i += len;
+    }
+    return 0;
+}
+
+static bool is_utf16(struct span s)
+{
+    if (s.len < 2) {
+        return false;
+    }
+    uint8_t a = s.data[0];
+    uint8_t b = s.data[1];
+    return (a == 0xff && b == 0xfe) || (a == 0xfe && b == 0xff) || (a == 0) != (b == 0);
+}
+
+static bool is_header_key_byte(uint8_t c)
+{
+    return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c >= '0' && c <= '9') || c == ' ' ||
+           c == '_' || c == '-';
+}
+
+enum line_kind { LINE_OTHER = 0, LINE_BLANK, LINE_HEADER, LINE_END };
+
+/* What a line may be in front of a policy: "Version:      3", a comment, nothing, or the "---" that ends it.
+ */
+static enum line_kind classify_line(struct span line)
+{
+    if (span_is_equal(span_trim_ows(line), SPAN_LIT("---")) && line.data[0] == '-') {
+        return LINE_END;
+    }
+    if (span_trim_ows(line).len == 0 || line.data[0] == '#') {
+        return LINE_BLANK;
+    }
+    size_t colon = span_find(line, ':');
+    if (colon == line.len || ascii_lower(line.data[0]) < 'a' || ascii_lower(line.data[0]) > 'z') {
+        return LINE_OTHER;
+    }
+    for (size_t i = 0; i < colon; i++) {
+        if (!is_header_key_byte(line.data[i])) {
+            return LINE_OTHER;
+        }
+    }
+    struct span rest = span_sub(line, colon + 1, line.len);
+    struct span value = span_trim_ows(rest);
+    if (rest.len > 0 && value.data == rest.data) {
+        return LINE_OTHER; /* no space behind the colon */
+    }
+    /* Anything that could hold more than a word or a sentence is policy, not header. */
+    bool is_nested = value.len > 0 && memchr("{[|>&*!", value.data[0], 7) != NULL;
+    return is_nested ? LINE_OTHER : LINE_HEADER;
+}
+
+/*
+ * "openshell policy get --full" prints lines such as "Version:      3" and "---" before the policy. They are
+ * no YAML of ours (an error text may stand there), so they are taken off as text.
+ */
+static void skip_header(struct yaml_text *t)
+{
+    size_t i = 0;
+    size_t lines = 0;
+    bool has_header = false;
+    while (i < t->body.len) {
+        size_t end = i;
+        while (end < t->body.len && yaml_break_len(t->body, end) == 0) {
+            end++;
+        }
+        enum line_kind kind = classify_line(span_sub(t->body, i, end - i));
+        if (kind == LINE_OTHER) {
+            return;
+        }
+        if (kind == LINE_END) {
+            break;
+        }
+        has_header = has_header || kind == LINE_HEADER;
+        i = end + yaml_break_len(t->body, end);
+        lines++;
+    }
+    if (has_header && i < t->body.len) {
+        t->body = span_sub(t->body, i, t->body.len);
+        t->first_line = lines;
+    }
+}
+
+int yaml_text_check(struct span text, struct yaml_text *out, struct yaml_fault *fault)
+{
+    *out = (struct yaml_text){.body = text};
+    struct yaml_pos start = {.line = 1, .col = 1, .len = 1};
+    if (text.len > YAML_TEXT_MAX_BYTES) {
+        (void)fail(fault, start, "the file is larger than 16 MiB", "split the policy into several files");
+        return -E2BIG;
+    }
+    if (is_utf16(text)) {
+        return fail(fault, start, "the file is UTF-16", "save it as UTF-8");
+    }
+    if (text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0) {
+        out->body = span_sub(text, 3, text.len);
+    }
+    int rc = check_characters(out->body, fault);
+    if (rc == 0) {
+        skip_header(out);
+    }
+    return rc;
+}
+
+void yaml_cursor_advance(struct yaml_cursor *c, struct span s, size_t line, size_t col)
+{
+    while (c->offset < s.len && (c->line < line || (c->line == line && c->col < col))) {
+        size_t len = yaml_break_len(s, c->offset);
+        if (len > 0) {
+            if (c->line == line) {
+                return;
+            }
+            c->line++;
+            c->col = 0;
+        } else {
+            len = yaml_char_len(s, c->offset);
+            len = len == 0 ? 1 : len;
+            c->col++;
+        }
+        c->offset += len;
+    }
+}
+
+uint8_t yaml_cursor_byte(const struct yaml_cursor *c, struct span s)
+{
+    return c->offset < s.len ? s.data[c->offset] : 0;
+}
