@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dnsd/answer.h"
+
+#include "dnsd/denied_class.h"
+
+#include <stdio.h>
+
+#define DENIED_TEXT "policy_denied: no rule names this host; see 'openshell-egress check'"
+
+static void start(struct answer *out, enum dns_rcode rcode, enum answer_event event)
+{
+    out->rcode = rcode;
+    out->has_soa = false;
+    out->soa_ttl_s = 0;
+    out->ttl_s = 0;
+    out->addr_count = 0;
+    out->has_ptr = false;
+    out->ede = DNS_EDE_NONE;
+    out->ede_text[0] = '\0';
+    out->wants_synthetic = false;
+    out->is_repaired = false;
+    out->event = event;
+    out->reason = REASON_NONE;
+    out->why = "";
+    out->endpoint = NULL;
+}
+
+static void say(struct answer *out, enum dns_ede ede, const char *text)
+{
+    out->ede = ede;
+    (void)snprintf(out->ede_text, sizeof(out->ede_text), "%s", text);
+}
+
+static void no_data(struct answer *out, uint32_t soa_ttl_s)
+{
+    out->rcode = DNS_NOERROR;
+    out->addr_count = 0;
+    out->has_soa = true;
+    out->soa_ttl_s = soa_ttl_s;
+}
+
+static void deny(const struct answer_question *q, enum answer_event event, struct answer *out)
+{
+    static const enum dns_rcode rcodes[] = {
+        [DENY_NXDOMAIN] = DNS_NXDOMAIN, [DENY_NODATA] = DNS_NOERROR, [DENY_REFUSED] = DNS_REFUSED};
+    start(out, rcodes[q->cfg->deny], event);
+    out->has_soa = q->cfg->deny != DENY_REFUSED;
+    out->soa_ttl_s = q->cfg->deny_ttl_s;
+    out->reason = REASON_POLICY_DENIED;
+    say(out, DNS_EDE_BLOCKED, DENIED_TEXT);
+}
+
+/* RFC 6761 6.3: localhost and everything below it is this host, and is asked of nobody. */
+static bool is_localhost(const struct host_name *n)
+{
+    static const char suffix[] = ".localhost";
+    const size_t len = sizeof(suffix) - 1;
+    if (span_is_equal(host_name_span(n), SPAN_LIT("localhost"))) {
+        return true;
+    }
+    return n->len > len && memcmp(n->text + n->len - len, suffix, len) == 0;
+}
+
+static void answer_localhost(const struct answer_question *q, struct answer *out)
+{
+    start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
+    if (q->qtype != DNS_A && q->qtype != DNS_AAAA) {
+        no_data(out, q->cfg->deny_ttl_s);
+        return;
+    }
+    out->ttl_s = ANSWER_LOCALHOST_TTL_S;
+    out->addr_count = 1;
+    out->addrs[0] = ip_v4(127, 0, 0, 1);
+    if (q->qtype == DNS_AAAA) {
+        out->addrs[0] = (struct ip){.family = IP_V6};
+        out->addrs[0].bytes[15] = 1;
+    }
+}
+
+/* The static host that owns the address and that a rule admits, or NULL. The list is short and PTR is rare.
+ */
+static const struct host_name *find_static(const struct policy *p, const struct ip *ip)
+{
+    const struct policy_rules *rules = policy_rules_of(p);
+    for (size_t i = 0; i < rules->host_count; i++) {
+        const struct policy_host *h = &rules->hosts[i];
+        for (size_t j = 0; j < h->addr_count; j++) {
+            struct name_verdict v;
+            if (!ip_is_equal(&h->addrs[j], ip)) {
+                continue;
+            }
+            judge_name(p, &h->name, &v);
+            if (v.kind == NAME_STATIC) {
+                return &h->name;
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool is_pool_address(const struct answer_config *cfg, const struct ip *ip)
+{
+    if (cfg->mode != ANSWER_SYNTHETIC) {
+        return false;
+    }
+    return (cfg->pools.has_v4 && ip_prefix_contains(&cfg->pools.v4, ip)) ||
+           (cfg->pools.has_v6 && ip_prefix_contains(&cfg->pools.v6, ip));
+}
+
+void answer_from_map(const struct answer_question *q, const struct host_name *name, struct answer *out)
+{
+    if (name == NULL) {
+        start(out, DNS_NXDOMAIN, ANSWER_EVENT_NOISE);
+        out->has_soa = true;
+        out->soa_ttl_s = q->cfg->deny_ttl_s;
+        out->reason = REASON_POLICY_DENIED;
+        say(out, DNS_EDE_BLOCKED, "policy_denied: reverse lookups know synthetic and static addresses only");
+        return;
+    }
+    start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
+    if (q->qtype != DNS_PTR) {
+        no_data(out, q->cfg->deny_ttl_s);
+        return;
+    }
+    out->has_ptr = true;
+    out->ptr = *name;
+    out->ttl_s = q->cfg->mode == ANSWER_SYNTHETIC ? q->cfg->synthetic_ttl_s : ANSWER_STATIC_TTL_S;
+}
+
+static bool is_reverse_zone(const struct host_name *n)
+{
+    static const char *const zones[] = {"in-addr.arpa", "ip6.arpa"};
+    for (size_t i = 0; i < sizeof(zones) / sizeof(zones[0]); i++) {
+        const size_t len = strlen(zones[i]);
+        if (n->len >= len && memcmp(n->text + n->len - len, zones[i], len) == 0 &&
+            (n->len == len || n->text[n->len - len - 1] == '.')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum answer_route decide_reverse(const struct answer_question *q, struct answer *out,
+                                        struct ip *reverse)
+{
+    struct ip ip;
+    if (!dns_reverse_parse(q->name, &ip)) {
+        answer_from_map(q, NULL, out);
+        return ANSWER_ROUTE_DONE;
+    }
+    const struct host_name *known = find_static(q->policy, &ip);
+    if (known == NULL && is_pool_address(q->cfg, &ip)) {
+        start(out, DNS_NXDOMAIN, ANSWER_EVENT_NOISE);
+        *reverse = ip;
+        return ANSWER_ROUTE_REVERSE;
+    }
+    answer_from_map(q, known, out);
+    return ANSWER_ROUTE_DONE;
+}
+
+/* Whether AAAA records of admitted names are given out at all. A static one is the operator's own word. */
+static bool offers_aaaa(const struct answer_question *q, bool is_static)
+{
+    if (q->cfg->aaaa == AAAA_NODATA) {
+        return false;
+    }
+    if (q->cfg->mode == ANSWER_SYNTHETIC) {
+        return q->cfg->pools.has_v6;
+    }
+    return q->cfg->aaaa == AAAA_PASS || q->has_ipv6 || is_static;
+}
+
+bool answer_other_counts(const struct answer_question *q)
+{
+    /* A failed A must not become "no such host" for the sake of an AAAA that nobody would get. */
+    return q->cfg->mode == ANSWER_SYNTHETIC || q->qtype == DNS_AAAA || offers_aaaa(q, false);
+}
+
+struct permitted {
+    struct ip addrs[DNS_ADDRS_MAX];
+    size_t count;
+    const char *why; /* the first refusal's, or NULL */
+};
+
+static void filter(const struct answer_question *q, const struct answer_family *f, bool is_static,
+                   struct permitted *out)
+{
+    out->count = 0;
+    out->why = NULL;
+    if (f->state != ANSWER_ADDRS) {
+        return;
+    }
+    for (size_t i = 0; i < f->addr_count && out->count < DNS_ADDRS_MAX; i++) {
+        struct dest_verdict v;
+        judge_answer(q->policy, q->cfg->guard, q->name, &f->addrs[i], is_static, &v);
+        if (v.verdict == VERDICT_ALLOW) {
+            out->addrs[out->count++] = f->addrs[i];
+        } else if (out->why == NULL) {
+            out->why = v.why;
+        }
+    }
+}
+
+static void answer_blocked(const struct answer_question *q, const char *why, struct answer *out)
+{
+    no_data(out, q->cfg->deny_ttl_s);
+    out->event = ANSWER_EVENT_DENIED;
+    out->reason = REASON_SSRF_DENIED;
+    out->why = why;
+    out->ede = DNS_EDE_BLOCKED;
+    (void)snprintf(out->ede_text, sizeof(out->ede_text), "ssrf_denied: %s", why);
+}
+
+static void answer_synthetic(const struct answer_question *q, struct answer *out)
+{
+    if ((q->qtype == DNS_A && !q->cfg->pools.has_v4) || (q->qtype == DNS_AAAA && !q->cfg->pools.has_v6)) {
+        no_data(out, q->cfg->deny_ttl_s);
+        return;
+    }
+    out->wants_synthetic = true;
+    out->ttl_s = q->cfg->synthetic_ttl_s;
+    say(out, DNS_EDE_FORGED, "synthetic address: connections to it are carried by openshell-tunneld");
+}
+
+/* The asked family is bad (failed, silent or NXDOMAIN) and the other one, as far as it counts, is known. */
+static void answer_bad(const struct answer_question *q, const struct answer_family *asked, bool other_is_good,
+                       struct answer *out)
+{
+    if (other_is_good) {
+        no_data(out, ANSWER_REPAIRED_TTL_S);
+        out->is_repaired = true;
+        return;
+    }
+    if (asked->state == ANSWER_NXDOMAIN) {
+        out->rcode = policy_is_parent(q->policy, q->name) ? DNS_NOERROR : DNS_NXDOMAIN;
+        out->has_soa = true;
+        out->soa_ttl_s = asked->ttl_s;
+        return;
+    }
+    out->rcode = DNS_SERVFAIL;
+    out->event = ANSWER_EVENT_FAILED;
+    out->reason = REASON_DNS_FAILED;
+    out->why = asked->text != NULL ? asked->text : "no reply";
+    say(out, asked->ede == DNS_EDE_NONE ? DNS_EDE_NO_REACHABLE : asked->ede, out->why);
+}
+
+static bool is_bad(const struct answer_family *f)
+{
+    return f->state == ANSWER_FAILED || f->state == ANSWER_SILENT || f->state == ANSWER_NXDOMAIN;
+}
+
+static unsigned from_real(const struct answer_question *q, const struct answer_lookup *l, bool is_static,
+                          struct answer *out)
+{
+    const bool is_v4 = q->qtype == DNS_A;
+    const struct answer_family *asked = is_v4 ? &l->v4 : &l->v6;
+    const struct answer_family *other = is_v4 ? &l->v6 : &l->v4;
+    if (asked->state == ANSWER_UNKNOWN) {
+        return is_v4 ? ANSWER_WANTS_V4 : ANSWER_WANTS_V6;
+    }
+    const bool counts = answer_other_counts(q);
+    if (is_bad(asked)) {
+        if (counts && other->state == ANSWER_UNKNOWN) {
+            return is_v4 ? ANSWER_WANTS_V6 : ANSWER_WANTS_V4;
+        }
+        answer_bad(q, asked, counts && other->state == ANSWER_ADDRS, out);
+        return 0;
+    }
+    if (asked->state == ANSWER_NODATA) {
+        no_data(out, asked->ttl_s);
+        return 0;
+    }
+    struct permitted ok;
+    filter(q, asked, is_static, &ok);
+    if (ok.count == 0) {
+        answer_blocked(q, ok.why == NULL ? "no address" : ok.why, out);
+        return 0;
+    }
+    memcpy(out->addrs, ok.addrs, ok.count * sizeof(ok.addrs[0]));
+    out->addr_count = ok.count;
+    out->ttl_s = asked->ttl_s;
+    return 0;
+}
+
+/*
+ * One permitted address of either family is enough: the program only sees the synthetic one. Without any, the
+ * answer is what real mode gives, but an empty family is explained by the other one's refused addresses.
+ */
+static unsigned from_synthetic(const struct answer_question *q, const struct answer_lookup *l, bool is_static,
+                               struct answer *out)
+{
+    struct permitted v4;
+    struct permitted v6;
+    filter(q, &l->v4, is_static, &v4);
+    filter(q, &l->v6, is_static, &v6);
+    if (v4.count > 0 || v6.count > 0) {
+        answer_synthetic(q, out);
+        return 0;
+    }
+    unsigned wants = (l->v4.state == ANSWER_UNKNOWN ? ANSWER_WANTS_V4 : 0U) |
+                     (l->v6.state == ANSWER_UNKNOWN ? ANSWER_WANTS_V6 : 0U);
+    if (wants != 0) {
+        return wants;
+    }
+    const char *why = v4.why != NULL ? v4.why : v6.why;
+    if (why != NULL) {
+        answer_blocked(q, why, out);
+        return 0;
+    }
+    return from_real(q, l, is_static, out);
+}
+
+static unsigned from_lookup(const struct answer_question *q, const struct answer_lookup *l, bool is_static,
+                            struct answer *out)
+{
+    if (q->cfg->mode == ANSWER_SYNTHETIC) {
+        return from_synthetic(q, l, is_static, out);
+    }
+    return from_real(q, l, is_static, out);
+}
+
+unsigned answer_from_lookup(const struct answer_question *q, const struct answer_lookup *l,
+                            struct answer *out)
+{
+    return from_lookup(q, l, false, out);
+}
+
+static void answer_static(const struct answer_question *q, const struct policy_host *host, struct answer *out)
+{
+    struct ip addrs[2][DNS_ADDRS_MAX];
+    size_t counts[2] = {0, 0};
+    for (size_t i = 0; i < host->addr_count; i++) {
+        const size_t k = host->addrs[i].family == IP_V4 ? 0 : 1;
+        if (counts[k] < DNS_ADDRS_MAX) {
+            addrs[k][counts[k]++] = host->addrs[i];
+        }
+    }
+    struct answer_lookup l = {.v4 = {.state = counts[0] > 0 ? ANSWER_ADDRS : ANSWER_NODATA,
+                                     .addrs = addrs[0],
+                                     .addr_count = counts[0]},
+                              .v6 = {.state = counts[1] > 0 ? ANSWER_ADDRS : ANSWER_NODATA,
+                                     .addrs = addrs[1],
+                                     .addr_count = counts[1]}};
+    l.v4.ttl_s = ANSWER_STATIC_TTL_S;
+    l.v6.ttl_s = ANSWER_STATIC_TTL_S;
+    (void)from_lookup(q, &l, true, out); /* both families are known: it cannot want more */
+}
+
+static enum answer_route decide_admitted(const struct answer_question *q, const struct name_verdict *v,
+                                         struct answer *out)
+{
+    const bool is_static = v->kind == NAME_STATIC;
+    start(out, DNS_NOERROR, ANSWER_EVENT_ADMITTED);
+    out->endpoint = v->endpoint;
+    if (q->qtype != DNS_A && (q->qtype != DNS_AAAA || !offers_aaaa(q, is_static))) {
+        no_data(out, q->cfg->deny_ttl_s);
+        return ANSWER_ROUTE_DONE;
+    }
+    if (is_static) {
+        answer_static(q, v->host, out);
+        return ANSWER_ROUTE_DONE;
+    }
+    return ANSWER_ROUTE_RESOLVE;
+}
+
+enum answer_route answer_decide(const struct answer_question *q, struct answer *out, struct ip *reverse)
+{
+    if (q->name == NULL) {
+        if (q->qname.len == 1) { /* the root is above every admitted name: it exists (RFC 8020 2) */
+            start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
+            no_data(out, q->cfg->deny_ttl_s);
+        } else {
+            deny(q, ANSWER_EVENT_DENIED, out);
+        }
+        return ANSWER_ROUTE_DONE;
+    }
+    if (is_localhost(q->name)) {
+        answer_localhost(q, out);
+        return ANSWER_ROUTE_DONE;
+    }
+    if (is_reverse_zone(q->name)) {
+        return decide_reverse(q, out, reverse);
+    }
+    struct name_verdict v;
+    judge_name(q->policy, q->name, &v);
+    switch (v.kind) {
+    case NAME_ADMITTED:
+    case NAME_STATIC:
+        return decide_admitted(q, &v, out);
+    case NAME_PARENT:
+        start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
+        no_data(out, q->cfg->deny_ttl_s);
+        return ANSWER_ROUTE_DONE;
+    case NAME_DENIED:
+        break;
+    }
+    deny(q, denied_class_is_noise(q->policy, q->name) ? ANSWER_EVENT_NOISE : ANSWER_EVENT_DENIED, out);
+    return ANSWER_ROUTE_DONE;
+}
+
+void answer_failure(struct answer *out, enum dns_ede ede, const char *text)
+{
+    start(out, DNS_SERVFAIL, ANSWER_EVENT_FAILED);
+    out->reason = REASON_INTERNAL;
+    out->why = text;
+    say(out, ede, text);
+}
+
+void answer_refuse_client(struct answer *out)
+{
+    start(out, DNS_REFUSED, ANSWER_EVENT_DENIED);
+    out->reason = REASON_CLIENT_NOT_ALLOWED;
+    say(out, DNS_EDE_PROHIBITED, "client_not_allowed: this client is outside --allow-client");
+}
+
+void answer_to_wire(const struct answer *a, const struct dns_query *query, const struct dns_soa_template *soa,
+                    uint32_t serial, struct dns_answer *out)
+{
+    *out = (struct dns_answer){.query = query,
+                               .rcode = a->rcode,
+                               .addrs = a->addrs,
+                               .addr_count = a->addr_count,
+                               .ttl_s = a->ttl_s,
+                               .soa = a->has_soa ? soa : NULL,
+                               .soa_serial = serial,
+                               .soa_ttl_s = a->soa_ttl_s,
+                               .ptr = a->has_ptr ? &a->ptr : NULL,
+                               .ede = a->ede,
+                               .ede_text = a->ede_text[0] == '\0' ? NULL : a->ede_text};
+}

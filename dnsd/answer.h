@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is answered: the whole table of the product's DNS behaviour, and nothing else. Pure: a question, a
+ * policy and what the resolver knows go in; an answer, or which family has to be known first, comes out. Owns
+ * nothing; results point into the policy, so the caller holds a reference while it uses them.
+ */
+#pragma once
+
+#include "common/dns/dns_wire.h"
+#include "common/policy/judge_dest.h"
+#include "common/run/guard.h"
+#include "common/run/settings_tables.h"
+
+#define ANSWER_REPAIRED_TTL_S 30 /* a bad family's NODATA while the other family is good */
+#define ANSWER_STATIC_TTL_S 30   /* egress.hosts: a reload may change it at any time */
+#define ANSWER_LOCALHOST_TTL_S 3600
+#define ANSWER_TEXT_CAP 200
+
+struct answer_config { /* immutable, shared by the workers */
+    enum answer_mode mode;
+    enum deny_mode deny;
+    enum aaaa_mode aaaa;
+    uint32_t deny_ttl_s;
+    uint32_t synthetic_ttl_s;
+    struct synth_pools pools;       /* synthetic mode; none in real */
+    const struct dest_guard *guard; /* borrowed */
+};
+
+struct answer_question {
+    const struct answer_config *cfg;
+    const struct policy *policy;
+    struct span qname;            /* wire labels with the root */
+    const struct host_name *name; /* the same, canonical; NULL if it has no canonical form */
+    uint16_t qtype;
+    bool has_ipv6; /* there is an IPv6 default route (--aaaa auto) */
+};
+
+/* 0 is the safe one. */
+enum answer_event {
+    ANSWER_EVENT_DENIED = 0, /* by policy, or no permitted address: reason and why say which */
+    ANSWER_EVENT_NOISE, /* denied too, but a search list, a single label or a reverse lookup asked for it */
+    ANSWER_EVENT_LOCAL, /* localhost, a parent, a type that is not offered */
+    ANSWER_EVENT_ADMITTED, /* the upstream's or the static answer, maybe a negative one */
+    ANSWER_EVENT_FAILED    /* the upstream failed */
+};
+
+struct answer {
+    enum dns_rcode rcode;
+    bool has_soa;
+    uint32_t soa_ttl_s;
+    uint32_t ttl_s; /* of the addresses and the PTR */
+    size_t addr_count;
+    struct ip addrs[DNS_ADDRS_MAX];
+    bool has_ptr;
+    struct host_name ptr;
+    enum dns_ede ede;
+    char ede_text[ANSWER_TEXT_CAP]; /* "" = none */
+    bool wants_synthetic;           /* the name's address of the asked family is to come from the map */
+    bool is_repaired;               /* the asked family was bad, the other good */
+    enum answer_event event;
+    enum reason reason;
+    const char *why;                        /* a literal for the log; "" if there is nothing to say */
+    const struct policy_endpoint *endpoint; /* of an admitted name; borrowed from the policy */
+};
+
+enum answer_route {
+    ANSWER_ROUTE_DONE = 0, /* *out is the answer */
+    ANSWER_ROUTE_RESOLVE,  /* ask the resolver, then answer_from_lookup() */
+    ANSWER_ROUTE_REVERSE   /* look *reverse up in the map, then answer_from_map() */
+};
+
+/* DECIDE: what the policy alone says. On a route other than DONE, *out is to be handed on as it is. */
+enum answer_route answer_decide(const struct answer_question *q, struct answer *out, struct ip *reverse);
+
+enum answer_family_state {
+    ANSWER_UNKNOWN = 0,
+    ANSWER_FAILED, /* the resolver gave up; ede and text of the family say why */
+    ANSWER_SILENT, /* no reply although the other family's has been there for a while */
+    ANSWER_NXDOMAIN,
+    ANSWER_NODATA,
+    ANSWER_ADDRS
+};
+
+struct answer_family {
+    enum answer_family_state state;
+    uint32_t ttl_s;
+    enum dns_ede ede;
+    const char *text;       /* a literal */
+    const struct ip *addrs; /* borrowed */
+    size_t addr_count;
+};
+
+struct answer_lookup {
+    struct answer_family v4, v6;
+};
+
+#define ANSWER_WANTS_V4 1U
+#define ANSWER_WANTS_V6 2U
+
+/*
+ * SYNTHESISE. 0: *out is the answer. Otherwise the families (ANSWER_WANTS_*) that must be known before there
+ * can be one; *out is then as it was.
+ */
+unsigned answer_from_lookup(const struct answer_question *q, const struct answer_lookup *l,
+                            struct answer *out);
+/*
+ * True if the family that was not asked for decides what a failure of the asked one means; then it is worth
+ * asking when the asked one is silent for a while.
+ */
+bool answer_other_counts(const struct answer_question *q);
+
+/* The PTR answer: name is what the map holds for the address, NULL if nothing. */
+void answer_from_map(const struct answer_question *q, const struct host_name *name, struct answer *out);
+
+/* For problems of the server's own: SERVFAIL with an EDE. text is a literal. */
+void answer_failure(struct answer *out, enum dns_ede ede, const char *text);
+/* For a client outside --allow-client: REFUSED with EDE 18. */
+void answer_refuse_client(struct answer *out);
+
+/* The message to send. soa may be NULL: then negatives carry none. */
+void answer_to_wire(const struct answer *a, const struct dns_query *query, const struct dns_soa_template *soa,
+                    uint32_t serial, struct dns_answer *out);

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Remembers for 30 s which family of which name the upstream does not answer while it answers the other one,
+ * so that a dead AAAA costs its second of waiting once and not with every query. Bounded: the least recently
+ * used goes first. Time is a parameter. One per worker.
+ */
+#pragma once
+
+#include "common/base/host_name.h"
+
+#define BAD_FAMILY_MAX 1024
+#define BAD_FAMILY_KEEP_MS 30000
+
+struct bad_family;
+MUST_CHECK int bad_family_new(struct bad_family **out); /* 0 or -ENOMEM */
+void bad_family_free(struct bad_family *b);
+/* Best effort: without memory nothing is remembered. */
+void bad_family_put(struct bad_family *b, const struct host_name *name, enum ip_family family,
+                    int64_t now_ms);
+bool bad_family_has(struct bad_family *b, const struct host_name *name, enum ip_family family,
+                    int64_t now_ms);
+size_t bad_family_count(const struct bad_family *b);

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dnsd/denied_class.h"
+
+/* "ns.svc.cluster.local" has four; a cloud's or company's own suffix adds some. Bounds the work per denied
+ * query. */
+#define SUFFIX_LABELS_MAX 6
+
+static bool ends_with(const struct host_name *n, struct span suffix)
+{
+    return n->len > suffix.len && memcmp(n->text + n->len - suffix.len, suffix.data, suffix.len) == 0;
+}
+
+static bool has_admitted_front(const struct policy *p, const struct host_name *name)
+{
+    size_t len = name->len;
+    for (int cut = 0; cut < SUFFIX_LABELS_MAX; cut++) {
+        while (len > 0 && name->text[len - 1] != '.') {
+            len--;
+        }
+        if (len < 2) {
+            return false;
+        }
+        len--; /* the dot */
+        struct host_name front;
+        struct name_verdict v;
+        if (host_name_parse(span_make(name->text, len), &front) != HOST_FAULT_NONE) {
+            continue; /* "10.0.0.1.cluster.local": the front is no name */
+        }
+        judge_name(p, &front, &v);
+        if (v.kind == NAME_ADMITTED || v.kind == NAME_STATIC) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Services are NAME.NS.svc.cluster.local, pods ADDRESS.NS.pod.cluster.local: anything else there comes from
+ * the search list that Kubernetes writes (NS.svc.cluster.local, svc.cluster.local, cluster.local). Five
+ * labels can be either and count as meant.
+ */
+static bool is_cluster_noise(const struct host_name *name)
+{
+    if (!ends_with(name, SPAN_LIT(".cluster.local"))) {
+        return false;
+    }
+    if (!ends_with(name, SPAN_LIT(".svc.cluster.local")) &&
+        !ends_with(name, SPAN_LIT(".pod.cluster.local"))) {
+        return true;
+    }
+    return name->label_count != 5;
+}
+
+bool denied_class_is_noise(const struct policy *p, const struct host_name *name)
+{
+    return name->label_count < 2 || is_cluster_noise(name) || has_admitted_front(p, name);
+}

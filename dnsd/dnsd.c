@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dnsd/dnsd.h"
+
+#include "common/base/clock.h"
+#include "common/dns/dns_ldns.h"
+#include "common/dns/resolv_conf.h"
+#include "common/run/daemon.h"
+#include "dnsd/listeners.h"
+
+#include <errno.h>
+
+#define DNS_PORT 53
+#define UPSTREAMS_MAX 16
+#define DRAIN_MS (QUERY_TOTAL_MS + 500) /* every conversation has ended by then */
+#define ADDRS_MAX 256                   /* distinct listeners put on the list of addresses never answered */
+
+struct dnsd {
+    struct settings_dnsd settings;
+    int64_t drain_ms;
+    struct listeners listeners;
+    struct addr upstreams[UPSTREAMS_MAX];
+    size_t upstream_count;
+    struct guard guard;
+    struct acl acl;
+    struct dns_soa_template soa;
+    struct answer_config answer;
+    struct resolver_config resolver;
+    struct synth_map *map;
+    struct dnsd_shared shared;
+};
+
+/* An address that can be asked: one host, and a port. */
+static int parse_upstream(const char *text, struct addr *out, struct err *err)
+{
+    if (addr_parse(span_str(text), DNS_PORT, out) != 0 || out->port == 0 ||
+        ip_classify(&out->ip) == IP_CLASS_UNSPECIFIED) {
+        err_set(err, "--upstream %s: not an address (ADDR, ADDR:PORT, [IPV6]:PORT)", text);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int check_upstreams(const struct str_list *list, struct err *err)
+{
+    if (list->count > UPSTREAMS_MAX) {
+        err_set(err, "--upstream: at most %d, not %zu", UPSTREAMS_MAX, list->count);
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        struct addr unused;
+        if (parse_upstream(list->items[i], &unused, err) != 0) {
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static int check_lists(const struct settings_dnsd *s, struct err *err)
+{
+    for (size_t i = 0; i < s->shared.never.count; i++) {
+        struct ip_prefix prefix;
+        uint16_t port;
+        if (guard_parse_never(span_str(s->shared.never.items[i]), &prefix, &port) != 0) {
+            err_set(err, "--never %s: not CIDR or CIDR:PORT", s->shared.never.items[i]);
+            return -EINVAL;
+        }
+    }
+    struct acl acl = {0};
+    int rc = acl_build(&s->shared.allow_client, false, &acl, err);
+    if (rc == 0) {
+        acl_fini(&acl);
+    }
+    return rc;
+}
+
+static int check_settings(void *ctx, struct err *err)
+{
+    const struct dnsd *d = ctx;
+    const struct settings_dnsd *s = &d->settings;
+    struct synth_pools pools;
+    if (s->ttl_min_s > s->ttl_max_s) {
+        err_set(err, "--ttl-min is greater than --ttl-max");
+        return -EINVAL;
+    }
+    int rc = listeners_check(&s->listen, err);
+    if (rc == 0) {
+        rc = check_upstreams(&s->shared.upstream, err);
+    }
+    if (rc == 0) {
+        rc = guard_parse_pools(&s->shared.pool, &pools, err);
+    }
+    return rc == 0 ? check_lists(s, err) : rc;
+}
+
+/* --upstream, else the nameservers of resolv.conf as they are now. */
+static int read_upstreams(struct dnsd *d, struct err *err)
+{
+    const struct settings_dnsd *s = &d->settings;
+    for (size_t i = 0; i < s->shared.upstream.count; i++) {
+        int rc = parse_upstream(s->shared.upstream.items[i], &d->upstreams[i], err);
+        if (rc != 0) {
+            return rc;
+        }
+        d->upstream_count++;
+    }
+    if (d->upstream_count > 0) {
+        return 0;
+    }
+    int rc = resolv_conf_read(s->resolv_conf, d->upstreams, UPSTREAMS_MAX, &d->upstream_count, err);
+    if (rc != 0) {
+        err_prefix(err, "no --upstream, and --resolv-conf");
+        return -EINVAL; /* a matter of configuration, not of the system */
+    }
+    if (d->upstream_count == 0) {
+        err_set(err, "no --upstream, and no nameserver in %s", s->resolv_conf);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int open_sockets(struct dnsd *d, struct listen_fds *passed, unsigned worker_count, struct err *err)
+{
+    int rc = passed->count > 0 ? listeners_adopt(&d->listeners, passed, worker_count, err)
+                               : listeners_bind(&d->listeners, &d->settings.listen, worker_count, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = listeners_check_upstreams(&d->listeners, d->upstreams, d->upstream_count, err);
+    if (rc != 0) {
+        return rc;
+    }
+    struct addr own[ADDRS_MAX];
+    size_t count = listeners_addrs(&d->listeners, own, ADDRS_MAX);
+    rc = guard_build(&d->settings.shared, own, count, &d->guard, err);
+    if (rc == 0) {
+        rc = acl_build(&d->settings.shared.allow_client, d->listeners.is_passed, &d->acl, err);
+    }
+    return rc;
+}
+
+static int open_map(struct dnsd *d, struct err *err)
+{
+    if (d->settings.answer != ANSWER_SYNTHETIC) {
+        return 0;
+    }
+    int rc = guard_parse_pools(&d->settings.shared.pool, &d->answer.pools, err);
+    if (rc != 0) {
+        return rc;
+    }
+    const struct synth_map_config cfg = {
+        .path = d->settings.shared.map, .pools = d->answer.pools, .grace_s = d->settings.map_grace_s};
+    return synth_map_open_writer(&cfg, clock_boot_s(), &d->map, err);
+}
+
+static void on_drained(struct worker *w)
+{
+    daemon_worker_done(w);
+}
+
+static void fill_shared(struct dnsd *d, unsigned worker_count)
+{
+    const struct settings_dnsd *s = &d->settings;
+    d->answer.mode = (enum answer_mode)s->answer;
+    d->answer.deny = (enum deny_mode)s->deny;
+    d->answer.aaaa = (enum aaaa_mode)s->aaaa;
+    d->answer.deny_ttl_s = s->deny_ttl_s;
+    d->answer.synthetic_ttl_s = s->synthetic_ttl_s;
+    d->answer.guard = &d->guard.view;
+    resolver_config_defaults(&d->resolver);
+    d->resolver.upstreams = d->upstreams;
+    d->resolver.upstream_count = d->upstream_count;
+    d->resolver.ttl_min_s = s->ttl_min_s;
+    d->resolver.ttl_max_s = s->ttl_max_s;
+    d->resolver.ttl_neg_max_s = s->ttl_neg_max_s;
+    d->resolver.cache_bytes = (size_t)(s->cache_bytes / worker_count);
+    d->shared = (struct dnsd_shared){.answer = &d->answer,
+                                     .acl = &d->acl,
+                                     .soa = &d->soa,
+                                     .resolver = &d->resolver,
+                                     .map = d->map,
+                                     .on_drained = on_drained};
+}
+
+static void log_start(const struct dnsd *d)
+{
+    static const char *const modes[] = {[ANSWER_REAL] = "real", [ANSWER_SYNTHETIC] = "synthetic"};
+    for (size_t i = 0; i < d->upstream_count; i++) {
+        char text[ADDR_TEXT_CAP];
+        log_event(LOG_INFO, "upstream", LOG_KV(kv_str("addr", addr_text(&d->upstreams[i], text))));
+    }
+    log_event(LOG_INFO, "answering", LOG_KV(kv_str("mode", modes[d->answer.mode])));
+    listeners_log(&d->listeners);
+}
+
+static int open_all(void *ctx, struct listen_fds *passed, unsigned worker_count, struct err *err)
+{
+    struct dnsd *d = ctx;
+    int rc = read_upstreams(d, err);
+    if (rc == 0) {
+        rc = open_sockets(d, passed, worker_count, err);
+    }
+    if (rc == 0) {
+        rc = open_map(d, err);
+    }
+    if (rc == 0) {
+        rc = dns_soa_template_build(&d->soa);
+        if (rc != 0) {
+            err_set(err, "cannot build the SOA record: %s", strerror(-rc));
+        }
+    }
+    if (rc == 0) {
+        fill_shared(d, worker_count);
+        log_start(d);
+    }
+    return rc;
+}
+
+static int start_worker(struct worker *w, struct err *err)
+{
+    struct dnsd *d = w->ctx;
+    return dnsd_worker_start(w, &d->shared, d->listeners.items, d->listeners.count, err);
+}
+
+/* Every answer is judged by w->policy when it leaves: there is nothing to undo. */
+static void take_policy(struct worker *w, struct policy *previous)
+{
+    (void)previous;
+    log_event(LOG_DEBUG, "policy_in_use",
+              LOG_KV(kv_u64("worker", w->index), kv_u64("generation", policy_generation(w->policy))));
+}
+
+static void close_all(void *ctx)
+{
+    struct dnsd *d = ctx;
+    listeners_fini(&d->listeners);
+    synth_map_close(d->map);
+    guard_fini(&d->guard);
+    acl_fini(&d->acl);
+}
+
+int dnsd_main(int argc, char **argv)
+{
+    struct dnsd d = {.drain_ms = DRAIN_MS};
+    const struct daemon_spec spec = {.program = "openshell-dnsd",
+                                     .summary = "answer DNS for the names that an OpenShell policy admits",
+                                     .env_prefix = "OPENSHELL_DNSD",
+                                     .table = settings_dnsd_table,
+                                     .settings = &d.settings,
+                                     .shared = &d.settings.shared,
+                                     .ctx = &d,
+                                     .drain_ms = &d.drain_ms,
+                                     .keep_caps = 0,
+                                     .check_settings = check_settings,
+                                     .check_policy = NULL,
+                                     .open = open_all,
+                                     .worker_start = start_worker,
+                                     .worker_policy = take_policy,
+                                     .worker_drain = dnsd_worker_drain,
+                                     .worker_stop = dnsd_worker_stop,
+                                     .close = close_all};
+    return daemon_main(&spec, argc, argv);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dnsd/dnsd_log.h"
+
+#include "common/dns/dns_ldns.h"
+
+#define DNSD_LOG_RATE 50 /* lines a second of one kind and worker */
+#define TYPE_TEXT_CAP 16
+
+struct line {
+    enum log_level level;
+    const char *event;
+    struct log_limit *limit;
+};
+
+void dnsd_log_init(struct dnsd_log *l)
+{
+    struct log_limit *all[] = {&l->denied, &l->client, &l->upstream, &l->admitted, &l->noise};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        *all[i] = (struct log_limit){.rate = DNSD_LOG_RATE, .tokens = 2.0 * DNSD_LOG_RATE};
+    }
+}
+
+/* The name as asked, dots between labels; log_event() escapes what is not printable. Returns the length. */
+static size_t name_text(struct span wire, uint8_t *out, size_t cap)
+{
+    size_t n = 0;
+    for (size_t at = 0; at < wire.len && wire.data[at] != 0;) {
+        const size_t len = wire.data[at];
+        if (len > wire.len - at - 1 || len + 1 > cap - n) {
+            break;
+        }
+        if (n > 0) {
+            out[n++] = '.';
+        }
+        memcpy(out + n, wire.data + at + 1, len);
+        n += len;
+        at += len + 1;
+    }
+    if (n == 0 && cap > 0) {
+        out[n++] = '.';
+    }
+    return n;
+}
+
+static bool choose_line(struct dnsd_log *l, const struct answer *a, struct line *out)
+{
+    switch (a->event) {
+    case ANSWER_EVENT_DENIED:
+        *out = a->reason == REASON_CLIENT_NOT_ALLOWED
+                   ? (struct line){LOG_WARN, "dns_client_refused", &l->client}
+                   : (struct line){LOG_WARN, "dns_denied", &l->denied};
+        return true;
+    case ANSWER_EVENT_NOISE:
+        *out = (struct line){LOG_DEBUG, "dns_noise", &l->noise};
+        return true;
+    case ANSWER_EVENT_LOCAL:
+        return false;
+    case ANSWER_EVENT_ADMITTED:
+        *out = (struct line){LOG_DEBUG, "dns_admitted", &l->admitted};
+        return true;
+    case ANSWER_EVENT_FAILED:
+        *out = (struct line){LOG_WARN, "dns_failed", &l->upstream};
+        return true;
+    }
+    return false;
+}
+
+void dnsd_log_answer(struct dnsd_log *l, const struct answer_question *q, const struct answer *a,
+                     const struct reply *to, int64_t now_ms)
+{
+    struct line line = {LOG_DEBUG, NULL, NULL};
+    uint64_t suppressed = 0;
+    if (!choose_line(l, a, &line) || !log_is_on(line.level) ||
+        !log_limit_take(line.limit, now_ms, &suppressed)) {
+        return;
+    }
+    uint8_t name[HOST_NAME_MAX_LEN + 2];
+    char type[TYPE_TEXT_CAP];
+    struct log_kv kv[10];
+    size_t n = 0;
+    kv[n++] = kv_span("name", span_make(name, name_text(q->qname, name, sizeof(name))));
+    kv[n++] = kv_str("type", dns_type_text(q->qtype, type, sizeof(type)));
+    kv[n++] = kv_ip("client", &to->client.ip);
+    if (a->reason != REASON_NONE) {
+        kv[n++] = kv_str("reason", reason_text(a->reason));
+    }
+    if (a->why[0] != '\0') {
+        kv[n++] = kv_str("why", a->why);
+    }
+    if (a->endpoint != NULL) {
+        kv[n++] = kv_str("rule", a->endpoint->rule->key);
+    }
+    if (a->event == ANSWER_EVENT_ADMITTED) {
+        kv[n++] = kv_str("rcode", dns_rcode_text((uint16_t)a->rcode));
+        kv[n++] = kv_u64("addrs", a->addr_count);
+    }
+    if (suppressed > 0) {
+        kv[n++] = kv_u64("suppressed", suppressed);
+    }
+    kv[n] = (struct log_kv){.key = NULL, .kind = LOG_KIND_END, .v.u64 = 0};
+    log_event(line.level, line.event, kv);
+}
+
+bool dnsd_log_wants_flush(const struct dnsd_log *l)
+{
+    return l->denied.refused > 0 || l->client.refused > 0 || l->upstream.refused > 0;
+}
+
+static void flush_one(struct log_limit *limit, const char *event)
+{
+    if (limit->refused > 0) {
+        log_event(LOG_WARN, event, LOG_KV(kv_u64("suppressed", limit->refused)));
+        limit->refused = 0;
+    }
+}
+
+void dnsd_log_flush(struct dnsd_log *l)
+{
+    flush_one(&l->denied, "dns_denied");
+    flush_one(&l->client, "dns_client_refused");
+    flush_one(&l->upstream, "dns_failed");
+    /* Below the default level nobody misses them. */
+    l->admitted.refused = 0;
+    l->noise.refused = 0;
+}

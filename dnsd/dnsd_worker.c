@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dnsd/dnsd_worker.h"
+
+#include "common/base/clock.h"
+#include "dnsd/dnsd_counters.h"
+#include "dnsd/ipv6_route.h"
+#include "dnsd/listen_tcp.h"
+#include "dnsd/listen_udp.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct dnsd_worker {
+    struct worker *worker;
+    const struct dnsd_shared *shared;
+    struct resolver *resolver;
+    struct query_engine *engine;
+    struct ipv6_route ipv6;
+    struct listen_udp **udp;
+    size_t udp_count;
+    struct listen_tcp **tcp;
+    size_t tcp_count;
+};
+
+static bool has_ipv6(void *ctx)
+{
+    struct dnsd_worker *d = ctx;
+    return ipv6_route_has(&d->ipv6, clock_mono_ms());
+}
+
+static void on_idle(void *ctx)
+{
+    struct dnsd_worker *d = ctx;
+    d->shared->on_drained(d->worker);
+}
+
+static int start_engine(struct dnsd_worker *d, struct err *err)
+{
+    int rc = resolver_new(d->worker->loop, d->shared->resolver, &d->resolver, err);
+    if (rc != 0) {
+        return rc;
+    }
+    const struct query_engine_config cfg = {.worker = d->worker,
+                                            .answer = d->shared->answer,
+                                            .acl = d->shared->acl,
+                                            .soa = d->shared->soa,
+                                            .resolver = d->resolver,
+                                            .map = d->shared->map,
+                                            .has_ipv6 = has_ipv6,
+                                            .on_idle = on_idle,
+                                            .ctx = d};
+    rc = query_engine_new(&cfg, &d->engine);
+    if (rc != 0) {
+        err_set(err, "cannot start a worker: %s", strerror(-rc));
+    }
+    return rc;
+}
+
+static int start_socket(struct dnsd_worker *d, struct dnsd_socket *s, struct err *err)
+{
+    const int fd = s->fd;
+    s->fd = -1; /* taken, also on failure */
+    int rc = 0;
+    if (s->is_tcp) {
+        rc = listen_tcp_new(d->worker, d->engine, fd, &d->tcp[d->tcp_count]);
+        d->tcp_count += rc == 0 ? 1 : 0;
+    } else {
+        rc = listen_udp_new(d->worker, d->engine, fd, &d->udp[d->udp_count]);
+        d->udp_count += rc == 0 ? 1 : 0;
+    }
+    if (rc != 0) {
+        char text[ADDR_TEXT_CAP];
+        err_set(err, "cannot serve %s: %s", addr_text(&s->local, text), strerror(-rc));
+    }
+    return rc;
+}
+
+int dnsd_worker_start(struct worker *w, const struct dnsd_shared *shared, struct dnsd_socket *sockets,
+                      size_t socket_count, struct err *err)
+{
+    struct dnsd_worker *d = calloc(1, sizeof(*d));
+    if (d == NULL) {
+        err_set(err, "out of memory");
+        return -ENOMEM;
+    }
+    w->data = d;
+    d->worker = w;
+    d->shared = shared;
+    d->udp = calloc(socket_count + 1, sizeof(struct listen_udp *));
+    d->tcp = calloc(socket_count + 1, sizeof(struct listen_tcp *));
+    int rc = 0;
+    if (d->udp == NULL || d->tcp == NULL) {
+        err_set(err, "out of memory");
+        rc = -ENOMEM;
+    }
+    if (rc == 0) {
+        rc = start_engine(d, err);
+    }
+    for (size_t i = 0; rc == 0 && i < socket_count; i++) {
+        if (sockets[i].worker == w->index && sockets[i].fd >= 0) {
+            rc = start_socket(d, &sockets[i], err);
+        }
+    }
+    if (rc != 0) {
+        dnsd_worker_stop(w);
+    }
+    return rc;
+}
+
+void dnsd_worker_drain(struct worker *w)
+{
+    struct dnsd_worker *d = w->data;
+    for (size_t i = 0; i < d->udp_count; i++) {
+        listen_udp_drain(d->udp[i]);
+    }
+    for (size_t i = 0; i < d->tcp_count; i++) {
+        listen_tcp_drain(d->tcp[i]);
+    }
+    query_engine_drain(d->engine);
+}
+
+static void log_counters(const struct worker *w)
+{
+    static const char *const names[] = {
+#define X(name, text) text,
+        DNSD_COUNTER_LIST(X)
+#undef X
+    };
+    struct log_kv kv[DNSD_COUNTER_COUNT + 2];
+    kv[0] = kv_u64("worker", w->index);
+    for (size_t i = 0; i < DNSD_COUNTER_COUNT; i++) {
+        kv[i + 1] = kv_u64(names[i], metrics_read(&w->metrics, i));
+    }
+    kv[DNSD_COUNTER_COUNT + 1] = (struct log_kv){.key = NULL, .kind = LOG_KIND_END, .v.u64 = 0};
+    log_event(LOG_INFO, "dns_totals", kv);
+}
+
+void dnsd_worker_stop(struct worker *w)
+{
+    struct dnsd_worker *d = w->data;
+    if (d == NULL) {
+        return;
+    }
+    w->data = NULL;
+    if (d->engine != NULL) {
+        log_counters(w);
+    }
+    query_engine_free(d->engine);
+    for (size_t i = 0; i < d->udp_count; i++) {
+        listen_udp_free(d->udp[i]);
+    }
+    for (size_t i = 0; i < d->tcp_count; i++) {
+        listen_tcp_free(d->tcp[i]);
+    }
+    resolver_free(d->resolver);
+    free(d->udp);
+    free(d->tcp);
+    free(d);
+}

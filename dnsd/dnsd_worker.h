@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What one worker of dnsd has for itself: its sockets, its resolver with its share of the cache, its
+ * conversations. Made in the main thread before the threads start, then that thread's only.
+ */
+#pragma once
+
+#include "dnsd/query.h"
+
+struct dnsd_shared { /* immutable once the workers run; what it points to outlives them */
+    const struct answer_config *answer;
+    const struct acl *acl;
+    const struct dns_soa_template *soa;
+    const struct resolver_config *resolver; /* cache_bytes: of one worker */
+    struct synth_map *map;                  /* NULL in real mode */
+    void (*on_drained)(struct worker *w);   /* once, when nothing is in flight after dnsd_worker_drain() */
+};
+
+struct dnsd_socket {
+    int fd; /* -1 once a worker has taken it */
+    bool is_tcp;
+    unsigned worker; /* whose it is */
+    struct addr local;
+};
+
+/* Takes the sockets of w->index out of sockets. Sets w->data. 0 or -errno with *err; w->data is then NULL. */
+MUST_CHECK int dnsd_worker_start(struct worker *w, const struct dnsd_shared *shared,
+                                 struct dnsd_socket *sockets, size_t socket_count, struct err *err);
+void dnsd_worker_drain(struct worker *w);
+/* After its loop; safe when it never started. */
+void dnsd_worker_stop(struct worker *w);

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dnsd/listen_udp.h"
+
+#include "dnsd/dnsd_counters.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define UDP_BATCH 32
+#define UDP_BATCHES_MAX 4    /* in one wake-up: other sockets and timers come to their turn */
+#define UDP_MESSAGE_MAX 2048 /* one question and an OPT need far less; more is malformed */
+#define UDP_CONTROL_MAX CMSG_SPACE(sizeof(struct in6_pktinfo))
+
+struct udp_control {
+    _Alignas(struct cmsghdr) uint8_t bytes[UDP_CONTROL_MAX];
+};
+
+struct udp_out {
+    union reply_sockaddr peer;
+    socklen_t peer_len;
+    struct udp_control control;
+    size_t control_len;
+    uint8_t message[DNS_UDP_MAX];
+    size_t len;
+};
+
+struct listen_udp {
+    struct worker *worker;
+    struct query_engine *engine;
+    int fd;
+    ev_io io;
+    bool is_batching; /* answers wait for the end of the batch that is being read */
+    size_t out_count;
+    struct udp_out out[UDP_BATCH];
+    uint8_t in[UDP_BATCH][UDP_MESSAGE_MAX];
+    struct udp_control in_control[UDP_BATCH];
+    union reply_sockaddr in_peer[UDP_BATCH];
+};
+
+static void count_unsent(struct listen_udp *u)
+{
+    metrics_add(&u->worker->metrics, DNSD_COUNTER_UNSENT, 1);
+}
+
+/* Sends what waits. An error concerns the first message only (a client without a route, a firewall): skip
+ * that one. */
+static void flush_out(struct listen_udp *u)
+{
+    struct mmsghdr msgs[UDP_BATCH];
+    struct iovec iov[UDP_BATCH];
+    memset(msgs, 0, sizeof(msgs));
+    for (size_t i = 0; i < u->out_count; i++) {
+        struct udp_out *o = &u->out[i];
+        iov[i] = (struct iovec){.iov_base = o->message, .iov_len = o->len};
+        msgs[i].msg_hdr = (struct msghdr){.msg_name = &o->peer,
+                                          .msg_namelen = o->peer_len,
+                                          .msg_iov = &iov[i],
+                                          .msg_iovlen = 1,
+                                          .msg_control = o->control_len > 0 ? o->control.bytes : NULL,
+                                          .msg_controllen = o->control_len};
+    }
+    size_t sent = 0;
+    while (sent < u->out_count) {
+        int n = sendmmsg(u->fd, msgs + sent, (unsigned)(u->out_count - sent), MSG_DONTWAIT);
+        if (n > 0) {
+            sent += (size_t)n;
+        } else if (n == 0 || errno != EINTR) {
+            count_unsent(u);
+            sent++;
+        }
+    }
+    u->out_count = 0;
+}
+
+static size_t put_control(struct udp_control *c, int level, int type, const void *data, size_t len)
+{
+    struct cmsghdr *h = (struct cmsghdr *)(void *)c->bytes;
+    h->cmsg_level = level;
+    h->cmsg_type = type;
+    h->cmsg_len = CMSG_LEN(len);
+    memcpy(CMSG_DATA(h), data, len);
+    return CMSG_SPACE(len);
+}
+
+/* The answer leaves from the address asked (RFC 2181 4.1). */
+static size_t source_control(struct udp_control *c, const struct reply *to)
+{
+    memset(c, 0, sizeof(*c));
+    if (to->local.family == IP_V4) {
+        struct in_pktinfo info = {.ipi_ifindex = 0};
+        memcpy(&info.ipi_spec_dst, to->local.bytes, sizeof(info.ipi_spec_dst));
+        return put_control(c, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+    }
+    if (to->local.family == IP_V6) {
+        struct in6_pktinfo info = {.ipi6_ifindex = to->interface};
+        memcpy(&info.ipi6_addr, to->local.bytes, sizeof(info.ipi6_addr));
+        return put_control(c, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
+    }
+    return 0;
+}
+
+static void send_datagram(const struct reply *to, struct span message)
+{
+    struct listen_udp *u = to->owner;
+    if (message.len == 0 || message.len > DNS_UDP_MAX) {
+        count_unsent(u);
+        return;
+    }
+    if (u->out_count == UDP_BATCH) {
+        flush_out(u);
+    }
+    struct udp_out *o = &u->out[u->out_count++];
+    o->peer = to->peer;
+    o->peer_len = to->peer_len;
+    o->control_len = source_control(&o->control, to);
+    memcpy(o->message, message.data, message.len);
+    o->len = message.len;
+    if (!u->is_batching) {
+        flush_out(u);
+    }
+}
+
+/* Which address of ours was asked. Absent on an exotic passed socket: then the kernel chooses the source. */
+static void read_control(struct msghdr *h, struct reply *r)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL; c = CMSG_NXTHDR(h, c)) {
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+            struct in_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof(info));
+            r->local.family = IP_V4;
+            memcpy(r->local.bytes, &info.ipi_spec_dst, 4);
+        } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+            struct in6_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof(info));
+            r->local.family = IP_V6;
+            memcpy(r->local.bytes, &info.ipi6_addr, 16);
+            r->interface = IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr) ? info.ipi6_ifindex : 0;
+        }
+    }
+}
+
+static void handle_one(struct listen_udp *u, struct mmsghdr *m, const union reply_sockaddr *peer)
+{
+    struct reply r = {.send = send_datagram, .owner = u, .peer = *peer, .peer_len = m->msg_hdr.msg_namelen};
+    if (addr_from_sockaddr(&peer->any, m->msg_hdr.msg_namelen, &r.client) != 0 || r.client.port == 0) {
+        return; /* nobody can be answered there */
+    }
+    read_control(&m->msg_hdr, &r);
+    size_t len = m->msg_len;
+    if ((m->msg_hdr.msg_flags & MSG_TRUNC) != 0) {
+        len = DNS_HEADER_LEN; /* longer than any question: the bare header is a FORMERR with the right ID */
+    }
+    (void)query_handle(u->engine, span_make(m->msg_hdr.msg_iov->iov_base, len), &r);
+}
+
+/* False when the socket is empty. */
+static bool read_batch(struct listen_udp *u)
+{
+    struct mmsghdr msgs[UDP_BATCH];
+    struct iovec iov[UDP_BATCH];
+    memset(msgs, 0, sizeof(msgs));
+    for (size_t i = 0; i < UDP_BATCH; i++) {
+        iov[i] = (struct iovec){.iov_base = u->in[i], .iov_len = UDP_MESSAGE_MAX};
+        msgs[i].msg_hdr = (struct msghdr){.msg_name = &u->in_peer[i],
+                                          .msg_namelen = sizeof(u->in_peer[i]),
+                                          .msg_iov = &iov[i],
+                                          .msg_iovlen = 1,
+                                          .msg_control = u->in_control[i].bytes,
+                                          .msg_controllen = sizeof(u->in_control[i].bytes)};
+    }
+    int n = recvmmsg(u->fd, msgs, UDP_BATCH, MSG_DONTWAIT, NULL);
+    u->is_batching = true;
+    for (int i = 0; i < n; i++) {
+        handle_one(u, &msgs[i], &u->in_peer[i]);
+    }
+    u->is_batching = false;
+    flush_out(u);
+    return n == UDP_BATCH;
+}
+
+static void on_datagram_event(struct ev_loop *loop, ev_io *w, int revents)
+{
+    (void)loop;
+    (void)revents;
+    struct listen_udp *u = w->data;
+    for (int i = 0; i < UDP_BATCHES_MAX && read_batch(u); i++) {
+    }
+}
+
+static int ask_for_destination(int fd)
+{
+    struct sockaddr_storage ss = {0};
+    socklen_t len = (socklen_t)sizeof(ss);
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) != 0) {
+        return -errno;
+    }
+    const int on = 1;
+    int rc = 0;
+    if (ss.ss_family == AF_INET) {
+        rc = setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, (socklen_t)sizeof(on));
+    } else if (ss.ss_family == AF_INET6) {
+        rc = setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, (socklen_t)sizeof(on));
+    } else {
+        return -EAFNOSUPPORT;
+    }
+    return rc == 0 ? 0 : -errno;
+}
+
+int listen_udp_new(struct worker *w, struct query_engine *engine, int fd, struct listen_udp **out)
+{
+    int rc = ask_for_destination(fd);
+    struct listen_udp *u = rc == 0 ? calloc(1, sizeof(*u)) : NULL;
+    if (u == NULL) {
+        (void)close(fd);
+        return rc != 0 ? rc : -ENOMEM;
+    }
+    u->worker = w;
+    u->engine = engine;
+    u->fd = fd;
+    ev_io_init(&u->io, on_datagram_event, fd, EV_READ);
+    u->io.data = u;
+    ev_io_start(w->loop, &u->io);
+    *out = u;
+    return 0;
+}
+
+void listen_udp_drain(struct listen_udp *u)
+{
+    ev_io_stop(u->worker->loop, &u->io);
+}
+
+void listen_udp_free(struct listen_udp *u)
+{
+    if (u == NULL) {
+        return;
+    }
+    ev_io_stop(u->worker->loop, &u->io);
+    (void)close(u->fd);
+    free(u);
+}

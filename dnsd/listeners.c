@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dnsd/listeners.h"
+
+#include "common/net/sock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define DNS_PORT 53
+#define PORT_TRIES 16 /* --listen with port 0: the number UDP got may be taken for TCP */
+
+int listeners_check(const struct str_list *listen, struct err *err)
+{
+    for (size_t i = 0; i < listen->count; i++) {
+        struct addr a;
+        if (addr_parse(span_str(listen->items[i]), DNS_PORT, &a) != 0) {
+            err_set(err, "--listen %s: not an address (ADDR, ADDR:PORT, [IPV6]:PORT)", listen->items[i]);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static int add(struct listeners *l, int fd, bool is_tcp, unsigned worker, struct err *err)
+{
+    struct dnsd_socket *items = reallocarray(l->items, l->count + 1, sizeof(*items));
+    int rc = items == NULL ? -ENOMEM : 0;
+    if (rc == 0) {
+        l->items = items;
+        struct dnsd_socket *s = &items[l->count];
+        *s = (struct dnsd_socket){.fd = fd, .is_tcp = is_tcp, .worker = worker};
+        rc = sock_local_addr(fd, &s->local);
+    }
+    if (rc != 0) {
+        err_set(err, "cannot use a listening socket: %s", strerror(-rc));
+        (void)close(fd);
+        return rc;
+    }
+    l->count++;
+    return 0;
+}
+
+static int bind_one(const struct addr *a, bool is_tcp, bool is_shared, struct err *err)
+{
+    return is_tcp ? sock_listen_tcp(a, is_shared, err) : sock_listen_udp(a, is_shared, err);
+}
+
+/* The first socket was bound without SO_REUSEPORT: a port in use would have been refused. Now others may
+ * join. */
+static int allow_sharing(int fd, struct err *err)
+{
+    const int on = 1;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, (socklen_t)sizeof(on)) != 0) {
+        int rc = -errno;
+        err_set(err, "SO_REUSEPORT: %s", strerror(-rc));
+        return rc;
+    }
+    return 0;
+}
+
+/* One protocol of one address for every worker. *a gets the port that port 0 became. */
+static int bind_protocol(struct listeners *l, struct addr *a, bool is_tcp, unsigned worker_count,
+                         struct err *err)
+{
+    for (unsigned i = 0; i < worker_count; i++) {
+        int fd = bind_one(a, is_tcp, i > 0, err);
+        if (fd < 0) {
+            return fd;
+        }
+        int rc = i == 0 && worker_count > 1 ? allow_sharing(fd, err) : 0;
+        if (rc != 0) {
+            (void)close(fd);
+            return rc;
+        }
+        rc = add(l, fd, is_tcp, i, err);
+        if (rc != 0) {
+            return rc;
+        }
+        a->port = l->items[l->count - 1].local.port;
+    }
+    return 0;
+}
+
+static void drop_after(struct listeners *l, size_t count)
+{
+    while (l->count > count) {
+        l->count--;
+        (void)close(l->items[l->count].fd);
+    }
+}
+
+static int bind_addr(struct listeners *l, const struct addr *wanted, unsigned worker_count, struct err *err)
+{
+    const size_t before = l->count;
+    int rc = -EADDRINUSE;
+    for (int i = 0; i < PORT_TRIES; i++) {
+        struct addr a = *wanted;
+        rc = bind_protocol(l, &a, false, worker_count, err);
+        if (rc != 0) {
+            break;
+        }
+        rc = bind_protocol(l, &a, true, worker_count, err);
+        if (rc == 0 || rc != -EADDRINUSE || wanted->port != 0) {
+            break;
+        }
+        drop_after(l, before);
+    }
+    return rc;
+}
+
+int listeners_bind(struct listeners *l, const struct str_list *listen, unsigned worker_count, struct err *err)
+{
+    for (size_t i = 0; i < listen->count; i++) {
+        struct addr a;
+        if (addr_parse(span_str(listen->items[i]), DNS_PORT, &a) != 0) {
+            err_set(err, "--listen %s: not an address", listen->items[i]);
+            return -EINVAL;
+        }
+        int rc = bind_addr(l, &a, worker_count, err);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int adopt_one(struct listeners *l, int fd, const char *name, unsigned worker, struct err *err)
+{
+    bool is_listening = false;
+    int type = sock_type(fd, &is_listening);
+    const bool is_tcp = type == SOCK_STREAM;
+    if (strcmp(name, "dns") != 0 || (type != SOCK_DGRAM && type != SOCK_STREAM) || is_listening != is_tcp) {
+        err_set(err,
+                "passed socket \"%s\" is not for openshell-dnsd: a datagram or listening stream socket "
+                "named \"dns\" is needed",
+                name);
+        (void)close(fd);
+        return -EINVAL;
+    }
+    int rc = sock_adopt(fd);
+    if (rc != 0) {
+        err_set(err, "passed socket \"%s\": %s", name, strerror(-rc));
+        (void)close(fd);
+        return rc;
+    }
+    return add(l, fd, is_tcp, worker, err);
+}
+
+int listeners_adopt(struct listeners *l, struct listen_fds *passed, unsigned worker_count, struct err *err)
+{
+    unsigned next[2] = {0, 0}; /* UDP, TCP */
+    int rc = 0;
+    l->is_passed = true;
+    for (size_t i = 0; i < passed->count; i++) {
+        int fd = passed->fds[i];
+        passed->fds[i] = -1;
+        if (rc != 0) {
+            (void)close(fd);
+            continue;
+        }
+        bool is_listening = false;
+        const size_t k = sock_type(fd, &is_listening) == SOCK_STREAM ? 1 : 0;
+        if (l->netns == 0) {
+            l->netns = sock_netns_cookie(fd);
+        }
+        rc = adopt_one(l, fd, passed->names[i], next[k] % worker_count, err);
+        next[k]++;
+    }
+    return rc;
+}
+
+/* An address can be bound here exactly if it is this host's (or AnyIP's, which is the same to a resolver). */
+static bool is_own_address(const struct ip *ip)
+{
+    const struct addr a = {.ip = *ip, .port = 0};
+    int fd = sock_listen_udp(&a, false, NULL);
+    if (fd < 0) {
+        return false;
+    }
+    (void)close(fd);
+    return true;
+}
+
+static bool is_other_netns(const struct listeners *l)
+{
+    if (!l->is_passed || l->netns == 0) {
+        return false;
+    }
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return false;
+    }
+    uint64_t own = sock_netns_cookie(fd);
+    (void)close(fd);
+    return own != 0 && own != l->netns;
+}
+
+static bool is_wildcard(const struct ip *ip)
+{
+    static const uint8_t zero[16];
+    return memcmp(ip->bytes, zero, sizeof(zero)) == 0;
+}
+
+static bool is_same_socket(const struct addr *listener, const struct addr *upstream)
+{
+    if (listener->port != upstream->port) {
+        return false;
+    }
+    if (is_wildcard(&listener->ip) &&
+        (listener->ip.family == upstream->ip.family || listener->ip.family == IP_V6)) {
+        return is_own_address(&upstream->ip);
+    }
+    return ip_is_equal(&listener->ip, &upstream->ip);
+}
+
+int listeners_check_upstreams(const struct listeners *l, const struct addr *upstreams, size_t count,
+                              struct err *err)
+{
+    if (is_other_netns(l)) {
+        return 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < l->count; j++) {
+            if (is_same_socket(&l->items[j].local, &upstreams[i])) {
+                char up[ADDR_TEXT_CAP];
+                char own[ADDR_TEXT_CAP];
+                err_set(err, "upstream %s is our own listener %s: it would ask itself; give --upstream",
+                        addr_text(&upstreams[i], up), addr_text(&l->items[j].local, own));
+                return -EINVAL;
+            }
+        }
+    }
+    return 0;
+}
+
+static bool is_first_of_addr(const struct listeners *l, size_t index)
+{
+    for (size_t i = 0; i < index; i++) {
+        if (l->items[i].is_tcp == l->items[index].is_tcp &&
+            addr_is_equal(&l->items[i].local, &l->items[index].local)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+size_t listeners_addrs(const struct listeners *l, struct addr *out, size_t cap)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->count && n < cap; i++) {
+        size_t j = 0;
+        while (j < n && !addr_is_equal(&out[j], &l->items[i].local)) {
+            j++;
+        }
+        if (j == n) {
+            out[n++] = l->items[i].local;
+        }
+    }
+    return n;
+}
+
+void listeners_log(const struct listeners *l)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        if (is_first_of_addr(l, i)) {
+            char text[ADDR_TEXT_CAP];
+            log_event(LOG_INFO, "listening",
+                      LOG_KV(kv_str("addr", addr_text(&l->items[i].local, text)),
+                             kv_str("proto", l->items[i].is_tcp ? "tcp" : "udp")));
+        }
+    }
+}
+
+void listeners_fini(struct listeners *l)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        if (l->items[i].fd >= 0) {
+            (void)close(l->items[i].fd);
+        }
+    }
+    free(l->items);
+    *l = (struct listeners){0};
+}

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dnsd/query.h"
+
+#include "common/base/clock.h"
+#include "common/base/htab.h"
+#include "dnsd/bad_family.h"
+#include "dnsd/dnsd_counters.h"
+#include "dnsd/from_resolver.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define QUESTION_MAX (255 + 4) /* QNAME, QTYPE, QCLASS */
+/* Header, question, 64 IPv6 records of 28 bytes, SOA, OPT with EDE: no answer of ours is longer. */
+#define REPLY_MAX 4096
+#define FLUSH_AFTER_S 10.0
+
+struct query_family {
+    resolver_ticket ticket; /* 0: not in flight */
+    bool is_known;
+    struct resolver_answer answer;
+    bool is_silent; /* given up, now or within the last 30 s */
+};
+
+struct query {
+    struct reap_node reap; /* first: freed through it */
+    struct query_engine *engine;
+    struct query *next, *prev;
+    struct deadline deadline;
+    int64_t started_ms;
+    int64_t arrived_ms; /* when the first addresses came; 0: none yet */
+    struct reply to;
+    struct dns_query ask; /* its spans point into question */
+    uint8_t question[QUESTION_MAX];
+    struct host_name name;
+    struct query_family v4, v6;
+};
+
+struct query_engine {
+    struct query_engine_config cfg;
+    struct deadline_list *deadlines;
+    struct bad_family *bad;
+    struct dnsd_log log;
+    ev_timer flush; /* active only while suppressed log lines wait */
+    struct query *first;
+    size_t count;
+    bool is_draining;
+    bool is_idle_said;
+};
+
+static void count(struct query_engine *e, enum dnsd_counter c)
+{
+    metrics_add(&e->cfg.worker->metrics, (size_t)c, 1);
+}
+
+static void count_answer(struct query_engine *e, const struct answer *a)
+{
+    static const enum dnsd_counter counters[] = {[ANSWER_EVENT_DENIED] = DNSD_COUNTER_DENIED,
+                                                 [ANSWER_EVENT_NOISE] = DNSD_COUNTER_NOISE,
+                                                 [ANSWER_EVENT_LOCAL] = DNSD_COUNTER_LOCAL,
+                                                 [ANSWER_EVENT_ADMITTED] = DNSD_COUNTER_ADMITTED,
+                                                 [ANSWER_EVENT_FAILED] = DNSD_COUNTER_FAILED};
+    count(e, a->reason == REASON_CLIENT_NOT_ALLOWED ? DNSD_COUNTER_CLIENT_REFUSED : counters[a->event]);
+    if (a->is_repaired) {
+        count(e, DNSD_COUNTER_REPAIRED);
+    }
+}
+
+static void send_message(const struct reply *to, const struct dns_answer *a)
+{
+    uint8_t out[REPLY_MAX];
+    size_t limit = reply_limit(to, a->query);
+    size_t len = dns_answer_build(a, out, limit < sizeof(out) ? limit : sizeof(out));
+    to->send(to, span_make(out, len));
+}
+
+/* REPLY: the one place where answers leave. */
+static void send_answer(struct query_engine *e, const struct answer_question *q, const struct answer *a,
+                        const struct dns_query *ask, const struct reply *to)
+{
+    struct dns_answer wire;
+    answer_to_wire(a, ask, e->cfg.soa, (uint32_t)policy_generation(q->policy), &wire);
+    send_message(to, &wire);
+    count_answer(e, a);
+    dnsd_log_answer(&e->log, q, a, to, clock_mono_ms());
+    if (dnsd_log_wants_flush(&e->log) && !ev_is_active(&e->flush)) {
+        ev_timer_set(&e->flush, FLUSH_AFTER_S, 0.0);
+        ev_timer_start(e->cfg.worker->loop, &e->flush);
+    }
+}
+
+static void on_flush_event(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)loop;
+    (void)revents;
+    struct query_engine *e = w->data;
+    dnsd_log_flush(&e->log);
+}
+
+static struct answer_question make_question(struct query_engine *e, const struct dns_query *ask,
+                                            const struct host_name *name)
+{
+    struct answer_question q = {.cfg = e->cfg.answer,
+                                .policy = e->cfg.worker->policy,
+                                .qname = ask->qname,
+                                .name = name,
+                                .qtype = ask->qtype,
+                                .has_ipv6 = false};
+    /* Matters only where AAAA records are judged; looking costs a system call now and then. */
+    if (e->cfg.answer->mode == ANSWER_REAL && e->cfg.answer->aaaa == AAAA_AUTO &&
+        (ask->qtype == DNS_A || ask->qtype == DNS_AAAA)) {
+        q.has_ipv6 = e->cfg.has_ipv6(e->cfg.ctx);
+    }
+    return q;
+}
+
+static void to_lookup(const struct query_family *v4, const struct query_family *v6, struct answer_lookup *out)
+{
+    from_resolver(v4->is_known ? &v4->answer : NULL, v4->is_silent, &out->v4);
+    from_resolver(v6->is_known ? &v6->answer : NULL, v6->is_silent, &out->v6);
+}
+
+static struct query_family *family_of(struct query *q, enum ip_family family)
+{
+    return family == IP_V4 ? &q->v4 : &q->v6;
+}
+
+/* ---- the object of a conversation that has to wait ---- */
+
+static void free_query(struct reap_node *n)
+{
+    free(HTAB_ENTRY(n, struct query, reap));
+}
+
+static void cancel_family(struct query *q, struct query_family *f)
+{
+    if (f->ticket != 0) {
+        resolver_cancel(q->engine->cfg.resolver, f->ticket);
+        f->ticket = 0;
+    }
+}
+
+static void say_idle(struct query_engine *e)
+{
+    if (e->is_draining && e->count == 0 && !e->is_idle_said) {
+        e->is_idle_said = true;
+        e->cfg.on_idle(e->cfg.ctx);
+    }
+}
+
+/* The one end of a conversation: nothing calls back after this. */
+static void end_query(struct query *q)
+{
+    struct query_engine *e = q->engine;
+    cancel_family(q, &q->v4);
+    cancel_family(q, &q->v6);
+    deadline_cancel(e->deadlines, &q->deadline);
+    if (q->prev != NULL) {
+        q->prev->next = q->next;
+    } else {
+        e->first = q->next;
+    }
+    if (q->next != NULL) {
+        q->next->prev = q->prev;
+    }
+    e->count--;
+    q->reap.free_fn = free_query;
+    reap_later(e->cfg.worker->reap, &q->reap);
+    say_idle(e);
+}
+
+static void remember_bad(struct query_engine *e, const struct answer_question *q, const struct answer *a)
+{
+    if (a->is_repaired) {
+        bad_family_put(e->bad, q->name, q->qtype == DNS_A ? IP_V4 : IP_V6, clock_mono_ms());
+    }
+}
+
+static void finish_query(struct query *q, const struct answer_question *question, struct answer *a)
+{
+    if (a->wants_synthetic) {
+        synth_alloc_answer(q->engine->cfg.map, question, clock_boot_s(), a);
+    }
+    remember_bad(q->engine, question, a);
+    send_answer(q->engine, question, a, &q->ask, &q->to);
+    end_query(q);
+}
+
+static void fail_query(struct query *q, const struct answer_question *question, const char *text)
+{
+    struct answer a;
+    answer_failure(&a, DNS_EDE_OTHER, text);
+    finish_query(q, question, &a);
+}
+
+static void query_step(struct query *q);
+
+static void take_reply(struct query *q, struct query_family *f, const struct resolver_answer *a)
+{
+    f->ticket = 0;
+    f->is_known = true;
+    f->answer = *a;
+    if (a->status == RESOLVER_ADDRS && q->arrived_ms == 0) {
+        q->arrived_ms = clock_mono_ms();
+    }
+    query_step(q);
+}
+
+static void on_v4_event(void *ctx, const struct resolver_answer *a)
+{
+    struct query *q = ctx;
+    take_reply(q, &q->v4, a);
+}
+
+static void on_v6_event(void *ctx, const struct resolver_answer *a)
+{
+    struct query *q = ctx;
+    take_reply(q, &q->v6, a);
+}
+
+/* ASK, unless it is asked or known already. False: the resolver could not even start. */
+static bool ask_family(struct query *q, enum ip_family family)
+{
+    struct query_family *f = family_of(q, family);
+    if (f->ticket != 0 || f->is_known || f->is_silent) {
+        return true;
+    }
+    f->ticket = resolver_ask(q->engine->cfg.resolver, &q->name, family,
+                             family == IP_V4 ? on_v4_event : on_v6_event, q);
+    return f->ticket != 0;
+}
+
+static bool is_pending(const struct query_family *f)
+{
+    return f->ticket != 0;
+}
+
+static bool is_unasked(const struct query_family *f)
+{
+    return f->ticket == 0 && !f->is_known && !f->is_silent;
+}
+
+/* When to look again: the whole time, a silent family's, or the other family's turn. */
+static int64_t next_deadline_ms(const struct query *q, const struct answer_question *question)
+{
+    int64_t at_ms = q->started_ms + QUERY_TOTAL_MS;
+    if (q->arrived_ms != 0 && q->arrived_ms + QUERY_SILENT_MS < at_ms) {
+        at_ms = q->arrived_ms + QUERY_SILENT_MS;
+    } else if (q->arrived_ms == 0 && (is_unasked(&q->v4) || is_unasked(&q->v6)) &&
+               answer_other_counts(question)) {
+        at_ms = q->started_ms + QUERY_OTHER_AFTER_MS;
+    }
+    return at_ms;
+}
+
+/* SYNTHESISE if enough is known, else ask for what is missing and wait. The policy may be a newer one by now.
+ */
+static void query_step(struct query *q)
+{
+    struct query_engine *e = q->engine;
+    const struct answer_question question = make_question(e, &q->ask, &q->name);
+    struct answer a;
+    struct ip reverse;
+    enum answer_route route = answer_decide(&question, &a, &reverse);
+    if (route != ANSWER_ROUTE_RESOLVE) {
+        finish_query(q, &question, &a);
+        return;
+    }
+    struct answer_lookup lookup;
+    to_lookup(&q->v4, &q->v6, &lookup);
+    unsigned wants = answer_from_lookup(&question, &lookup, &a);
+    if (wants == 0) {
+        finish_query(q, &question, &a);
+        return;
+    }
+    if (((wants & ANSWER_WANTS_V4) != 0 && !ask_family(q, IP_V4)) ||
+        ((wants & ANSWER_WANTS_V6) != 0 && !ask_family(q, IP_V6)) ||
+        deadline_arm(e->deadlines, &q->deadline, next_deadline_ms(q, &question)) != 0) {
+        fail_query(q, &question, "out of memory");
+    }
+}
+
+static void give_up_family(struct query *q, struct query_family *f)
+{
+    if (is_pending(f)) {
+        cancel_family(q, f);
+        f->is_silent = true;
+    }
+}
+
+static void on_query_deadline(void *ctx, struct deadline *d, int64_t now_ms)
+{
+    (void)ctx;
+    struct query *q = HTAB_ENTRY(d, struct query, deadline);
+    const struct answer_question question = make_question(q->engine, &q->ask, &q->name);
+    if (now_ms >= q->started_ms + QUERY_TOTAL_MS ||
+        (q->arrived_ms != 0 && now_ms >= q->arrived_ms + QUERY_SILENT_MS)) {
+        give_up_family(q, &q->v4);
+        give_up_family(q, &q->v6);
+    } else if (!ask_family(q, q->ask.qtype == DNS_A ? IP_V6 : IP_V4)) {
+        fail_query(q, &question, "out of memory");
+        return;
+    }
+    query_step(q);
+}
+
+static struct query *new_query(struct query_engine *e, const struct dns_query *ask,
+                               const struct host_name *name, const struct reply *to)
+{
+    if (e->is_draining || e->count >= QUERY_IN_FLIGHT_MAX || !CHECK(ask->question.len <= QUESTION_MAX)) {
+        return NULL;
+    }
+    struct query *q = calloc(1, sizeof(*q));
+    if (q == NULL) {
+        return NULL;
+    }
+    q->engine = e;
+    q->started_ms = clock_mono_ms();
+    q->to = *to;
+    q->ask = *ask;
+    memcpy(q->question, ask->question.data, ask->question.len);
+    q->ask.question = span_make(q->question, ask->question.len);
+    q->ask.qname = span_make(q->question, ask->qname.len);
+    q->name = *name;
+    q->next = e->first;
+    if (e->first != NULL) {
+        e->first->prev = q;
+    }
+    e->first = q;
+    e->count++;
+    return q;
+}
+
+/* ---- the fast path ---- */
+
+/* CACHE: what is known without asking. True if the family is. */
+static bool peek_family(struct query_engine *e, const struct host_name *name, enum ip_family family,
+                        int64_t now_ms, struct query_family *f)
+{
+    f->is_known = resolver_peek(e->cfg.resolver, name, family, now_ms, &f->answer);
+    f->is_silent = !f->is_known && bad_family_has(e->bad, name, family, now_ms);
+    return f->is_known || f->is_silent;
+}
+
+static void start_query(struct query_engine *e, const struct answer_question *question,
+                        const struct dns_query *ask, const struct reply *to,
+                        const struct query_family known[2])
+{
+    struct query *q = new_query(e, ask, question->name, to);
+    if (q == NULL) {
+        struct answer a;
+        count(e, DNSD_COUNTER_BUSY);
+        answer_failure(&a, DNS_EDE_OTHER, e->is_draining ? "shutting down" : "too many questions in flight");
+        send_answer(e, question, &a, ask, to);
+        return;
+    }
+    q->v4 = known[0];
+    q->v6 = known[1];
+    if ((q->v4.is_known && q->v4.answer.status == RESOLVER_ADDRS) ||
+        (q->v6.is_known && q->v6.answer.status == RESOLVER_ADDRS)) {
+        q->arrived_ms = q->started_ms;
+    }
+    query_step(q);
+}
+
+static void resolve(struct query_engine *e, const struct answer_question *question, struct answer *a,
+                    const struct dns_query *ask, const struct reply *to)
+{
+    struct query_family known[2];
+    memset(known, 0, sizeof(known));
+    int64_t now_ms = clock_mono_ms();
+    const bool is_v4 = question->qtype == DNS_A;
+    (void)peek_family(e, question->name, is_v4 ? IP_V4 : IP_V6, now_ms, &known[is_v4 ? 0 : 1]);
+    struct answer_lookup lookup;
+    to_lookup(&known[0], &known[1], &lookup);
+    unsigned wants = answer_from_lookup(question, &lookup, a);
+    if (wants != 0 && answer_other_counts(question) &&
+        peek_family(e, question->name, is_v4 ? IP_V6 : IP_V4, now_ms, &known[is_v4 ? 1 : 0])) {
+        to_lookup(&known[0], &known[1], &lookup);
+        wants = answer_from_lookup(question, &lookup, a);
+    }
+    if (wants != 0) {
+        start_query(e, question, ask, to, known);
+        return;
+    }
+    if (a->wants_synthetic) {
+        synth_alloc_answer(e->cfg.map, question, clock_boot_s(), a);
+    }
+    remember_bad(e, question, a);
+    send_answer(e, question, a, ask, to);
+}
+
+static void answer_query(struct query_engine *e, const struct dns_query *ask, const struct reply *to)
+{
+    struct host_name name;
+    const bool has_name = host_name_from_wire(ask->qname, &name) == HOST_FAULT_NONE;
+    const struct answer_question question = make_question(e, ask, has_name ? &name : NULL);
+    struct answer a;
+    struct ip reverse;
+    struct host_name held;
+    switch (answer_decide(&question, &a, &reverse)) {
+    case ANSWER_ROUTE_RESOLVE:
+        resolve(e, &question, &a, ask, to);
+        return;
+    case ANSWER_ROUTE_REVERSE:
+        answer_from_map(&question, synth_alloc_name(e->cfg.map, &reverse, clock_boot_s(), &held), &a);
+        break;
+    case ANSWER_ROUTE_DONE:
+        if (a.wants_synthetic) { /* a static host in synthetic mode */
+            synth_alloc_answer(e->cfg.map, &question, clock_boot_s(), &a);
+        }
+        break;
+    }
+    send_answer(e, &question, &a, ask, to);
+}
+
+enum query_outcome query_handle(struct query_engine *e, struct span message, const struct reply *to)
+{
+    struct dns_query ask;
+    enum dns_rcode rcode;
+    enum dns_query_result result = dns_query_parse(message, &ask, &rcode);
+    if (result == DNS_QUERY_DROP) {
+        count(e, DNSD_COUNTER_DROPPED);
+        return QUERY_DROPPED;
+    }
+    count(e, DNSD_COUNTER_QUERIES);
+    if (!acl_admits(e->cfg.acl, &to->client.ip)) {
+        const struct answer_question question = make_question(e, &ask, NULL);
+        struct answer a;
+        answer_refuse_client(&a);
+        send_answer(e, &question, &a, &ask, to);
+    } else if (result == DNS_QUERY_ERROR) {
+        count(e, DNSD_COUNTER_ERRORS);
+        send_message(to, &(struct dns_answer){.query = &ask, .rcode = rcode, .ede = DNS_EDE_NONE});
+    } else {
+        answer_query(e, &ask, to);
+    }
+    return QUERY_TAKEN;
+}
+
+size_t query_in_flight(const struct query_engine *e)
+{
+    return e->count;
+}
+
+int query_engine_new(const struct query_engine_config *cfg, struct query_engine **out)
+{
+    struct query_engine *e = calloc(1, sizeof(*e));
+    if (e == NULL) {
+        return -ENOMEM;
+    }
+    e->cfg = *cfg;
+    dnsd_log_init(&e->log);
+    ev_timer_init(&e->flush, on_flush_event, 0.0, 0.0);
+    e->flush.data = e;
+    int rc = deadline_list_new(cfg->worker->loop, on_query_deadline, e, &e->deadlines);
+    if (rc == 0) {
+        rc = bad_family_new(&e->bad);
+    }
+    if (rc != 0) {
+        deadline_list_free(e->deadlines);
+        free(e);
+        return rc;
+    }
+    *out = e;
+    return 0;
+}
+
+void query_engine_drain(struct query_engine *e)
+{
+    e->is_draining = true;
+    say_idle(e);
+}
+
+void query_engine_free(struct query_engine *e)
+{
+    if (e == NULL) {
+        return;
+    }
+    e->is_idle_said = true;
+    while (e->first != NULL) {
+        end_query(e->first);
+    }
+    ev_timer_stop(e->cfg.worker->loop, &e->flush);
+    dnsd_log_flush(&e->log);
+    deadline_list_free(e->deadlines);
+    bad_family_free(e->bad);
+    free(e);
+}
