@@ -91,7 +91,8 @@ struct diag_at {
     const char *hint;
 };
 
-static void add_diag(struct load *l, const struct diag_at *at, const char *fmt, va_list args)
+__attribute__((format(printf, 3, 0))) static void add_diag(struct load *l, const struct diag_at *at,
+                                                           const char *fmt, va_list args)
 {
     char message[MESSAGE_CAP];
     (void)vsnprintf(message, sizeof message, fmt, args);
