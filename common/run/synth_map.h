@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The map address -> name that dnsd writes and tunneld reads: one file of fixed size, fully allocated at creation,
- * never truncated, replaced only by rename. A versioned header (magic, version, record size, capacity, pools, boot id)
- * and one record per slot; slot i is pool address base + 1 + i of each family (the first and the last address of a
- * pool are never used). Each record has a sequence (odd while being written) and a checksum; a torn, wrong or
- * non-canonical record counts as never handed out. Times are CLOCK_BOOTTIME seconds; another boot id: start anew.
- * A name keeps its address; hold = last answer + TTL + grace, after which the least recently answered slot may be
- * given to another name. Writer: one process under an OFD lock, its threads behind one mutex. Readers: any number,
- * lock-free. The file's owner must be the reader's or root's, its mode must not let others write.
+ * The map address -> name that dnsd writes and tunneld reads: one file of fixed size, fully allocated at
+ * creation, never truncated, replaced only by rename. A versioned header (magic, version, record size,
+ * capacity, pools, boot id) and one record per slot; slot i is pool address base + 1 + i of each family (the
+ * first and the last address of a pool are never used). Each record has a sequence (odd while being written)
+ * and a checksum; a torn, wrong or non-canonical record counts as never handed out. Times are CLOCK_BOOTTIME
+ * seconds; another boot id: start anew. A name keeps its address; hold = last answer + TTL + grace, after
+ * which the least recently answered slot may be given to another name. Writer: one process under an OFD lock,
+ * its threads behind one mutex. Readers: any number, without that lock; one reader may serve any thread. The
+ * file's owner must be the reader's or root's, its mode must not let others write.
  */
 #pragma once
 
@@ -23,19 +24,29 @@ struct synth_map_config {
     struct synth_pools pools;
     uint32_t grace_s;
 };
-/* Opens for writing, creating or taking over what a former dnsd left. 0 or -errno with *err (-EBUSY: another dnsd). */
-MUST_CHECK int synth_map_open_writer(const struct synth_map_config *cfg, int64_t now_boot_s, struct synth_map **out,
-                                     struct err *err);
 /*
- * The addresses of name, given out or renewed until now + ttl + grace. *v6 is IP_NONE without an IPv6 pool, and
- * likewise *v4. 0, or -ENOSPC when every slot is held. Any thread.
+ * Opens for writing, creating or taking over what a former dnsd left; a map of other pools, another boot or
+ * another version, and a damaged one, is replaced and that is logged. 0 or -errno with *err (-EBUSY: another
+ * dnsd; -EPERM: owner or mode; -EINVAL: a file that is no map).
  */
-MUST_CHECK int synth_map_assign(struct synth_map *m, const struct host_name *name, uint32_t ttl_s, int64_t now_boot_s,
-                                struct ip *v4, struct ip *v6);
+MUST_CHECK int synth_map_open_writer(const struct synth_map_config *cfg, int64_t now_boot_s,
+                                     struct synth_map **out, struct err *err);
+/*
+ * The addresses of name, given out or renewed until now + ttl + grace. *v6 is IP_NONE without an IPv6 pool,
+ * and likewise *v4. 0, or -ENOSPC when every slot is held. Any thread.
+ */
+MUST_CHECK int synth_map_assign(struct synth_map *m, const struct host_name *name, uint32_t ttl_s,
+                                int64_t now_boot_s, struct ip *v4, struct ip *v6);
 
-/* Opens for reading. A missing file is no error: the map is looked for again at lookups (at most once a second). */
+/*
+ * Opens for reading. A missing file, or one from before the last boot, is no error: each lookup follows the
+ * path, so a map that appears or is replaced later is found. One of another version, damaged, or not to be
+ * trusted is refused: -errno with *err at the start, logged later (and opened again at most once a second).
+ */
 MUST_CHECK int synth_map_open_reader(const char *path, struct synth_map **out, struct err *err);
 
 enum synth_found { SYNTH_NEVER = 0, SYNTH_EXPIRED, SYNTH_FOUND };
-enum synth_found synth_map_lookup(struct synth_map *m, const struct ip *ip, int64_t now_boot_s, struct host_name *out);
+/* *out is the name for FOUND and EXPIRED. Any thread. */
+enum synth_found synth_map_lookup(struct synth_map *m, const struct ip *ip, int64_t now_boot_s,
+                                  struct host_name *out);
 void synth_map_close(struct synth_map *m);
