@@ -341,8 +341,8 @@ static void answer_static(const struct answer_question *q, const struct policy_h
                               .v6 = {.state = counts[1] > 0 ? ANSWER_ADDRS : ANSWER_NODATA,
                                      .addrs = addrs[1],
                                      .addr_count = counts[1]}};
-    l.v4.ttl_s = ANSWER_STATIC_TTL_S;
-    l.v6.ttl_s = ANSWER_STATIC_TTL_S;
+    l.v4.ttl_s = counts[0] > 0 ? ANSWER_STATIC_TTL_S : q->cfg->deny_ttl_s;
+    l.v6.ttl_s = counts[1] > 0 ? ANSWER_STATIC_TTL_S : q->cfg->deny_ttl_s;
     (void)from_lookup(q, &l, true, out); /* both families are known: it cannot want more */
 }
 

@@ -19,6 +19,32 @@ static enum dns_ede failure_ede(enum resolver_fail why)
     return DNS_EDE_OTHER;
 }
 
+static const char *failure_text(const struct resolver_answer *a)
+{
+    if (a->from_cache) {
+        return "the upstreams failed a moment ago";
+    }
+    switch (a->why) {
+    case RESOLVER_FAIL_TIMEOUT:
+        return "no upstream answered in time";
+    case RESOLVER_FAIL_SERVFAIL:
+        return "the upstreams answer SERVFAIL";
+    case RESOLVER_FAIL_REFUSED:
+        return "the upstreams answer REFUSED";
+    case RESOLVER_FAIL_NETWORK:
+        return "no upstream can be reached";
+    case RESOLVER_FAIL_CNAME:
+        return "the chain of CNAMEs is too long, loops, or leads to no host name";
+    case RESOLVER_FAIL_BUSY:
+        return "too many questions in flight";
+    case RESOLVER_FAIL_MEMORY:
+        return "out of memory";
+    case RESOLVER_FAIL_NONE:
+        break;
+    }
+    return "the upstreams failed";
+}
+
 static enum answer_family_state state_of(enum resolver_status status)
 {
     switch (status) {
@@ -48,6 +74,6 @@ void from_resolver(const struct resolver_answer *a, bool is_silent, struct answe
     out->addr_count = a->addr_count;
     if (a->status == RESOLVER_FAILED) {
         out->ede = a->from_cache ? DNS_EDE_CACHED_ERROR : failure_ede(a->why);
-        out->text = resolver_fail_text(a->why);
+        out->text = failure_text(a);
     }
 }

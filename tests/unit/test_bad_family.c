@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "dnsd/bad_family.h"
+
+#include <stdio.h>
+
+static struct host_name name_of(const char *text)
+{
+    struct host_name n;
+    assert_int_equal(host_name_parse(span_str(text), &n), HOST_FAULT_NONE);
+    return n;
+}
+
+static void remembers_one_family_for_thirty_seconds(void **state)
+{
+    (void)state;
+    struct bad_family *b = NULL;
+    assert_int_equal(bad_family_new(&b), 0);
+    const struct host_name n = name_of("gateway.discord.gg");
+    const struct host_name other = name_of("discord.gg");
+    assert_false(bad_family_has(b, &n, IP_V6, 1000));
+    bad_family_put(b, &n, IP_V6, 1000);
+    assert_true(bad_family_has(b, &n, IP_V6, 1000 + BAD_FAMILY_KEEP_MS - 1));
+    assert_false(bad_family_has(b, &n, IP_V4, 1000));
+    assert_false(bad_family_has(b, &other, IP_V6, 1000));
+    assert_false(bad_family_has(b, &n, IP_V6, 1000 + BAD_FAMILY_KEEP_MS));
+    assert_int_equal(bad_family_count(b), 0);
+    bad_family_free(b);
+}
+
+static void saying_it_again_extends_it(void **state)
+{
+    (void)state;
+    struct bad_family *b = NULL;
+    assert_int_equal(bad_family_new(&b), 0);
+    const struct host_name n = name_of("a.example.com");
+    bad_family_put(b, &n, IP_V4, 0);
+    bad_family_put(b, &n, IP_V4, 20000);
+    assert_int_equal(bad_family_count(b), 1);
+    assert_true(bad_family_has(b, &n, IP_V4, 20000 + BAD_FAMILY_KEEP_MS - 1));
+    bad_family_free(b);
+}
+
+static void is_bounded_and_drops_the_least_recently_used(void **state)
+{
+    (void)state;
+    struct bad_family *b = NULL;
+    assert_int_equal(bad_family_new(&b), 0);
+    for (int i = 0; i <= BAD_FAMILY_MAX; i++) {
+        char text[64];
+        (void)snprintf(text, sizeof(text), "n%d.example.com", i);
+        const struct host_name n = name_of(text);
+        bad_family_put(b, &n, IP_V6, 5);
+        const struct host_name first = name_of("n0.example.com");
+        assert_true(bad_family_has(b, &first, IP_V6, 6)); /* in use: it stays */
+    }
+    assert_int_equal(bad_family_count(b), BAD_FAMILY_MAX);
+    const struct host_name second = name_of("n1.example.com");
+    assert_false(bad_family_has(b, &second, IP_V6, 6));
+    bad_family_free(b);
+    bad_family_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(remembers_one_family_for_thirty_seconds),
+        cmocka_unit_test(saying_it_again_extends_it),
+        cmocka_unit_test(is_bounded_and_drops_the_least_recently_used),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
