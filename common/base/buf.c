@@ -89,7 +89,7 @@ static void put_json_byte(struct wbuf *w, uint8_t c)
     /* RFC 8259 section 7: what has a short form, in the order of the forms */
     static const char plain[] = "\"\\\b\f\n\r\t";
     static const char shorts[] = "\"\\bfnrt";
-    const char *hit = c == 0 ? NULL : memchr(plain, c, sizeof plain - 1);
+    const char *hit = memchr(plain, c, sizeof plain - 1);
     if (hit != NULL) {
         wbuf_u8(w, '\\');
         wbuf_u8(w, (uint8_t)shorts[hit - plain]);

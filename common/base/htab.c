@@ -5,7 +5,8 @@
 #include <stdlib.h>
 
 #define BUCKETS_MIN 8U
-#define BUCKETS_MAX (SIZE_MAX / sizeof(struct htab_node *) / 4)
+#define BUCKET_BYTES sizeof(void *) /* a bucket is one pointer */
+#define BUCKETS_MAX (SIZE_MAX / BUCKET_BYTES / 4)
 
 static struct htab_node **bucket_of(const struct htab *t, uint64_t hash)
 {
@@ -22,7 +23,7 @@ int htab_init(struct htab *t, size_t initial_buckets)
     while (count < initial_buckets) {
         count *= 2;
     }
-    t->buckets = calloc(count, sizeof *t->buckets);
+    t->buckets = calloc(count, BUCKET_BYTES);
     if (t->buckets == NULL) {
         return -ENOMEM;
     }
@@ -63,7 +64,7 @@ static void grow(struct htab *t)
     }
     size_t old_count = t->bucket_count;
     struct htab_node **old = t->buckets;
-    struct htab_node **buckets = calloc(old_count * 2, sizeof *buckets);
+    struct htab_node **buckets = calloc(old_count * 2, BUCKET_BYTES);
     if (buckets == NULL) {
         return;
     }
