@@ -52,6 +52,7 @@ static void test_names(void **state)
         ROW(HEADER "\1a\300\16", 12, 0, ""),        /* to itself, behind a label */
         ROW(HEADER "\300\16\0", 12, 0, ""),         /* forward */
         ROW(HEADER "\1a\300\20\0", 12, 0, ""),      /* forward, behind a label */
+        ROW(HEADER "\300\16\0\300\14", 15, 0, ""),  /* backward, and from there forward */
         ROW(HEADER "\300\16\300\14", 14, 0, ""),    /* two that lead to each other */
         ROW(HEADER "\1a\300\20\300\14", 16, 0, ""), /* the same with a label between */
         ROW("............\1a\300\13", 12, 0, ""),   /* into the header, its last byte */
