@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/dns/upstream.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+
+#define T0 1000000 /* a time like any other */
+
+static struct addr address(uint8_t last)
+{
+    return (struct addr){.ip = ip_v4(192, 0, 2, last), .port = 53};
+}
+
+static struct upstream_set make_set(size_t count)
+{
+    struct addr addrs[UPSTREAM_MAX];
+    for (size_t i = 0; i < count; i++) {
+        addrs[i] = address((uint8_t)(i + 1));
+    }
+    struct upstream_set set;
+    struct err err = {0};
+    assert_int_equal(upstream_set_init(&set, addrs, count, &err), 0);
+    assert_int_equal(set.count, count);
+    return set;
+}
+
+static void test_init(void **state)
+{
+    (void)state;
+    struct upstream_set set;
+    struct err err = {0};
+    struct addr addrs[UPSTREAM_MAX + 1];
+    for (size_t i = 0; i <= UPSTREAM_MAX; i++) {
+        addrs[i] = address((uint8_t)(i + 1));
+    }
+    assert_int_equal(upstream_set_init(&set, addrs, 0, &err), -EINVAL);
+    assert_int_equal(upstream_set_init(&set, addrs, 1, &err), 0);
+    assert_int_equal(upstream_set_init(&set, addrs, UPSTREAM_MAX - 1, &err), 0);
+    assert_int_equal(upstream_set_init(&set, addrs, UPSTREAM_MAX, &err), 0);
+    assert_true(addr_is_equal(&set.list[UPSTREAM_MAX - 1].addr, &addrs[UPSTREAM_MAX - 1]));
+    assert_int_equal(upstream_set_init(&set, addrs, UPSTREAM_MAX + 1, &err), -EINVAL);
+
+    addrs[2] = addrs[0];
+    assert_int_equal(upstream_set_init(&set, addrs, 3, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "192.0.2.1:53"));
+    addrs[2].port = 54; /* another port is another server */
+    assert_int_equal(upstream_set_init(&set, addrs, 3, &err), 0);
+    addrs[1].port = 0;
+    assert_int_equal(upstream_set_init(&set, addrs, 3, NULL), -EINVAL);
+    addrs[1] = (struct addr){.port = 53};
+    assert_int_equal(upstream_set_init(&set, addrs, 3, NULL), -EINVAL);
+}
+
+static void test_pick_in_order(void **state)
+{
+    (void)state;
+    struct upstream_set set = make_set(3);
+    assert_int_equal(upstream_pick(&set, 0), 0);
+    assert_int_equal(upstream_pick(&set, 1U << 0), 1);
+    assert_int_equal(upstream_pick(&set, 1U << 0 | 1U << 1), 2);
+    assert_int_equal(upstream_pick(&set, 7), UPSTREAM_NONE);
+}
+
+static void test_failed_steps_back(void **state)
+{
+    (void)state;
+    struct upstream_set set = make_set(3);
+    upstream_note_failure(&set.list[0], T0, T0 + 800);
+    assert_int_equal(upstream_pick(&set, 0), 1);
+    upstream_note_failure(&set.list[1], T0 + 800, T0 + 1600);
+    assert_int_equal(upstream_pick(&set, 0), 2);
+    upstream_note_failure(&set.list[2], T0 + 1600, T0 + 2400);
+    assert_int_equal(upstream_pick(&set, 0), 0); /* none works: the one that failed first */
+    upstream_note_reply(&set.list[1], T0 + 3000);
+    assert_int_equal(upstream_pick(&set, 0), 1);
+    upstream_note_reply(&set.list[0], T0 + 3000);
+    assert_int_equal(upstream_pick(&set, 0), 0);
+}
+
+/* 1 s, doubling to 30 s, one probe each time. */
+static void test_probes_back_off(void **state)
+{
+    (void)state;
+    static const int64_t waits_ms[] = {1000, 2000, 4000, 8000, 16000, 30000, 30000};
+    struct upstream_set set = make_set(2);
+    int64_t now_ms = T0;
+    assert_int_equal(upstream_pick_probe(&set, 0, now_ms), UPSTREAM_NONE);
+    for (size_t i = 0; i < sizeof(waits_ms) / sizeof(waits_ms[0]); i++) {
+        upstream_note_failure(&set.list[0], now_ms, now_ms);
+        assert_int_equal(set.list[0].failures, i + 1);
+        assert_int_equal(upstream_pick_probe(&set, 0, now_ms + waits_ms[i] - 1), UPSTREAM_NONE);
+        now_ms += waits_ms[i];
+        assert_int_equal(upstream_pick_probe(&set, 1, now_ms), UPSTREAM_NONE); /* asked anyway */
+        assert_int_equal(upstream_pick_probe(&set, 0, now_ms), 0);
+        assert_int_equal(upstream_pick_probe(&set, 0, now_ms), UPSTREAM_NONE); /* one is under way */
+    }
+    upstream_note_reply(&set.list[0], now_ms);
+    assert_int_equal(set.list[0].failures, 0);
+    assert_int_equal(upstream_pick_probe(&set, 0, now_ms + 100000), UPSTREAM_NONE);
+}
+
+static void test_a_burst_is_one_failure(void **state)
+{
+    (void)state;
+    struct upstream_set set = make_set(1);
+    struct upstream *u = &set.list[0];
+    for (int i = 0; i < 100; i++) {
+        upstream_note_failure(u, T0 + i, T0 + 800 + i); /* all sent before the first was judged */
+    }
+    assert_int_equal(u->failures, 1);
+    upstream_note_failure(u, T0 + 801, T0 + 1601);
+    assert_int_equal(u->failures, 2);
+}
+
+static void test_silence_on_one_name(void **state)
+{
+    (void)state;
+    struct upstream_set set = make_set(1);
+    struct upstream *u = &set.list[0];
+    upstream_note_reply(u, T0 + 400); /* to another question */
+    upstream_note_failure(u, T0, T0 + 800);
+    assert_int_equal(u->failures, 0);
+    upstream_note_failure(u, T0 + 401, T0 + 1201);
+    assert_int_equal(u->failures, 1);
+}
+
+static void test_edns(void **state)
+{
+    (void)state;
+    struct upstream_set set = make_set(1);
+    struct upstream *u = &set.list[0];
+    assert_true(upstream_wants_edns(u, T0));
+    upstream_note_no_edns(u, T0);
+    assert_false(upstream_wants_edns(u, T0));
+    assert_false(upstream_wants_edns(u, T0 + 3599999));
+    assert_true(upstream_wants_edns(u, T0 + 3600000));
+}
+
+static void test_case(void **state)
+{
+    (void)state;
+    struct upstream_set set = make_set(1);
+    struct upstream *u = &set.list[0];
+    assert_false(upstream_wants_random_case(u));
+    upstream_note_plain_reply(u);
+    assert_int_equal(u->casing, UPSTREAM_CASE_PROBE);
+    assert_true(upstream_wants_random_case(u));
+    upstream_note_case(u, true);
+    assert_int_equal(u->casing, UPSTREAM_CASE_ECHOED);
+    assert_true(upstream_wants_random_case(u));
+    upstream_note_plain_reply(u); /* late, from before: changes nothing */
+    assert_int_equal(u->casing, UPSTREAM_CASE_ECHOED);
+    upstream_note_failure(u, T0, T0 + 800); /* who comes back may be another */
+    assert_int_equal(u->casing, UPSTREAM_CASE_PLAIN);
+
+    upstream_note_plain_reply(u);
+    upstream_note_case(u, false);
+    assert_int_equal(u->casing, UPSTREAM_CASE_FOLDED);
+    assert_false(upstream_wants_random_case(u));
+    upstream_note_plain_reply(u);
+    assert_int_equal(u->casing, UPSTREAM_CASE_FOLDED);
+
+    u->casing = UPSTREAM_CASE_PROBE;
+    upstream_note_failure(u, T0 + 900, T0 + 1700); /* perhaps because of the case */
+    assert_int_equal(u->casing, UPSTREAM_CASE_FOLDED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_init),
+        cmocka_unit_test(test_pick_in_order),
+        cmocka_unit_test(test_failed_steps_back),
+        cmocka_unit_test(test_probes_back_off),
+        cmocka_unit_test(test_a_burst_is_one_failure),
+        cmocka_unit_test(test_silence_on_one_name),
+        cmocka_unit_test(test_edns),
+        cmocka_unit_test(test_case),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
