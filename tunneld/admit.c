@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tunneld/admit.h"
+
+bool admit_name(const struct admit *a, const struct host *host, uint16_t port, struct tunnel_verdict *out)
+{
+    judge_tunnel(a->policy, a->judge, host, port, out);
+    if (out->verdict == VERDICT_ALLOW && out->carriage != CARRY_RAW) {
+        out->verdict = VERDICT_DENY; /* a raw tunnel is all there is here */
+        out->reason = REASON_L7_REQUIRED;
+    }
+    return out->verdict == VERDICT_ALLOW;
+}
+
+const struct policy_host *admit_static(const struct admit *a, const struct host *host)
+{
+    return host->kind == HOST_DNS ? policy_static_host(a->policy, &host->name) : NULL;
+}
+
+static bool is_static_addr(const struct admit *a, const struct host *host, const struct ip *ip)
+{
+    const struct policy_host *h = admit_static(a, host);
+    for (size_t i = 0; h != NULL && i < h->addr_count; i++) {
+        if (ip_is_equal(&h->addrs[i], ip)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool admit_addr(const struct admit *a, const struct policy_endpoint *endpoint, const struct host *host,
+                const struct addr *to, struct dest_verdict *out)
+{
+    judge_dest(a->policy, a->guard, endpoint, &to->ip, to->port, is_static_addr(a, host, &to->ip), out);
+    return out->verdict == VERDICT_ALLOW;
+}
+
+bool admit_still(const struct admit *a, const struct host *host, const struct addr *to)
+{
+    struct tunnel_verdict name;
+    struct dest_verdict dest;
+    return admit_name(a, host, to->port, &name) && admit_addr(a, name.endpoint, host, to, &dest);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tunneld/capture.h"
+
+#include "common/net/sock.h"
+
+enum synth_found capture_identify(int fd, struct synth_map *map, int64_t now_boot_s, struct addr *dialled,
+                                  struct host *host)
+{
+    *dialled = (struct addr){0};
+    *host = (struct host){0};
+    if (sock_local_addr(fd, dialled) != 0 || dialled->port == 0) {
+        return SYNTH_NEVER;
+    }
+    enum synth_found found = synth_map_lookup(map, &dialled->ip, now_boot_s, &host->name);
+    if (found == SYNTH_FOUND) {
+        host->kind = HOST_DNS;
+    }
+    return found;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where a captured connection wanted to go: the local address of the accepted socket is the synthetic address
+ * that the program dialled (AnyIP, no NAT), and the map says which name it was handed out for. An address
+ * that was never handed out, the listener's own among them, names nothing.
+ */
+#pragma once
+
+#include "common/net/addr.h"
+#include "common/run/synth_map.h"
+
+/* *dialled is what the program dialled; *host is set when the result is SYNTH_FOUND. */
+enum synth_found capture_identify(int fd, struct synth_map *map, int64_t now_boot_s, struct addr *dialled,
+                                  struct host *host);

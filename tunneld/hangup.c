@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tunneld/hangup.h"
+
+#include "common/net/sock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+struct hangup {
+    struct ev_loop *loop;
+    ev_io io;
+    int epoll_fd;
+};
+
+void hangup_stop(struct hangup *h, struct hangup_watch *w)
+{
+    if (!w->is_active) {
+        return;
+    }
+    w->is_active = false;
+    (void)CHECK(epoll_ctl(h->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL) == 0);
+}
+
+static void on_epoll_event(struct ev_loop *loop, ev_io *io, int revents)
+{
+    (void)loop;
+    (void)revents;
+    struct hangup *h = io->data;
+    /* One at a time: what is called may stop other watches, and events already fetched would be stale. */
+    struct epoll_event event;
+    if (epoll_wait(h->epoll_fd, &event, 1, 0) == 1) {
+        struct hangup_watch *w = event.data.ptr;
+        hangup_stop(h, w);
+        w->fn(w);
+    }
+}
+
+int hangup_new(struct ev_loop *loop, struct hangup **out)
+{
+    struct hangup *h = calloc(1, sizeof(*h));
+    if (h == NULL) {
+        return -ENOMEM;
+    }
+    h->loop = loop;
+    h->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (h->epoll_fd < 0) {
+        int rc = -errno;
+        free(h);
+        return rc;
+    }
+    ev_io_init(&h->io, on_epoll_event, h->epoll_fd, EV_READ);
+    h->io.data = h;
+    ev_io_start(loop, &h->io);
+    *out = h;
+    return 0;
+}
+
+void hangup_free(struct hangup *h)
+{
+    if (h == NULL) {
+        return;
+    }
+    ev_io_stop(h->loop, &h->io);
+    (void)close(h->epoll_fd);
+    free(h);
+}
+
+int hangup_start(struct hangup *h, struct hangup_watch *w, int fd)
+{
+    if (w->is_active) {
+        return 0;
+    }
+    struct epoll_event event = {.events = 0, .data.ptr = w};
+    if (epoll_ctl(h->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+        return -errno;
+    }
+    w->fd = fd;
+    w->is_active = true;
+    return 0;
+}
+
+int hangup_error(int fd)
+{
+    int rc = sock_connect_result(fd); /* SO_ERROR, whatever it is from */
+    return rc == 0 ? ECONNRESET : -rc;
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tunneld/listen.h"
+
+#include "common/net/sock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define CONNECT_PORT 3128
+
+const char *listen_kind_text(enum listen_kind k)
+{
+    return k == LISTEN_CAPTURE ? "capture" : "connect";
+}
+
+/* A new entry with every descriptor -1, or NULL. */
+static struct listen_socket *add(struct listen_set *set, enum listen_kind kind)
+{
+    if (set->count == set->cap) {
+        size_t cap = set->cap == 0 ? 8 : set->cap * 2;
+        struct listen_socket *items = reallocarray(set->items, cap, sizeof(*items));
+        if (items == NULL) {
+            return NULL;
+        }
+        set->items = items;
+        set->cap = cap;
+    }
+    int *fds = calloc(set->worker_count, sizeof(*fds));
+    if (fds == NULL) {
+        return NULL;
+    }
+    for (unsigned i = 0; i < set->worker_count; i++) {
+        fds[i] = -1;
+    }
+    struct listen_socket *s = &set->items[set->count];
+    *s = (struct listen_socket){.kind = kind, .fds = fds};
+    set->count++;
+    return s;
+}
+
+static int out_of_memory(struct err *err)
+{
+    err_set(err, "out of memory for listening sockets");
+    return -ENOMEM;
+}
+
+static int bind_one(struct listen_set *set, const char *text, enum listen_kind kind, struct err *err)
+{
+    struct addr addr;
+    const char *option = kind == LISTEN_CAPTURE ? "--transparent" : "--listen";
+    if (addr_parse(span_str(text), kind == LISTEN_CAPTURE ? 0 : CONNECT_PORT, &addr) != 0) {
+        err_set(err, "%s: \"%s\" is not ADDR:PORT", option, text);
+        return -EINVAL;
+    }
+    struct listen_socket *s = add(set, kind);
+    if (s == NULL) {
+        return out_of_memory(err);
+    }
+    for (unsigned i = 0; i < set->worker_count; i++) {
+        int fd = sock_listen_tcp(&addr, set->worker_count > 1, err);
+        if (fd < 0) {
+            err_prefix(err, "%s", option);
+            return fd;
+        }
+        s->fds[i] = fd;
+        if (i == 0) { /* port 0: the others share the one the kernel chose */
+            int rc = sock_local_addr(fd, &addr);
+            if (rc != 0) {
+                err_set(err, "%s %s: %s", option, text, strerror(-rc));
+                return rc;
+            }
+        }
+    }
+    s->addr = addr;
+    return 0;
+}
+
+int listen_bind(struct listen_set *set, const struct str_list *list, enum listen_kind kind, struct err *err)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        int rc = bind_one(set, list->items[i], kind, err);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* The cookie of our own network namespace, 0 if the kernel has none. */
+static uint64_t own_netns_cookie(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return 0;
+    }
+    uint64_t cookie = sock_netns_cookie(fd);
+    (void)close(fd);
+    return cookie;
+}
+
+static int adopt_one(struct listen_set *set, int fd, const char *name, struct err *err)
+{
+    bool is_listening = false;
+    int type = sock_type(fd, &is_listening);
+    bool is_capture = strcmp(name, "capture") == 0;
+    if (!is_capture && strcmp(name, "connect") != 0) {
+        err_set(err, "passed descriptor %d is named \"%s\": want connect or capture (LISTEN_FDNAMES)", fd,
+                name);
+        return -EINVAL;
+    }
+    if (type != SOCK_STREAM || !is_listening) {
+        err_set(err, "passed descriptor %d (%s) is not a listening TCP socket", fd, name);
+        return -EINVAL;
+    }
+    struct listen_socket *s = add(set, is_capture ? LISTEN_CAPTURE : LISTEN_CONNECT);
+    if (s == NULL) {
+        return out_of_memory(err);
+    }
+    s->fds[0] = fd; /* ours from here on */
+    int rc = sock_local_addr(fd, &s->addr);
+    for (unsigned i = 1; rc == 0 && i < set->worker_count; i++) {
+        s->fds[i] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        rc = s->fds[i] < 0 ? -errno : 0;
+    }
+    if (rc != 0) {
+        err_set(err, "passed descriptor %d (%s): %s", fd, name, strerror(-rc));
+        return rc;
+    }
+    uint64_t own = own_netns_cookie();
+    s->is_foreign = own != 0 && sock_netns_cookie(fd) != own;
+    return 0;
+}
+
+int listen_adopt(struct listen_set *set, const struct listen_fds *passed, struct err *err)
+{
+    for (size_t i = 0; i < passed->count; i++) {
+        int rc = adopt_one(set, passed->fds[i], passed->names[i], err);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+void listen_fini(struct listen_set *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        for (unsigned k = 0; k < set->worker_count; k++) {
+            if (set->items[i].fds[k] >= 0) {
+                (void)close(set->items[i].fds[k]);
+            }
+        }
+        free(set->items[i].fds);
+    }
+    free(set->items);
+    *set = (struct listen_set){0};
+}

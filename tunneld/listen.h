@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The listening sockets of the daemon, one set per worker. Own ones are bound once per worker with
+ * SO_REUSEPORT, so that the kernel spreads clients; passed ones (LISTEN_FDS) are shared through duplicates.
+ * Blocking; at start only.
+ */
+#pragma once
+
+#include "common/net/addr.h"
+#include "common/run/listen_fds.h"
+#include "common/run/settings.h"
+
+enum listen_kind { LISTEN_CONNECT = 0, LISTEN_CAPTURE };
+
+struct listen_socket {
+    enum listen_kind kind;
+    struct addr addr;
+    int *fds;        /* one per worker; -1 once taken */
+    bool is_foreign; /* it listens in another network namespace: its address is none of this host's */
+};
+
+struct listen_set { /* zero-initialised = empty */
+    struct listen_socket *items;
+    size_t count, cap;
+    unsigned worker_count;
+};
+
+/* The bad item is in *err; -EINVAL -> configuration, else the operating system. */
+MUST_CHECK int listen_bind(struct listen_set *set, const struct str_list *list, enum listen_kind kind,
+                           struct err *err);
+/* Takes the descriptors named "connect" and "capture"; others are an error. */
+MUST_CHECK int listen_adopt(struct listen_set *set, const struct listen_fds *passed, struct err *err);
+const char *listen_kind_text(enum listen_kind k);
+void listen_fini(struct listen_set *set); /* closes what nobody took */

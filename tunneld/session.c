@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tunneld/session.h"
+
+#include "common/base/clock.h"
+#include "common/net/sock.h"
+#include "tunneld/capture.h"
+#include "tunneld/session_priv.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LINGER_MS 2000
+#define UNCOUNTED_MAX 256 /* refused connections of a worker that may wait for their answer to be read */
+
+static void free_session(struct reap_node *node)
+{
+    free(SESSION_OF(node, reap));
+}
+
+static void link_session(struct session *s)
+{
+    struct tunneld_worker *tw = s->tw;
+    s->next = tw->sessions;
+    if (s->next != NULL) {
+        s->next->prev = s;
+    }
+    tw->sessions = s;
+    tw->session_count++;
+    tw->uncounted_count += s->is_counted ? 0 : 1;
+}
+
+static void unlink_session(struct session *s)
+{
+    struct tunneld_worker *tw = s->tw;
+    if (s->prev != NULL) {
+        s->prev->next = s->next;
+    } else {
+        tw->sessions = s->next;
+    }
+    if (s->next != NULL) {
+        s->next->prev = s->prev;
+    }
+    tw->session_count--;
+    if (s->is_counted) {
+        limits_give(tw->daemon->limits, &s->client.ip);
+    } else {
+        tw->uncounted_count--;
+    }
+}
+
+struct session *session_next(struct session *s)
+{
+    return s->next;
+}
+
+bool session_is_unused(const struct session *s)
+{
+    return s->state == SESSION_READ_HEAD && s->head->total == 0;
+}
+
+static bool is_established(const struct session *s)
+{
+    return s->state == SESSION_RELAY || s->state == SESSION_HALF_CLOSED;
+}
+
+static void earlier(int64_t *at_ms, int64_t from_ms, int64_t after_ms)
+{
+    if (after_ms > 0 && (*at_ms < 0 || from_ms + after_ms < *at_ms)) {
+        *at_ms = from_ms + after_ms;
+    }
+}
+
+/* When an established tunnel is to be looked at again; -1 = never. Idle time is counted from the last byte.
+ */
+static int64_t tunnel_deadline(const struct session *s)
+{
+    int64_t at_ms = s->revoke_at_ms;
+    earlier(&at_ms, s->relay.last_ms, s->timers.idle_ms);
+    earlier(&at_ms, s->opened_ms, s->timers.lifetime_ms);
+    if (s->state == SESSION_HALF_CLOSED) {
+        earlier(&at_ms, s->relay.last_ms, s->timers.half_close_ms);
+    }
+    return at_ms;
+}
+
+static bool is_due(int64_t now_ms, int64_t from_ms, int64_t after_ms)
+{
+    return after_ms > 0 && now_ms >= from_ms + after_ms;
+}
+
+static enum reason tunnel_due(const struct session *s, int64_t now_ms)
+{
+    if (s->revoke_at_ms >= 0 && now_ms >= s->revoke_at_ms) {
+        return REASON_POLICY_CHANGED;
+    }
+    if (is_due(now_ms, s->opened_ms, s->timers.lifetime_ms)) {
+        return REASON_LIFETIME;
+    }
+    if (s->state == SESSION_HALF_CLOSED && is_due(now_ms, s->relay.last_ms, s->timers.half_close_ms)) {
+        return REASON_HALF_CLOSED;
+    }
+    return is_due(now_ms, s->relay.last_ms, s->timers.idle_ms) ? REASON_IDLE : REASON_NONE;
+}
+
+static int64_t state_deadline(const struct session *s)
+{
+    int64_t at_ms = -1;
+    switch (s->state) {
+    case SESSION_READ_HEAD:
+        earlier(&at_ms, clock_mono_ms(), s->tw->daemon->settings.head_ms);
+        break;
+    case SESSION_RESOLVE:
+    case SESSION_DIAL: /* with connect 0 the resolver's and the kernel's own limits end these */
+        earlier(&at_ms, s->asked_ms, s->timers.connect_ms);
+        break;
+    case SESSION_RELAY:
+    case SESSION_HALF_CLOSED:
+        return tunnel_deadline(s);
+    case SESSION_LINGER:
+        earlier(&at_ms, clock_mono_ms(), LINGER_MS);
+        break;
+    case SESSION_CLOSED:
+    case SESSION_CAPTURED: /* these are passed through within one call */
+    case SESSION_DECIDE_NAME:
+    case SESSION_DECIDE_ADDR:
+    case SESSION_REPLY_200:
+        break;
+    }
+    return at_ms;
+}
+
+/* The one place that arms a session's deadline; out of memory ends the session. */
+static void arm_deadline(struct session *s)
+{
+    int64_t at_ms = state_deadline(s);
+    if (at_ms < 0) {
+        deadline_cancel(s->tw->deadlines, &s->deadline);
+    } else if (deadline_arm(s->tw->deadlines, &s->deadline, at_ms) != 0) {
+        if (!is_established(s)) {
+            session_log_fault(s, &(struct session_fault){.reason = REASON_INTERNAL, .cause = ENOMEM});
+        }
+        session_end(s, REASON_INTERNAL);
+    }
+}
+
+/* The one place that moves the state. It may end the session: callers do nothing with it afterwards. */
+void session_move(struct session *s, enum session_state state)
+{
+    if (CHECK(s->state != SESSION_CLOSED)) {
+        s->state = state;
+        arm_deadline(s);
+    }
+}
+
+static void close_fd(int *fd, bool must_reset)
+{
+    if (*fd >= 0) {
+        if (must_reset) {
+            sock_close_reset(*fd);
+        } else {
+            (void)close(*fd);
+        }
+        *fd = -1;
+    }
+}
+
+void session_end(struct session *s, enum reason reason)
+{
+    struct tunneld_worker *tw = s->tw;
+    if (s->state == SESSION_CLOSED) {
+        return;
+    }
+    if (is_established(s)) {
+        session_log_close(s, reason, clock_mono_ms());
+        if (relay_has_unsent(&s->relay)) { /* cut off in the middle: a FIN would pass for the end */
+            s->must_reset_client = true;
+            s->must_reset_upstream = true;
+        }
+    }
+    s->state = SESSION_CLOSED;
+    deadline_cancel(tw->deadlines, &s->deadline);
+    session_head_stop(s);
+    session_decide_stop(s);
+    relay_stop(&s->relay);
+    close_fd(&s->client_fd, s->must_reset_client);
+    close_fd(&s->upstream_fd, s->must_reset_upstream);
+    buf_fini(&s->early);
+    unlink_session(s);
+    s->reap.free_fn = free_session;
+    reap_later(tw->worker->reap, &s->reap);
+    tunneld_worker_session_gone(tw);
+}
+
+void session_fail(struct session *s, const struct session_fault *fault)
+{
+    session_log_fault(s, fault);
+    session_decide_stop(s);
+    s->endpoint = NULL;              /* it may not outlive the policy */
+    if (s->kind == LISTEN_CAPTURE) { /* no protocol is known to say it in */
+        s->must_reset_client = true;
+        session_end(s, fault->reason);
+        return;
+    }
+    uint8_t text[HTTP_REPLY_CAP];
+    size_t len = session_write_reply(s, fault, text, sizeof text);
+    /* Nothing was sent on this socket before: its buffer takes an answer whole, or the client is gone. */
+    if (send(s->client_fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len) {
+        session_end(s, fault->reason);
+        return;
+    }
+    session_linger_start(s);
+}
+
+static void on_relay_event(void *ctx, enum relay_event e)
+{
+    struct session *s = ctx;
+    switch (e) {
+    case RELAY_HALF_CLOSED:
+        session_move(s, SESSION_HALF_CLOSED);
+        break;
+    case RELAY_ENDED:
+        s->must_reset_client = s->relay.end.must_reset && s->relay.end.side != RELAY_CLIENT;
+        s->must_reset_upstream = s->relay.end.must_reset && s->relay.end.side != RELAY_UPSTREAM;
+        session_end(s, s->relay.end.reason);
+        break;
+    }
+}
+
+static int set_keepalive(const struct session *s)
+{
+    int64_t user_ms = tunnel_user_timeout_ms(&s->timers, &s->keepalive);
+    struct sock_keepalive k = {.user_timeout_ms = user_ms > INT_MAX ? INT_MAX : (unsigned)user_ms};
+    if (s->keepalive.mode == KEEPALIVE_ON) {
+        k.idle_s = s->keepalive.idle_s;
+        k.interval_s = s->keepalive.interval_s;
+        k.probes = s->keepalive.probes;
+    }
+    int rc = sock_set_keepalive(s->client_fd, &k);
+    return rc != 0 ? rc : sock_set_keepalive(s->upstream_fd, &k);
+}
+
+void session_established(struct session *s, int upstream_fd, const struct addr *upstream)
+{
+    session_move(s, SESSION_REPLY_200);
+    s->upstream_fd = upstream_fd;
+    s->upstream = *upstream;
+    int rc = set_keepalive(s);
+    if (rc != 0) {
+        session_fail(s, &(struct session_fault){
+                            .reason = REASON_INTERNAL, .cause = -rc, .why = "the kernel refused keepalive"});
+        return;
+    }
+    size_t len = strlen(http_reply_established);
+    if (s->kind == LISTEN_CONNECT &&
+        send(s->client_fd, http_reply_established, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len) {
+        session_log_fault(s, &(struct session_fault){.reason = REASON_CLIENT_RESET});
+        session_end(s, REASON_CLIENT_RESET);
+        return;
+    }
+    s->relay.env = &s->tw->relay_env;
+    s->relay.fn = on_relay_event;
+    s->relay.ctx = s;
+    s->opened_ms = clock_mono_ms();
+    rc = relay_start(&s->relay, (const int[2]){s->client_fd, s->upstream_fd}, &s->early, s->opened_ms);
+    if (rc != 0) {
+        session_log_fault(s, &(struct session_fault){.reason = REASON_INTERNAL, .cause = -rc});
+        session_end(s, REASON_INTERNAL);
+        return;
+    }
+    session_log_open(s, s->opened_ms);
+    s->endpoint = NULL; /* it may not outlive the policy */
+    session_move(s, SESSION_RELAY);
+}
+
+void session_on_deadline(void *ctx, struct deadline *d, int64_t now_ms)
+{
+    (void)ctx;
+    struct session *s = SESSION_OF(d, deadline);
+    switch (s->state) {
+    case SESSION_READ_HEAD:
+        session_fail(s, &(struct session_fault){.reason = REASON_HEAD_TIMEOUT,
+                                                .why = "no complete request head arrived in time"});
+        break;
+    case SESSION_RESOLVE:
+    case SESSION_DIAL:
+        session_decide_timeout(s);
+        break;
+    case SESSION_RELAY:
+    case SESSION_HALF_CLOSED: {
+        enum reason reason = tunnel_due(s, now_ms);
+        if (reason != REASON_NONE) {
+            session_end(s, reason);
+        } else {
+            arm_deadline(s); /* bytes have moved since it was armed */
+        }
+        break;
+    }
+    case SESSION_LINGER:
+        session_end(s, REASON_NONE);
+        break;
+    case SESSION_CLOSED:
+    case SESSION_CAPTURED:
+    case SESSION_DECIDE_NAME:
+    case SESSION_DECIDE_ADDR:
+    case SESSION_REPLY_200:
+        (void)CHECK(s->state == SESSION_RELAY); /* no deadline is armed in these */
+        break;
+    }
+}
+
+static void rejudge_tunnel(struct session *s)
+{
+    if (admit_still(&s->tw->admit, &s->host, &s->upstream)) {
+        if (s->revoke_at_ms >= 0) { /* admitted again within the grace */
+            s->revoke_at_ms = -1;
+            arm_deadline(s);
+        }
+    } else if (s->revoke_at_ms < 0) {
+        s->revoke_at_ms = clock_mono_ms() + s->tw->daemon->settings.revoke_grace_ms;
+        arm_deadline(s);
+    }
+}
+
+void session_rejudge(struct session *s)
+{
+    switch (s->state) {
+    case SESSION_RESOLVE:
+    case SESSION_DIAL: /* what is under way was allowed by the old policy: ask the new one from the start */
+        session_decide_stop(s);
+        session_decide_name(s);
+        break;
+    case SESSION_RELAY:
+    case SESSION_HALF_CLOSED:
+        rejudge_tunnel(s);
+        break;
+    case SESSION_READ_HEAD:
+    case SESSION_LINGER:
+    case SESSION_CLOSED:
+    case SESSION_CAPTURED:
+    case SESSION_DECIDE_NAME:
+    case SESSION_DECIDE_ADDR:
+    case SESSION_REPLY_200:
+        break;
+    }
+}
+
+static void start_captured(struct session *s)
+{
+    struct addr dialled;
+    enum synth_found found =
+        capture_identify(s->client_fd, s->tw->daemon->map, clock_boot_s(), &dialled, &s->host);
+    s->port = dialled.port;
+    s->asked_ms = clock_mono_ms();
+    if (found != SYNTH_FOUND) {
+        s->refused_addr = dialled;
+        const char *why = found == SYNTH_EXPIRED ? "the address was handed out for a name, but long ago"
+                                                 : "the address was never handed out for a name";
+        session_fail(s, &(struct session_fault){.reason = REASON_NOT_MAPPED, .why = why});
+        return;
+    }
+    session_decide_name(s);
+}
+
+/* Whether the connection is served at all; *fault says why not. */
+static bool is_welcome(struct tunneld_worker *tw, const struct addr *client, bool *is_counted,
+                       struct session_fault *fault)
+{
+    *fault = (struct session_fault){.reason = REASON_LIMIT_REACHED};
+    *is_counted = false;
+    if (!acl_admits(&tw->daemon->acl, &client->ip)) {
+        *fault = (struct session_fault){.reason = REASON_CLIENT_NOT_ALLOWED,
+                                        .why = "this client address is not served (--allow-client)"};
+        return false;
+    }
+    switch (limits_take(tw->daemon->limits, &client->ip)) {
+    case LIMITS_TAKEN:
+        *is_counted = true;
+        return true;
+    case LIMITS_CLIENT:
+        fault->status = 429;
+        fault->why = "this client holds as many connections as it may (--max-tunnels-per-client)";
+        return false;
+    case LIMITS_TOTAL:
+        fault->why = "the daemon holds as many connections as it may (--max-tunnels)";
+        return false;
+    case LIMITS_MEMORY:
+        break;
+    }
+    *fault = (struct session_fault){.reason = REASON_INTERNAL, .cause = ENOMEM};
+    return false;
+}
+
+void session_accept(struct tunneld_worker *tw, int fd, const struct addr *client, enum listen_kind kind)
+{
+    bool is_counted = false;
+    struct session_fault fault;
+    bool is_served = is_welcome(tw, client, &is_counted, &fault);
+    struct session *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        if (is_counted) {
+            limits_give(tw->daemon->limits, &client->ip);
+        }
+        sock_close_reset(fd);
+        return;
+    }
+    *s = (struct session){.tw = tw,
+                          .kind = kind,
+                          .is_counted = is_counted,
+                          .client = *client,
+                          .client_fd = fd,
+                          .upstream_fd = -1,
+                          .revoke_at_ms = -1,
+                          .state = kind == LISTEN_CAPTURE ? SESSION_CAPTURED : SESSION_READ_HEAD};
+    sock_set_nodelay(fd);
+    link_session(s);
+    int rc = session_head_start(s);
+    if (rc != 0) {
+        is_served = false;
+        fault = (struct session_fault){.reason = REASON_INTERNAL, .cause = -rc};
+    }
+    if (!is_served && tw->uncounted_count > UNCOUNTED_MAX) {
+        session_log_fault(s, &fault);
+        s->must_reset_client = true;
+        session_end(s, fault.reason);
+    } else if (!is_served) {
+        session_fail(s, &fault);
+    } else if (kind == LISTEN_CAPTURE) {
+        start_captured(s);
+    } else {
+        session_move(s, SESSION_READ_HEAD);
+    }
+}
+
+void session_refuse(struct tunneld_worker *tw, int fd, const struct addr *client, enum listen_kind kind)
+{
+    struct session s = {.tw = tw, .kind = kind, .client = *client};
+    const struct session_fault fault = {.reason = REASON_INTERNAL,
+                                        .why = "the daemon has no descriptor left"};
+    uint8_t text[HTTP_REPLY_CAP];
+    if (kind == LISTEN_CONNECT) {
+        size_t len = session_write_reply(&s, &fault, text, sizeof text);
+        (void)!send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+}

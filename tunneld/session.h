@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One conversation, from accept to the last byte:
+ *
+ *   READ_HEAD | CAPTURED -> DECIDE_NAME -> RESOLVE -> DECIDE_ADDR -> DIAL -> REPLY_200 -> RELAY ->
+ * HALF_CLOSED -> CLOSED
+ *
+ * and from any state before RELAY, when it fails: LINGER (the answer is sent, the client's bytes are
+ * discarded for a while so that it can read it) -> CLOSED. One function moves the state, one arms its
+ * deadline, one ends it. The worker's list owns it; it is freed by the reaper after session_end().
+ * Single-threaded, on its worker's loop.
+ */
+#pragma once
+
+#include "tunneld/tunneld_worker.h"
+
+enum session_state {
+    SESSION_CLOSED = 0,
+    SESSION_READ_HEAD,
+    SESSION_CAPTURED,
+    SESSION_DECIDE_NAME,
+    SESSION_RESOLVE,
+    SESSION_DECIDE_ADDR,
+    SESSION_DIAL,
+    SESSION_REPLY_200,
+    SESSION_RELAY,
+    SESSION_HALF_CLOSED,
+    SESSION_LINGER
+};
+
+/* A new connection; takes fd. Everything that can go wrong ends the session and is logged here. */
+void session_accept(struct tunneld_worker *tw, int fd, const struct addr *client, enum listen_kind kind);
+/* For a connection taken only to be refused (no descriptor left); fd stays the caller's. */
+void session_refuse(struct tunneld_worker *tw, int fd, const struct addr *client, enum listen_kind kind);
+/* The worker has a new policy: tunnels that it no longer admits get their grace, unfinished ones start again.
+ */
+void session_rejudge(struct session *s);
+/* Closes at once, whatever the state. Idempotent. */
+void session_end(struct session *s, enum reason reason);
+/* No request has been made on it yet: nothing is lost when it goes. */
+bool session_is_unused(const struct session *s);
+struct session *session_next(struct session *s);
+/* The deadline list's call back. */
+void session_on_deadline(void *ctx, struct deadline *d, int64_t now_ms);

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a whole request to a connected upstream: name, lookup, addresses, dial. */
+#include "tunneld/session_priv.h"
+
+#include <errno.h>
+
+static void on_client_hangup(struct hangup_watch *w)
+{
+    struct session *s = w->ctx;
+    session_log_fault(
+        s, &(struct session_fault){.reason = REASON_CLIENT_RESET, .cause = hangup_error(s->client_fd)});
+    session_end(s, REASON_CLIENT_RESET);
+}
+
+void session_decide_stop(struct session *s)
+{
+    if (s->resolve != NULL) {
+        resolve_cancel(s->resolve);
+        s->resolve = NULL;
+    }
+    if (s->dial != NULL) {
+        dial_cancel(s->dial);
+        s->dial = NULL;
+    }
+    hangup_stop(s->tw->relay_env.hangup, &s->hangup);
+}
+
+static enum reason dial_reason(int error)
+{
+    switch (error) {
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+        return REASON_INTERNAL;
+    case ETIMEDOUT: /* the kernel's SYN retries */
+        return REASON_UPSTREAM_TIMEOUT;
+    default:
+        return REASON_UPSTREAM_UNREACHABLE;
+    }
+}
+
+static void on_dial(void *ctx, const struct dial_result *r)
+{
+    struct session *s = ctx;
+    session_decide_stop(s); /* frees the dial; its descriptor is ours now */
+    if (r->fd < 0) {
+        s->upstream = r->addr;
+        session_fail(s, &(struct session_fault){.reason = dial_reason(r->error), .cause = r->error});
+        return;
+    }
+    session_established(s, r->fd, &r->addr);
+}
+
+static int add_addr(struct session *s, const struct ip *ip)
+{
+    struct addr to = {.ip = *ip, .port = s->port};
+    struct dest_verdict v;
+    if (!admit_addr(&s->tw->admit, s->endpoint, &s->host, &to, &v)) {
+        if (s->refused_addr.ip.family == IP_NONE) {
+            s->refused = v;
+            s->refused_addr = to;
+        }
+        return 0;
+    }
+    if (s->dial == NULL) {
+        int rc = dial_start(s->tw->relay_env.loop, s->port, on_dial, s, &s->dial);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    dial_add(s->dial, ip);
+    return 0;
+}
+
+/* Judges each address; only those that pass reach the dial. complete: no more will come. */
+static void decide_addrs(struct session *s, const struct ip *addrs, size_t count, bool complete,
+                         const struct session_fault *if_none)
+{
+    bool is_dialling = s->dial != NULL;
+    if (!is_dialling) {
+        session_move(s, SESSION_DECIDE_ADDR);
+    }
+    for (size_t i = 0; i < count; i++) {
+        int rc = add_addr(s, &addrs[i]);
+        if (rc != 0) {
+            session_fail(s, &(struct session_fault){.reason = REASON_INTERNAL, .cause = -rc});
+            return;
+        }
+    }
+    if (complete && s->dial != NULL) {
+        dial_complete(s->dial);
+    } else if (complete && s->refused_addr.ip.family != IP_NONE) {
+        session_fail(s, &(struct session_fault){.reason = REASON_SSRF_DENIED, .why = s->refused.why});
+        return;
+    } else if (complete) {
+        session_fail(s, if_none);
+        return;
+    }
+    if (!is_dialling) {
+        session_move(s, s->dial != NULL ? SESSION_DIAL : SESSION_RESOLVE);
+    }
+}
+
+static const char *resolve_why(const struct resolve_result *r)
+{
+    switch (r->status) {
+    case RESOLVER_NXDOMAIN:
+        return "no such name";
+    case RESOLVER_NODATA:
+    case RESOLVER_ADDRS:
+        return "the name has no address";
+    case RESOLVER_FAILED:
+        break;
+    }
+    return resolver_fail_text(r->why);
+}
+
+static void on_resolve(void *ctx, const struct resolve_result *r)
+{
+    struct session *s = ctx;
+    if (r->is_complete) {
+        resolve_cancel(s->resolve); /* done: only its memory */
+        s->resolve = NULL;
+    }
+    bool is_silence = r->status == RESOLVER_FAILED && r->why == RESOLVER_FAIL_TIMEOUT;
+    const struct session_fault none = {
+        .reason = REASON_DNS_FAILED, .cause = is_silence ? ETIMEDOUT : 0, .why = resolve_why(r)};
+    decide_addrs(s, r->addrs, r->addr_count, r->is_complete, &none);
+}
+
+static void find_addrs(struct session *s)
+{
+    static const struct session_fault none = {.reason = REASON_DNS_FAILED, .why = "the name has no address"};
+    const struct policy_host *h = admit_static(&s->tw->admit, &s->host);
+    if (s->host.kind == HOST_IP) {
+        decide_addrs(s, &s->host.ip, 1, true, &none);
+    } else if (h != NULL) {
+        decide_addrs(s, h->addrs, h->addr_count, true, &none);
+    } else {
+        int rc =
+            resolve_start(s->tw->relay_env.loop, s->tw->resolver, &s->host.name, on_resolve, s, &s->resolve);
+        if (rc != 0) {
+            session_fail(s, &(struct session_fault){.reason = REASON_INTERNAL, .cause = -rc});
+            return;
+        }
+        session_move(s, SESSION_RESOLVE);
+    }
+}
+
+void session_decide_name(struct session *s)
+{
+    session_move(s, SESSION_DECIDE_NAME);
+    struct tunnel_verdict v;
+    bool is_admitted = admit_name(&s->tw->admit, &s->host, s->port, &v);
+    s->endpoint = v.endpoint;
+    s->refused = (struct dest_verdict){0};
+    s->refused_addr = (struct addr){0};
+    s->timers = v.timers;
+    s->keepalive = v.keepalive;
+    if (!is_admitted) {
+        session_fail(s, &(struct session_fault){.reason = v.reason});
+        return;
+    }
+    s->hangup.fn = on_client_hangup;
+    s->hangup.ctx = s;
+    int rc = hangup_start(s->tw->relay_env.hangup, &s->hangup, s->client_fd);
+    if (rc != 0) {
+        session_fail(s, &(struct session_fault){.reason = REASON_INTERNAL, .cause = -rc});
+        return;
+    }
+    find_addrs(s);
+}
+
+void session_decide_timeout(struct session *s)
+{
+    if (s->dial == NULL) {
+        session_fail(s, &(struct session_fault){
+                            .reason = REASON_DNS_FAILED, .cause = ETIMEDOUT, .why = "no answer in time"});
+    } else {
+        session_fail(s, &(struct session_fault){.reason = REASON_UPSTREAM_TIMEOUT,
+                                                .cause = ETIMEDOUT,
+                                                .why = "no address answered in time"});
+    }
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a session says: log lines, and the HTTP answer to a fault. */
+#include "tunneld/session_priv.h"
+
+#include "common/base/clock.h"
+
+#include <errno.h>
+
+#define KV_MAX 16
+#define RETRY_AFTER_S 5
+
+struct kv_list {
+    struct log_kv items[KV_MAX];
+    size_t count;
+};
+
+static void add(struct kv_list *l, struct log_kv kv)
+{
+    REQUIRE(l->count + 1 < KV_MAX);
+    l->items[l->count] = kv;
+    l->count++;
+    l->items[l->count] = (struct log_kv){.kind = LOG_KIND_END};
+}
+
+/* Not strerror(3): no locale, no static buffer, and words that scripts can rely on. */
+static const char *cause_text(int cause)
+{
+    switch (cause) {
+    case ECONNREFUSED:
+        return "connection refused";
+    case ECONNRESET:
+    case EPIPE: /* the same after a FIN */
+        return "connection reset";
+    case ETIMEDOUT:
+        return "timed out";
+    case EHOSTUNREACH:
+        return "no route to host";
+    case ENETUNREACH:
+        return "network is unreachable";
+    case EADDRNOTAVAIL:
+        return "no local address or port is left";
+    case EACCES:
+    case EPERM:
+        return "forbidden by the local firewall";
+    case EMFILE:
+    case ENFILE:
+        return "no descriptor is left";
+    case ENOMEM:
+    case ENOBUFS:
+        return "out of memory";
+    default:
+        return "operating system error";
+    }
+}
+
+static const char *via_text(const struct session *s)
+{
+    return s->kind == LISTEN_CAPTURE ? "capture" : "connect";
+}
+
+struct session_texts {
+    char client[ADDR_TEXT_CAP];
+    char host[HOST_TEXT_CAP];
+    char addr[ADDR_TEXT_CAP];
+};
+
+static void add_names(struct kv_list *l, const struct session *s, struct session_texts *t)
+{
+    bool has_host = s->host.kind != HOST_NONE;
+    add(l, kv_str("host", has_host ? host_text(&s->host, t->host) : "-"));
+    add(l, kv_u64("port", s->port));
+    add(l, kv_str("client", addr_text(&s->client, t->client)));
+}
+
+void session_log_open(struct session *s, int64_t now_ms)
+{
+    struct session_texts t;
+    struct kv_list l = {.count = 0};
+    add_names(&l, s, &t);
+    add(&l, kv_str("addr", addr_text(&s->upstream, t.addr)));
+    add(&l, kv_str("rule", s->endpoint->rule->key));
+    add(&l, kv_str("via", via_text(s)));
+    add(&l, kv_i64("connect_ms", now_ms - s->asked_ms));
+    log_event(LOG_INFO, "tunnel_open", l.items);
+}
+
+/* Whose doing the end was. */
+static const char *who_text(const struct session *s, enum reason reason)
+{
+    if (reason == REASON_CLIENT_CLOSED || reason == REASON_CLIENT_RESET) {
+        return "client";
+    }
+    if (reason == REASON_UPSTREAM_CLOSED || reason == REASON_UPSTREAM_RESET) {
+        return "upstream";
+    }
+    if (reason == REASON_PEER_VANISHED) {
+        return s->relay.end.side == RELAY_CLIENT ? "client" : "upstream";
+    }
+    return "tunneld";
+}
+
+void session_log_close(struct session *s, enum reason reason, int64_t now_ms)
+{
+    struct session_texts t;
+    struct kv_list l = {.count = 0};
+    add(&l, kv_str("reason", reason_text(reason)));
+    add_names(&l, s, &t);
+    add(&l, kv_str("addr", addr_text(&s->upstream, t.addr)));
+    add(&l, kv_str("via", via_text(s)));
+    add(&l, kv_u64("bytes_up", s->relay.leg[RELAY_UPSTREAM].sent_bytes));
+    add(&l, kv_u64("bytes_down", s->relay.leg[RELAY_CLIENT].sent_bytes));
+    add(&l, kv_i64("duration_ms", now_ms - s->opened_ms));
+    add(&l, kv_str("who", who_text(s, reason)));
+    if (s->relay.end.error != 0) {
+        add(&l, kv_str("error", cause_text(s->relay.end.error)));
+    }
+    log_event(LOG_INFO, "tunnel_close", l.items);
+}
+
+enum fault_class { FAULT_DENIED = 0, FAULT_FAILED, FAULT_REQUEST };
+
+static enum fault_class classify(enum reason r)
+{
+    switch (r) {
+    case REASON_BAD_REQUEST:
+    case REASON_METHOD_NOT_ALLOWED:
+    case REASON_HEAD_TIMEOUT:
+    case REASON_HEAD_TOO_LARGE:
+        return FAULT_REQUEST;
+    case REASON_POLICY_DENIED:
+    case REASON_BINARY_DENIED:
+    case REASON_L7_REQUIRED:
+    case REASON_SSRF_DENIED:
+    case REASON_CLIENT_NOT_ALLOWED:
+    case REASON_NOT_MAPPED:
+    case REASON_LIMIT_REACHED:
+        return FAULT_DENIED;
+    case REASON_DNS_FAILED:
+    case REASON_UPSTREAM_UNREACHABLE:
+    case REASON_UPSTREAM_TIMEOUT:
+    case REASON_CHAIN_FAILED:
+    case REASON_PROXY_LOOP:
+    case REASON_CLIENT_CLOSED:
+    case REASON_UPSTREAM_CLOSED:
+    case REASON_CLIENT_RESET:
+    case REASON_UPSTREAM_RESET:
+    case REASON_PEER_VANISHED:
+    case REASON_IDLE:
+    case REASON_LIFETIME:
+    case REASON_HALF_CLOSED:
+    case REASON_POLICY_CHANGED:
+    case REASON_SHUTDOWN:
+    case REASON_INTERNAL:
+    case REASON_NONE:
+    case REASON_COUNT:
+        break;
+    }
+    return FAULT_FAILED;
+}
+
+/* The address a fault is about: one that may not be dialled, was never handed out, or did not answer. */
+static const struct addr *fault_addr(const struct session *s)
+{
+    const struct addr *a = s->refused_addr.ip.family != IP_NONE ? &s->refused_addr : &s->upstream;
+    return a->ip.family == IP_NONE ? NULL : a;
+}
+
+static const char *fault_why(const struct session_fault *fault)
+{
+    if (fault->why != NULL) {
+        return fault->why;
+    }
+    return fault->cause != 0 ? cause_text(fault->cause) : NULL;
+}
+
+void session_log_fault(struct session *s, const struct session_fault *fault)
+{
+    static const char *const events[] = {"tunnel_denied", "tunnel_failed", "request_refused"};
+    enum fault_class class = classify(fault->reason);
+    struct log_limit *limit = class == FAULT_DENIED ? &s->tw->denied_limit : &s->tw->failed_limit;
+    uint64_t suppressed = 0;
+    if (!log_limit_take(limit, clock_mono_ms(), &suppressed)) {
+        return;
+    }
+    struct session_texts t;
+    struct kv_list l = {.count = 0};
+    const struct addr *addr = fault_addr(s);
+    const char *why = fault_why(fault);
+    add(&l, kv_str("reason", reason_text(fault->reason)));
+    add_names(&l, s, &t);
+    if (addr != NULL) {
+        add(&l, kv_str("addr", addr_text(addr, t.addr)));
+    }
+    add(&l, kv_str("rule", s->endpoint != NULL ? s->endpoint->rule->key : "none"));
+    add(&l, kv_str("via", via_text(s)));
+    if (why != NULL) {
+        add(&l, kv_str("why", why));
+    }
+    if (suppressed > 0) {
+        add(&l, kv_u64("suppressed", suppressed));
+    }
+    log_event(class == FAULT_REQUEST ? LOG_INFO : LOG_WARN, events[class], l.items);
+}
+
+static const char *outcome_text(enum reason r)
+{
+    switch (r) {
+    case REASON_POLICY_DENIED:
+        return "not permitted by policy";
+    case REASON_BINARY_DENIED:
+        return "not permitted by policy for this program";
+    case REASON_L7_REQUIRED:
+        return "needs a proxy that inspects HTTP: a raw tunnel would allow more than the rule";
+    case REASON_SSRF_DENIED:
+        return "blocked: its address may not be dialled";
+    case REASON_DNS_FAILED:
+        return "failed: the name could not be resolved";
+    case REASON_UPSTREAM_UNREACHABLE:
+        return "failed: could not connect";
+    case REASON_UPSTREAM_TIMEOUT:
+        return "failed: no connection in time";
+    case REASON_CLIENT_NOT_ALLOWED:
+    case REASON_NOT_MAPPED:
+    case REASON_LIMIT_REACHED:
+    case REASON_BAD_REQUEST:
+    case REASON_METHOD_NOT_ALLOWED:
+    case REASON_HEAD_TIMEOUT:
+    case REASON_HEAD_TOO_LARGE:
+    case REASON_CHAIN_FAILED:
+    case REASON_PROXY_LOOP:
+    case REASON_CLIENT_CLOSED:
+    case REASON_UPSTREAM_CLOSED:
+    case REASON_CLIENT_RESET:
+    case REASON_UPSTREAM_RESET:
+    case REASON_PEER_VANISHED:
+    case REASON_IDLE:
+    case REASON_LIFETIME:
+    case REASON_HALF_CLOSED:
+    case REASON_POLICY_CHANGED:
+    case REASON_SHUTDOWN:
+    case REASON_INTERNAL:
+    case REASON_NONE:
+    case REASON_COUNT:
+        break;
+    }
+    return "refused";
+}
+
+size_t session_write_reply(const struct session *s, const struct session_fault *fault, void *out, size_t cap)
+{
+    char host[HOST_TEXT_CAP];
+    char addr[ADDR_TEXT_CAP];
+    char rule[1024];
+    uint8_t detail[HOST_TEXT_CAP + 256];
+    const struct addr *a = fault_addr(s);
+    struct wbuf w = wbuf_make(detail, sizeof detail - 1);
+    if (s->host.kind == HOST_NONE) {
+        wbuf_str(&w, "request refused");
+    } else {
+        wbuf_printf(&w, "CONNECT %s:%u %s", host_text(&s->host, host), (unsigned)s->port,
+                    outcome_text(fault->reason));
+        if (a != NULL) {
+            wbuf_printf(&w, " (%s)", addr_text(a, addr));
+        }
+    }
+    detail[w.len] = '\0';
+    struct http_reply r = {.reason = fault->reason,
+                           .status = fault->status,
+                           .cause = fault->cause,
+                           .detail = (const char *)detail,
+                           .why = fault_why(fault)};
+    if (fault->reason == REASON_POLICY_DENIED) {
+        r.why = "no endpoint of the policy names this host and port";
+        r.rule_missing = judge_suggest(&s->host, s->port, rule, sizeof rule) > 0 ? rule : NULL;
+    } else if (fault->reason == REASON_LIMIT_REACHED) {
+        r.retry_after_s = RETRY_AFTER_S;
+    }
+    return http_reply_write(&r, out, cap);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a session, for session*.c only. */
+#pragma once
+
+#include "tunneld/dial.h"
+#include "tunneld/http_head.h"
+#include "tunneld/http_reply.h"
+#include "tunneld/resolve.h"
+#include "tunneld/session.h"
+
+struct session {
+    struct reap_node reap;
+    struct session *prev, *next;
+    struct tunneld_worker *tw;
+    enum session_state state;
+    enum listen_kind kind;
+    bool is_counted;                             /* by limits */
+    bool must_reset_client, must_reset_upstream; /* close(2) so that the side sees RST */
+    struct addr client;
+    struct host host; /* HOST_NONE until known */
+    uint16_t port;
+    int client_fd, upstream_fd;
+    struct deadline deadline;
+
+    /* READ_HEAD and LINGER */
+    ev_io client_io;
+    struct http_head *head;
+    struct buf early; /* bytes behind the head */
+    size_t discarded_bytes;
+
+    /* DECIDE_NAME to DIAL; endpoint points into the worker's current policy */
+    struct hangup_watch hangup; /* nothing is read meanwhile, a reset is noticed all the same */
+    const struct policy_endpoint *endpoint;
+    struct tunnel_timers timers;
+    struct tunnel_keepalive keepalive;
+    struct resolve *resolve;
+    struct dial *dial;
+    struct dest_verdict refused; /* the first address that may not be dialled */
+    struct addr refused_addr;
+    int64_t asked_ms; /* the whole request was there */
+
+    /* RELAY and HALF_CLOSED */
+    struct addr upstream;
+    struct relay relay;
+    int64_t opened_ms;
+    int64_t revoke_at_ms; /* -1: the policy admits it */
+};
+
+/* The session that embeds the member. */
+#define SESSION_OF(ptr, member) ((struct session *)(void *)((char *)(ptr)-offsetof(struct session, member)))
+
+/* Why a session fails before its tunnel stands. */
+struct session_fault {
+    enum reason reason;
+    int status;      /* 0 = the reason's own */
+    int cause;       /* positive errno, 0 = none */
+    const char *why; /* one clause, a literal or the caller's; NULL = none */
+};
+
+/* session.c */
+void session_move(struct session *s, enum session_state state);
+void session_fail(struct session *s, const struct session_fault *fault);
+void session_established(struct session *s, int upstream_fd, const struct addr *upstream);
+
+/* session_decide.c: from the whole request to a connected upstream */
+void session_decide_name(struct session *s);
+/* Drops lookup and dial. */
+void session_decide_stop(struct session *s);
+/* The connect timer has run out. */
+void session_decide_timeout(struct session *s);
+
+/* session_head.c: what is read from a client that has no tunnel */
+int session_head_start(struct session *s);
+void session_linger_start(struct session *s);
+void session_head_stop(struct session *s);
+
+/* session_log.c */
+void session_log_open(struct session *s, int64_t now_ms);
+void session_log_close(struct session *s, enum reason reason, int64_t now_ms);
+void session_log_fault(struct session *s, const struct session_fault *fault);
+/* The HTTP answer to a fault; returns its length. */
+size_t session_write_reply(const struct session *s, const struct session_fault *fault, void *out, size_t cap);

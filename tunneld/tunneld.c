@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tunneld/tunneld.h"
+
+#include "common/dns/resolv_conf.h"
+#include "tunneld/tunneld_worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+static bool has_kind(const struct listen_set *set, enum listen_kind kind)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->items[i].kind == kind) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int check_settings(void *ctx, struct err *err)
+{
+    struct tunneld *d = ctx;
+    const struct settings_tunneld *s = &d->settings;
+    if (s->transparent.count > 0 && (s->shared.map == NULL || s->shared.map[0] == '\0')) {
+        err_set(err, "--transparent needs --map: without it no captured address has a name");
+        return -EINVAL;
+    }
+    d->judge = (struct judge_config){.l7 = s->l7 == 0 ? L7_REFUSE : L7_TUNNEL,
+                                     .ignore_binaries = s->binary_identity == BINARY_IGNORE,
+                                     .option_timers = s->timers,
+                                     .option_keepalive = s->keepalive};
+    return 0;
+}
+
+static int check_policy(void *ctx, const struct policy *p, struct err *err)
+{
+    const struct tunneld *d = ctx;
+    const struct policy_rules *rules = policy_rules_of(p);
+    for (size_t i = 0; i < rules->rule_count && !d->judge.ignore_binaries; i++) {
+        const struct policy_rule *r = &rules->rules[i];
+        if (!r->admits_any_binary) {
+            err_set(err,
+                    "%s:%u: rule \"%s\" names binaries, which this version cannot enforce: remove the list, "
+                    "or start "
+                    "with --binary-identity=ignore to admit every program",
+                    rules->files[r->pos.file], r->pos.line, r->key);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+/* Two descriptors a tunnel: the soft limit of 1024 that most systems start with would be ours, not the
+ * operator's. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int read_upstreams(struct tunneld *d, struct err *err)
+{
+    const struct str_list *list = &d->settings.shared.upstream;
+    if (list->count > TUNNELD_UPSTREAMS_MAX) {
+        err_set(err, "--upstream: at most %d", TUNNELD_UPSTREAMS_MAX);
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        struct addr *a = &d->upstreams[i];
+        if (addr_parse(span_str(list->items[i]), 53, a) != 0 || a->port == 0) {
+            err_set(err, "--upstream: \"%s\" is not ADDR[:PORT]", list->items[i]);
+            return -EINVAL;
+        }
+        d->upstream_count++;
+    }
+    if (list->count == 0) {
+        int rc = resolv_conf_read(d->settings.resolv_conf, d->upstreams, TUNNELD_UPSTREAMS_MAX,
+                                  &d->upstream_count, err);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    if (d->upstream_count == 0) {
+        err_set(err, "%s names no server: give --upstream", d->settings.resolv_conf);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int open_listeners(struct tunneld *d, struct listen_fds *passed, struct err *err)
+{
+    d->listeners.worker_count = d->worker_count;
+    if (passed->count > 0) { /* who passes sockets has chosen all of them */
+        return listen_adopt(&d->listeners, passed, err);
+    }
+    int rc = listen_bind(&d->listeners, &d->settings.listen, LISTEN_CONNECT, err);
+    return rc != 0 ? rc : listen_bind(&d->listeners, &d->settings.transparent, LISTEN_CAPTURE, err);
+}
+
+/* Our own listeners in this network are destinations that nothing may reach through us. */
+static int build_guard(struct tunneld *d, struct err *err)
+{
+    struct addr *own = calloc(d->listeners.count + 1, sizeof(*own));
+    if (own == NULL) {
+        err_set(err, "out of memory");
+        return -ENOMEM;
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < d->listeners.count; i++) {
+        if (!d->listeners.items[i].is_foreign) {
+            own[count] = d->listeners.items[i].addr;
+            count++;
+        }
+    }
+    int rc = guard_build(&d->settings.shared, own, count, &d->guard, err);
+    free(own);
+    return rc;
+}
+
+static void log_listeners(const struct tunneld *d)
+{
+    for (size_t i = 0; i < d->listeners.count; i++) {
+        char text[ADDR_TEXT_CAP];
+        const struct listen_socket *s = &d->listeners.items[i];
+        log_event(
+            LOG_INFO, "listening",
+            LOG_KV(kv_str("addr", addr_text(&s->addr, text)), kv_str("kind", listen_kind_text(s->kind))));
+    }
+}
+
+static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_count, struct err *err)
+{
+    struct tunneld *d = ctx;
+    d->worker_count = worker_count;
+    raise_descriptor_limit();
+    int rc = read_upstreams(d, err);
+    if (rc == 0) {
+        rc = acl_build(&d->settings.shared.allow_client, passed->count > 0, &d->acl, err);
+    }
+    if (rc == 0) {
+        rc = open_listeners(d, passed, err);
+    }
+    if (rc == 0) {
+        rc = build_guard(d, err);
+    }
+    if (rc == 0 && has_kind(&d->listeners, LISTEN_CAPTURE)) {
+        rc = synth_map_open_reader(d->settings.shared.map, &d->map, err);
+    }
+    if (rc == 0) {
+        rc = limits_new(d->settings.max_tunnels, d->settings.max_tunnels_per_client, &d->limits);
+        if (rc != 0) {
+            err_set(err, "cannot start: %s", strerror(-rc));
+        }
+    }
+    if (rc == 0) {
+        log_listeners(d);
+    }
+    return rc;
+}
+
+static void close_daemon(void *ctx)
+{
+    struct tunneld *d = ctx;
+    listen_fini(&d->listeners);
+    if (d->map != NULL) {
+        synth_map_close(d->map);
+    }
+    limits_free(d->limits);
+    acl_fini(&d->acl);
+    guard_fini(&d->guard);
+}
+
+int tunneld_run(int argc, char **argv)
+{
+    struct tunneld d = {.worker_count = 0};
+    const struct daemon_spec spec = {
+        .program = "openshell-tunneld",
+        .summary =
+            "carries TCP connections to the network endpoints that a policy names, and to nothing else",
+        .env_prefix = "OPENSHELL_TUNNELD",
+        .table = settings_tunneld_table,
+        .settings = &d.settings,
+        .shared = &d.settings.shared,
+        .ctx = &d,
+        .drain_ms = &d.settings.drain_ms,
+        .check_settings = check_settings,
+        .check_policy = check_policy,
+        .open = open_daemon,
+        .worker_start = tunneld_worker_start,
+        .worker_policy = tunneld_worker_policy,
+        .worker_drain = tunneld_worker_drain,
+        .worker_stop = tunneld_worker_stop,
+        .close = close_daemon,
+    };
+    return daemon_main(&spec, argc, argv);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tunnel daemon: what all its workers share. Built before threads start and not changed while they serve;
+ * limits and map have their own locks. tunneld_run() is main() without the process.
+ */
+#pragma once
+
+#include "common/run/acl.h"
+#include "common/run/daemon.h"
+#include "common/run/guard.h"
+#include "common/run/synth_map.h"
+#include "tunneld/limits.h"
+#include "tunneld/listen.h"
+
+#define TUNNELD_UPSTREAMS_MAX 16
+
+struct tunneld {
+    struct settings_tunneld settings;
+    struct judge_config judge;
+    struct guard guard;
+    struct acl acl;
+    struct listen_set listeners;
+    struct limits *limits;
+    struct synth_map *map; /* NULL without a capture listener */
+    struct addr upstreams[TUNNELD_UPSTREAMS_MAX];
+    size_t upstream_count;
+    unsigned worker_count;
+};
+
+int tunneld_run(int argc, char **argv); /* the exit status */

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tunneld/tunneld_worker.h"
+
+#include "tunneld/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DENIED_LOGS_PER_S 50
+#define FAILED_LOGS_PER_S 20
+
+static void on_accept(void *ctx, int fd, const struct addr *peer)
+{
+    struct tunneld_listener *l = ctx;
+    session_accept(l->tw, fd, peer, l->kind);
+}
+
+static void on_refuse(void *ctx, int fd, const struct addr *peer)
+{
+    struct tunneld_listener *l = ctx;
+    session_refuse(l->tw, fd, peer, l->kind);
+}
+
+static int start_listeners(struct tunneld_worker *tw)
+{
+    struct listen_set *set = &tw->daemon->listeners;
+    tw->listeners = calloc(set->count, sizeof(*tw->listeners));
+    if (tw->listeners == NULL) {
+        return -ENOMEM;
+    }
+    tw->listener_count = set->count;
+    for (size_t i = 0; i < set->count; i++) {
+        int *fd = &set->items[i].fds[tw->worker->index];
+        struct tunneld_listener *l = &tw->listeners[i];
+        *l = (struct tunneld_listener){.tw = tw, .kind = set->items[i].kind};
+        const struct acceptor_config cfg = {
+            .loop = tw->worker->loop, .fd = *fd, .on_accept = on_accept, .on_refuse = on_refuse, .ctx = l};
+        int rc = acceptor_new(&cfg, &l->acceptor);
+        if (rc != 0) {
+            return rc;
+        }
+        *fd = -1;
+    }
+    return 0;
+}
+
+static void stop_listeners(struct tunneld_worker *tw)
+{
+    for (size_t i = 0; i < tw->listener_count; i++) {
+        acceptor_stop(tw->listeners[i].acceptor);
+        tw->listeners[i].acceptor = NULL;
+    }
+}
+
+static int start_resolver(struct tunneld_worker *tw, struct err *err)
+{
+    struct resolver_config cfg;
+    resolver_config_defaults(&cfg);
+    cfg.upstreams = tw->daemon->upstreams;
+    cfg.upstream_count = tw->daemon->upstream_count;
+    cfg.cache_bytes = cfg.cache_bytes / tw->daemon->worker_count;
+    return resolver_new(tw->worker->loop, &cfg, &tw->resolver, err);
+}
+
+static int start_parts(struct tunneld_worker *tw, struct err *err)
+{
+    struct ev_loop *loop = tw->worker->loop;
+    tw->relay_env.loop = loop;
+    tw->relay_env.buffer = malloc(RELAY_BUFFER_BYTES);
+    if (tw->relay_env.buffer == NULL) {
+        return -ENOMEM;
+    }
+    int rc = hangup_new(loop, &tw->relay_env.hangup);
+    if (rc == 0) {
+        rc = deadline_list_new(loop, session_on_deadline, tw, &tw->deadlines);
+    }
+    if (rc == 0) {
+        rc = start_resolver(tw, err);
+    }
+    return rc == 0 ? start_listeners(tw) : rc;
+}
+
+int tunneld_worker_start(struct worker *w, struct err *err)
+{
+    struct tunneld *daemon = w->ctx;
+    struct tunneld_worker *tw = calloc(1, sizeof(*tw));
+    if (tw == NULL) {
+        err_set(err, "out of memory for a worker");
+        return -ENOMEM;
+    }
+    tw->worker = w;
+    tw->daemon = daemon;
+    tw->admit = (struct admit){.judge = &daemon->judge, .guard = &daemon->guard.view, .policy = w->policy};
+    tw->denied_limit.rate = DENIED_LOGS_PER_S;
+    tw->failed_limit.rate = FAILED_LOGS_PER_S;
+    w->data = tw;
+    int rc = start_parts(tw, err);
+    if (rc != 0) {
+        if (err->text[0] == '\0') {
+            err_set(err, "cannot start a worker: %s", strerror(-rc));
+        }
+        tunneld_worker_stop(w);
+    }
+    return rc;
+}
+
+void tunneld_worker_policy(struct worker *w, struct policy *previous)
+{
+    (void)previous; /* every session that points into it is judged anew below */
+    struct tunneld_worker *tw = w->data;
+    tw->admit.policy = w->policy;
+    struct session *next = NULL;
+    for (struct session *s = tw->sessions; s != NULL; s = next) {
+        next = session_next(s);
+        session_rejudge(s);
+    }
+}
+
+static void done_if_empty(struct tunneld_worker *tw)
+{
+    if (tw->is_draining && !tw->is_done && tw->session_count == 0) {
+        tw->is_done = true;
+        daemon_worker_done(tw->worker);
+    }
+}
+
+void tunneld_worker_session_gone(struct tunneld_worker *tw)
+{
+    done_if_empty(tw);
+}
+
+void tunneld_worker_drain(struct worker *w)
+{
+    struct tunneld_worker *tw = w->data;
+    stop_listeners(tw);
+    struct session *next = NULL;
+    for (struct session *s = tw->sessions; s != NULL; s = next) {
+        next = session_next(s);
+        if (session_is_unused(s)) {
+            session_end(s, REASON_SHUTDOWN);
+        }
+    }
+    tw->is_draining = true;
+    done_if_empty(tw);
+}
+
+void tunneld_worker_stop(struct worker *w)
+{
+    struct tunneld_worker *tw = w->data;
+    if (tw == NULL) {
+        return;
+    }
+    stop_listeners(tw);
+    tw->is_draining = false;
+    while (tw->sessions != NULL) {
+        session_end(tw->sessions, REASON_SHUTDOWN);
+    }
+    if (tw->resolver != NULL) {
+        resolver_free(tw->resolver);
+    }
+    deadline_list_free(tw->deadlines);
+    hangup_free(tw->relay_env.hangup);
+    free(tw->relay_env.buffer);
+    free(tw->listeners);
+    free(tw);
+    w->data = NULL;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One worker's part of the tunnel daemon: its acceptors, its resolver, its sessions. Everything here belongs
+ * to the worker's thread.
+ */
+#pragma once
+
+#include "common/base/log.h"
+#include "common/dns/resolver.h"
+#include "common/net/acceptor.h"
+#include "common/net/deadline.h"
+#include "tunneld/admit.h"
+#include "tunneld/relay.h"
+#include "tunneld/tunneld.h"
+
+struct session;
+struct tunneld_worker;
+
+struct tunneld_listener { /* an acceptor's context */
+    struct tunneld_worker *tw;
+    enum listen_kind kind;
+    struct acceptor *acceptor; /* NULL once stopped */
+};
+
+struct tunneld_worker {
+    struct worker *worker;
+    struct tunneld *daemon;
+    struct admit admit; /* its policy follows the worker's */
+    struct resolver *resolver;
+    struct deadline_list *deadlines;
+    struct relay_env relay_env; /* owns hangup and buffer */
+    struct tunneld_listener *listeners;
+    size_t listener_count;
+    struct session *sessions; /* doubly linked */
+    size_t session_count;
+    size_t uncounted_count; /* of them: refused ones that no limit counts */
+    struct log_limit denied_limit, failed_limit;
+    bool is_draining, is_done;
+};
+
+int tunneld_worker_start(struct worker *w, struct err *err);
+void tunneld_worker_policy(struct worker *w, struct policy *previous);
+void tunneld_worker_drain(struct worker *w);
+void tunneld_worker_stop(struct worker *w);
+/* A session has left the list. */
+void tunneld_worker_session_gone(struct tunneld_worker *tw);
