@@ -88,13 +88,7 @@ static const char *guard_why(const struct policy *p, const struct dest_guard *gu
 
 static bool is_listed(const struct policy_endpoint *ep, const struct forms *f)
 {
-    const struct ip *inner = &f->at[f->count - 1]; /* NAT64 is judged by the address inside */
-    for (size_t i = 0; i < ep->allowed_ip_count; i++) {
-        if (ip_prefix_contains(&ep->allowed_ips[i], inner)) {
-            return true;
-        }
-    }
-    return false;
+    return policy_allows_ip(ep, &f->at[f->count - 1]); /* NAT64 is judged by the address inside */
 }
 
 /* etcd, the Kubernetes API and the kubelet: what a name must not lead to by accident. */

@@ -3,21 +3,6 @@
 
 #include "common/base/buf.h"
 
-static bool has_port(const struct policy_endpoint *ep, uint16_t port)
-{
-    size_t low = 0;
-    size_t high = ep->port_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (ep->ports[middle] < port) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < ep->port_count && ep->ports[low] == port;
-}
-
 static bool is_more_specific(const struct policy_endpoint *a, const struct policy_endpoint *b)
 {
     return b == NULL || policy_endpoint_compare(a, b) < 0;
@@ -67,7 +52,7 @@ static bool consider(const struct policy_endpoint *ep, void *ctx)
 {
     struct candidates *c = ctx;
     bool is_wanted = !c->hostless_only || ep->host_kind == ENDPOINT_HOSTLESS;
-    if (!is_wanted || !has_port(ep, c->port)) {
+    if (!is_wanted || !policy_has_port(ep->ports, ep->port_count, c->port)) {
         return true;
     }
     if (!c->ignore_binaries && !ep->rule->admits_any_binary) {

@@ -304,16 +304,6 @@ void policy_visit_name(const struct policy *p, const struct host_name *name, pol
     }
 }
 
-static bool is_in_allowed_ips(const struct policy_endpoint *ep, const struct ip *ip)
-{
-    for (size_t i = 0; i < ep->allowed_ip_count; i++) {
-        if (ip_prefix_contains(&ep->allowed_ips[i], ip)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void policy_visit_ip(const struct policy *p, const struct ip *ip, policy_visit_fn *visit, void *ctx)
 {
     size_t low = 0;
@@ -332,7 +322,7 @@ void policy_visit_ip(const struct policy *p, const struct ip *ip, policy_visit_f
         }
     }
     for (size_t i = 0; i < p->hostless_count; i++) {
-        if (is_in_allowed_ips(p->hostless[i], ip) && !visit(p->hostless[i], ctx)) {
+        if (policy_allows_ip(p->hostless[i], ip) && !visit(p->hostless[i], ctx)) {
             return;
         }
     }

@@ -156,7 +156,8 @@ static void load_endpoint_ports(struct load *l, const struct yaml_node *n, struc
     if (e->ep.port_count == 0) {
         e->is_broken = true;
     }
-    if (port == NULL && load_get_list(n, "ports") == NULL) {
+    const struct yaml_node *ports = yaml_map_get(n, "ports");
+    if (port == NULL && (ports == NULL || (ports->kind == YAML_LIST && ports->count == 0))) {
         load_error(l, n->pos, "add port: 443, or ports: [80, 443]",
                    "an endpoint needs \"port\" or \"ports\"");
     }
@@ -166,14 +167,34 @@ static void load_endpoint_ports(struct load *l, const struct yaml_node *n, struc
     }
 }
 
+/* For "10.0.0.1/8": "write 10.0.0.0/8, or a smaller range". */
+static void masked_hint(struct span text, char *out, size_t cap)
+{
+    char address[IP_TEXT_CAP];
+    size_t slash = span_find(text, '/');
+    struct ip ip;
+    uint64_t bits = 0;
+    out[0] = '\0';
+    if (ip_parse(span_sub(text, 0, slash), &ip) != 0 || slash == text.len ||
+        num_u64(span_sub(text, slash + 1, text.len), 0, 128, &bits) != 0) {
+        return;
+    }
+    for (size_t i = (size_t)bits; i < 128; i++) {
+        ip.bytes[i / 8] = (uint8_t)(ip.bytes[i / 8] & ~(0x80U >> (i % 8)));
+    }
+    (void)snprintf(out, cap, "write %s/%u, or a smaller range", ip_text(&ip, address), (unsigned)bits);
+}
+
 static void check_allowed_ip(struct load *l, const struct yaml_node *n, struct ip_prefix *out, size_t *count)
 {
     char quoted[DIAG_QUOTE_CAP];
     struct ip_prefix p;
     int rc = ip_prefix_parse(n->text, &p);
     if (rc == -EDOM) {
-        load_error(l, n->pos, "write the first address of the range, or a smaller range",
-                   "%s has address bits behind its prefix length", diag_quote(n->text, quoted));
+        char hint[128];
+        masked_hint(n->text, hint, sizeof hint);
+        load_error(l, n->pos, hint, "%s has address bits behind its prefix length",
+                   diag_quote(n->text, quoted));
         return;
     }
     if (rc != 0) {

@@ -108,7 +108,7 @@ static void load_rule(struct load *l, const struct yaml_node *n)
 {
     static const struct key_spec keys[] = {
         {"name", KEY_TEXT}, {"endpoints", KEY_LIST}, {"binaries", KEY_LIST}};
-    static const struct key_table table = KEY_TABLE("a rule", keys);
+    static const struct key_table table = {"a rule", keys, sizeof keys / sizeof keys[0], true};
     uint64_t hash = htab_hash(&l->rules_by_key, n->key);
     struct span name = n->key;
     if (!is_new_rule(l, n, hash) || !load_check_map(l, n, &table)) {
@@ -228,15 +228,23 @@ static void warn_endpoint(struct load *l, const struct policy_endpoint *ep)
         return;
     }
     if (ep->requires_l7) {
-        load_warning(l, ep->pos,
-                     "proxy: direct, here or in an overlay, carries it raw and without those rules",
+        load_warning(l, ep->pos, "proxy: direct, here or in an overlay, carries it raw all the same",
                      "a tunnel cannot honour this endpoint, so it is refused: %s", protocol_why(ep));
     }
+}
+
+/* An endpoint whose ports an overlay has split is still one to the reader, unless the overlay made the
+ * difference. */
+static bool is_told(const struct load_endpoint *before, const struct policy_endpoint *ep)
+{
+    return before != NULL && before->ep.pos.file == ep->pos.file && before->ep.pos.line == ep->pos.line &&
+           before->ep.pos.col == ep->pos.col && before->ep.proxy == ep->proxy;
 }
 
 static void derive(struct load *l)
 {
     for (struct load_rule *r = l->first_rule; r != NULL; r = r->next) {
+        const struct load_endpoint *before = NULL;
         if (r->rule.binary_count == 0 && r->rule.admits_any_binary) {
             load_warning(l, r->rule.pos,
                          "name the programs, or write binaries: [{ path: \"/**\" }] to mean any",
@@ -246,9 +254,10 @@ static void derive(struct load *l)
             struct policy_endpoint *ep = &e->ep;
             ep->requires_l7 =
                 (ep->is_enforced && ep->admits_less) || ep->has_credentials || ep->is_middleware;
-            if (!e->is_broken) {
+            if (!e->is_broken && !is_told(before, ep)) {
                 warn_endpoint(l, ep);
             }
+            before = e;
         }
     }
 }

@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+#define MAX_STATIC_LOOKS ((size_t)10000000) /* a warning is not worth more than a second */
+
 struct index {
     struct load_endpoint **items; /* sorted by host */
     size_t count;
@@ -74,16 +76,6 @@ static size_t find_host(const struct index *index, const struct policy_endpoint 
     return low;
 }
 
-static bool has_port(const uint16_t *ports, size_t count, uint16_t port)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (ports[i] == port) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void shape(struct load *l, struct load_endpoint *e, const struct load_overlay *o)
 {
     if (e->shaped_at.line > 0) {
@@ -117,12 +109,12 @@ static struct load_endpoint *split_ports(struct load *l, struct load_endpoint *e
     size_t rest = 0;
     size_t taken = e->ep.port_count;
     for (size_t i = e->ep.port_count; i > 0; i--) { /* the taken ones end up sorted at the end */
-        if (has_port(o->ports, o->port_count, e->ep.ports[i - 1])) {
+        if (policy_has_port(o->ports, o->port_count, e->ep.ports[i - 1])) {
             ports[--taken] = e->ep.ports[i - 1];
         }
     }
     for (size_t i = 0; i < e->ep.port_count; i++) {
-        if (!has_port(o->ports, o->port_count, e->ep.ports[i])) {
+        if (!policy_has_port(o->ports, o->port_count, e->ep.ports[i])) {
             ports[rest++] = e->ep.ports[i];
         }
     }
@@ -142,7 +134,7 @@ static size_t common_ports(const struct policy_endpoint *ep, const struct load_o
 {
     size_t common = 0;
     for (size_t i = 0; i < ep->port_count; i++) {
-        common += has_port(o->ports, o->port_count, ep->ports[i]);
+        common += policy_has_port(o->ports, o->port_count, ep->ports[i]);
     }
     return common;
 }
@@ -168,11 +160,11 @@ static bool is_declared_port(const struct index *index, size_t first, const stru
 {
     for (size_t i = first; i < index->count && compare_hosts(&index->items[i]->ep, wanted) == 0; i++) {
         const struct load_endpoint *e = index->items[i];
-        if (has_port(e->ep.ports, e->ep.port_count, port)) {
+        if (policy_has_port(e->ep.ports, e->ep.port_count, port)) {
             return true;
         }
         for (const struct load_endpoint *p = e->pieces; p != NULL; p = p->next_piece) {
-            if (has_port(p->ep.ports, p->ep.port_count, port)) {
+            if (policy_has_port(p->ep.ports, p->ep.port_count, port)) {
                 return true;
             }
         }
@@ -250,9 +242,52 @@ static bool is_same_answer(const struct policy_host *a, const struct policy_host
     return true;
 }
 
-/* The same name twice must have the same addresses. */
+/* Exactly written as a rule writes it: found in the index. Under a wildcard, or in hostless allowed_ips:
+ * looked for. */
+static bool is_admitted(const struct load *l, const struct index *index, const struct policy_host *host)
+{
+    const struct policy_endpoint wanted = {.host_kind = ENDPOINT_EXACT, .pattern = {.text = host->name}};
+    size_t first = find_host(index, &wanted);
+    if (first < index->count && compare_hosts(&index->items[first]->ep, &wanted) == 0) {
+        return true;
+    }
+    for (const struct load_rule *r = l->first_rule; r != NULL; r = r->next) {
+        for (const struct load_endpoint *e = r->first; e != NULL; e = e->next) {
+            if (e->ep.host_kind == ENDPOINT_WILDCARD && host_pattern_matches(&e->ep.pattern, &host->name)) {
+                return true;
+            }
+            for (size_t i = 0; e->ep.host_kind == ENDPOINT_HOSTLESS && i < host->addr_count; i++) {
+                if (policy_allows_ip(&e->ep, &host->addrs[i])) {
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
+static void warn_unadmitted(struct load *l)
+{
+    struct index index = make_index(l);
+    size_t looked_at = 0;
+    for (const struct load_static *s = l->first_static; s != NULL; s = s->next) {
+        looked_at += index.count;
+        if (looked_at > MAX_STATIC_LOOKS) {
+            return;
+        }
+        if (!is_admitted(l, &index, &s->host)) {
+            load_warning(l, s->host.pos, "add a rule with this host, or remove the entry",
+                         "no rule admits \"%s\", so egress.hosts is not asked for it", s->host.name.text);
+        }
+    }
+}
+
+/* The same name twice must have the same addresses. A name that no rule admits is of no use. */
 void load_check_statics(struct load *l)
 {
+    if (l->first_static != NULL) {
+        warn_unadmitted(l);
+    }
     size_t count = 0;
     for (const struct load_static *s = l->first_static; s != NULL; s = s->next) {
         count++;

@@ -5,7 +5,6 @@
 #include "common/policy/policy_schema.h"
 
 /* policy_endpoint.c: one item of "endpoints". */
-extern const struct key_table endpoint_table;
 void load_endpoint(struct load *l, const struct yaml_node *n, struct load_endpoint *out);
 
 /* Reports and returns false if the text is no host. */

@@ -12,6 +12,31 @@ void policy_rules_free(struct policy_rules *r)
     }
 }
 
+bool policy_has_port(const uint16_t *ports, size_t count, uint16_t port)
+{
+    size_t low = 0;
+    size_t high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (ports[middle] < port) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < count && ports[low] == port;
+}
+
+bool policy_allows_ip(const struct policy_endpoint *ep, const struct ip *ip)
+{
+    for (size_t i = 0; i < ep->allowed_ip_count; i++) {
+        if (ip_prefix_contains(&ep->allowed_ips[i], ip)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int policy_never_parse(struct span text, struct ip_prefix *prefix, uint16_t *port)
 {
     struct span addr = text;

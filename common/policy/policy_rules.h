@@ -94,6 +94,10 @@ struct policy_rules {
 };
 
 void policy_rules_free(struct policy_rules *r); /* NULL-safe */
+/* Is port one of the sorted ports? */
+bool policy_has_port(const uint16_t *ports, size_t count, uint16_t port);
+/* Is the address in the endpoint's allowed_ips? */
+bool policy_allows_ip(const struct policy_endpoint *ep, const struct ip *ip);
 
 /*
  * One item of egress.never: "ADDR", "ADDR/BITS", either with ":PORT"; an IPv6 address before a port stands in

@@ -3,6 +3,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/num.h"
+#include "common/policy/yaml_scalar.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -84,6 +85,26 @@ static struct span source_line(struct load *l, uint32_t file, uint32_t line)
     return span_sub(s, from, to - from);
 }
 
+/* What to underline where only the start of a value is known: a word, or a quoted text. */
+static uint32_t word_len(struct span line, uint32_t col)
+{
+    size_t i = 0;
+    for (uint32_t c = 1; c < col && i < line.len; c++) {
+        size_t len = yaml_char_len(line, i);
+        i += len == 0 ? 1 : len;
+    }
+    struct span rest = span_sub(line, i, line.len);
+    if (rest.len > 0 && (rest.data[0] == '"' || rest.data[0] == '\'')) {
+        size_t end = span_find(span_sub(rest, 1, rest.len), rest.data[0]);
+        return end + 2 <= rest.len ? (uint32_t)(end + 2) : 1;
+    }
+    uint32_t len = 0;
+    while (len < rest.len && rest.data[len] < 0x80 && memchr(" \t,:{}[]", rest.data[len], 8) == NULL) {
+        len++;
+    }
+    return len == 0 ? 1 : len;
+}
+
 struct diag_at {
     uint32_t file;
     struct yaml_pos pos;
@@ -96,12 +117,11 @@ __attribute__((format(printf, 3, 0))) static void add_diag(struct load *l, const
 {
     char message[MESSAGE_CAP];
     (void)vsnprintf(message, sizeof message, fmt, args);
-    struct diag_place place = {
-        .file = l->texts[at->file].file,
-        .pos = at->pos,
-        .source_line =
-            l->diags->count < POLICY_DIAGS_MAX ? source_line(l, at->file, at->pos.line) : (struct span){0},
-    };
+    struct diag_place place = {.file = l->texts[at->file].file, .pos = at->pos};
+    if (l->diags->count < POLICY_DIAGS_MAX) {
+        place.source_line = source_line(l, at->file, at->pos.line);
+        place.pos.len = at->pos.len > 0 ? at->pos.len : word_len(place.source_line, at->pos.col);
+    }
     if (policy_diags_add(l->diags, at->severity, &place, message, at->hint) != 0) {
         l->is_out_of_memory = true;
     }
@@ -117,7 +137,7 @@ void load_error(struct load *l, struct yaml_pos pos, const char *hint, const cha
 
 void load_error_at(struct load *l, struct policy_pos pos, const char *hint, const char *fmt, ...)
 {
-    struct yaml_pos at = {.line = pos.line, .col = pos.col, .len = 1};
+    struct yaml_pos at = {.line = pos.line, .col = pos.col};
     va_list args;
     va_start(args, fmt);
     add_diag(l, &(struct diag_at){pos.file, at, DIAG_ERROR, hint}, fmt, args);
@@ -126,7 +146,7 @@ void load_error_at(struct load *l, struct policy_pos pos, const char *hint, cons
 
 void load_warning(struct load *l, struct policy_pos pos, const char *hint, const char *fmt, ...)
 {
-    struct yaml_pos at = {.line = pos.line, .col = pos.col, .len = 1};
+    struct yaml_pos at = {.line = pos.line, .col = pos.col};
     va_list args;
     va_start(args, fmt);
     add_diag(l, &(struct diag_at){pos.file, at, DIAG_WARNING, hint}, fmt, args);
@@ -161,7 +181,7 @@ static size_t edit_distance(struct span a, struct span b)
 const char *load_nearest(struct span text, const char *const *names, size_t count)
 {
     const char *best = NULL;
-    size_t best_distance = 3;
+    size_t best_distance = text.len > 9 ? 4 : 3; /* a long word may be off by one more */
     for (size_t i = 0; i < count; i++) {
         struct span name = span_str(names[i]);
         if (name.len > NEAREST_MAX_LEN || text.len > NEAREST_MAX_LEN) {
@@ -190,120 +210,43 @@ static void make_hint(struct span text, const char *const *names, size_t count, 
     wbuf_u8(hint, 0);
 }
 
-static void unknown_key(struct load *l, const struct yaml_node *n, const struct key_table *table)
+static size_t table_names(const struct key_table *table, const char *names[MAX_NAMES])
 {
-    const char *names[MAX_NAMES];
     size_t count = 0;
     for (size_t i = 0; i < table->count && count < MAX_NAMES; i++) {
         names[count++] = table->keys[i].name;
     }
+    return count;
+}
+
+/* A key of an endpoint, or nearly one, in another map: most likely its place is wrong, not its name. */
+static bool is_misplaced(struct span key, const struct key_table *table)
+{
+    const char *names[MAX_NAMES];
+    return table->is_around_endpoints && key.len > 3 &&
+           load_nearest(key, names, table_names(&endpoint_table, names)) != NULL;
+}
+
+static void unknown_key(struct load *l, const struct yaml_node *n, const struct key_table *table)
+{
+    const char *names[MAX_NAMES];
+    if (l->diags->count >= POLICY_DIAGS_MAX) {
+        load_error(l, n->key_pos, NULL, "unknown key"); /* only counted: look for no hint */
+        return;
+    }
+    size_t count = table_names(table, names);
     char text[MESSAGE_CAP];
     struct wbuf hint = wbuf_make(text, sizeof text);
-    make_hint(n->key, names, count, &hint);
+    if (load_nearest(n->key, names, count) == NULL && is_misplaced(n->key, table)) {
+        wbuf_printf(&hint, "this key belongs to %s: indent it, or put it into an item of \"endpoints\"",
+                    endpoint_table.what);
+        wbuf_u8(&hint, 0);
+    } else {
+        make_hint(n->key, names, count, &hint);
+    }
     char quoted[DIAG_QUOTE_CAP];
     load_error(l, n->key_pos, hint.overflow ? NULL : text, "unknown key %s in %s", diag_quote(n->key, quoted),
                table->what);
-}
-
-enum scalar_type { SCALAR_TEXT = 0, SCALAR_NULL, SCALAR_BOOL, SCALAR_INT, SCALAR_FLOAT };
-
-static bool is_number_start(struct span s)
-{
-    size_t i = s.len > 0 && (s.data[0] == '-' || s.data[0] == '+') ? 1 : 0;
-    bool has_dot = i < s.len && s.data[i] == '.';
-    i += has_dot;
-    return i < s.len && s.data[i] >= '0' && s.data[i] <= '9';
-}
-
-static bool is_decimal(struct span s)
-{
-    size_t i = s.len > 0 && (s.data[0] == '-' || s.data[0] == '+') ? 1 : 0;
-    if (i == s.len || (s.data[i] == '0' && s.len > i + 1)) {
-        return false; /* nothing, or a leading zero: not an integer for OpenShell either */
-    }
-    for (; i < s.len; i++) {
-        if (s.data[i] < '0' || s.data[i] > '9') {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool is_radix_number(struct span s)
-{
-    if (s.len < 3 || s.data[0] != '0') {
-        return false;
-    }
-    uint8_t mark = s.data[1];
-    for (size_t i = 2; i < s.len; i++) {
-        uint8_t c = ascii_lower(s.data[i]);
-        bool is_hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-        bool is_right = mark == 'x'   ? is_hex
-                        : mark == 'o' ? c >= '0' && c <= '7'
-                                      : mark == 'b' && (c == '0' || c == '1');
-        if (!is_right) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The forms of YAML 1.2's core schema: digits with one dot or an exponent, .inf and .nan. */
-static bool is_float(struct span s)
-{
-    static const char *const names[] = {".inf", "-.inf", "+.inf", ".nan"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (span_is_equal_nocase(s, span_str(names[i]))) {
-            return true;
-        }
-    }
-    if (!is_number_start(s)) {
-        return false;
-    }
-    size_t dots = 0;
-    size_t exponents = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        uint8_t c = ascii_lower(s.data[i]);
-        if (c == '.') {
-            dots++;
-        } else if (c == 'e') {
-            exponents++;
-        } else if ((c == '-' || c == '+') ? i > 0 && ascii_lower(s.data[i - 1]) != 'e' : c < '0' || c > '9') {
-            return false;
-        }
-    }
-    uint8_t last = s.data[s.len - 1];
-    return dots <= 1 && exponents <= 1 && dots + exponents > 0 && last != '-' && last != '+' &&
-           ascii_lower(last) != 'e';
-}
-
-static bool is_one_of(struct span s, const char *const *words, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (span_is_equal(s, span_str(words[i]))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static enum scalar_type scalar_type(const struct yaml_node *n)
-{
-    static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
-    static const char *const bools[] = {"true", "True", "TRUE", "false", "False", "FALSE"};
-    if (!n->is_plain) {
-        return SCALAR_TEXT;
-    }
-    if (is_one_of(n->text, nulls, sizeof nulls / sizeof nulls[0])) {
-        return SCALAR_NULL;
-    }
-    if (is_one_of(n->text, bools, sizeof bools / sizeof bools[0])) {
-        return SCALAR_BOOL;
-    }
-    if (is_decimal(n->text) || is_radix_number(n->text)) {
-        return SCALAR_INT;
-    }
-    return is_float(n->text) ? SCALAR_FLOAT : SCALAR_TEXT;
 }
 
 static const char *found_text(const struct yaml_node *n)
@@ -318,7 +261,7 @@ static const char *found_text(const struct yaml_node *n)
     case YAML_SCALAR:
         break;
     }
-    switch (scalar_type(n)) {
+    switch (yaml_scalar_type(n)) {
     case SCALAR_TEXT:
         return n->is_plain ? "a text" : "a quoted text";
     case SCALAR_NULL:
@@ -326,7 +269,7 @@ static const char *found_text(const struct yaml_node *n)
     case SCALAR_BOOL:
         return "true or false";
     case SCALAR_INT:
-        return "a number";
+        return yaml_is_decimal(n->text) ? "a number" : "a number that is not decimal";
     case SCALAR_FLOAT:
         return "a floating-point number";
     }
@@ -339,7 +282,7 @@ static const char *wanted_text(enum key_kind kind)
     case KEY_TEXT:
         return "a text";
     case KEY_WORD:
-        return "a word";
+        return "a value";
     case KEY_BOOL:
         return "true or false";
     case KEY_I32:
@@ -363,7 +306,7 @@ static const char *wanted_text(enum key_kind kind)
 
 static const char *type_hint(const struct yaml_node *n, enum key_kind kind)
 {
-    bool is_null = n->kind == YAML_SCALAR && scalar_type(n) == SCALAR_NULL;
+    bool is_null = n->kind == YAML_SCALAR && yaml_scalar_type(n) == SCALAR_NULL;
     bool wants_number = kind == KEY_PORT || kind == KEY_U32 || kind == KEY_I32;
     if (is_null && kind == KEY_MAP) {
         return "write {} for an empty map, or remove the key";
@@ -379,6 +322,9 @@ static const char *type_hint(const struct yaml_node *n, enum key_kind kind)
     }
     if (n->kind == YAML_SCALAR && wants_number && !n->is_plain) {
         return "write the number without quotes";
+    }
+    if (n->kind == YAML_SCALAR && kind == KEY_PORT && span_find(n->text, '-') < n->text.len) {
+        return "there are no port ranges: list each port in \"ports\"";
     }
     if (n->kind == YAML_SCALAR && wants_number) {
         return "write a decimal number without leading zeros, as in 443";
@@ -410,17 +356,17 @@ static bool wrong_type(struct load *l, const struct yaml_node *n, enum key_kind 
 
 bool load_is_text(const struct yaml_node *n)
 {
-    return n->kind == YAML_SCALAR && scalar_type(n) == SCALAR_TEXT;
+    return n->kind == YAML_SCALAR && yaml_scalar_type(n) == SCALAR_TEXT;
 }
 
 bool load_is_word(const struct yaml_node *n)
 {
-    return n->kind == YAML_SCALAR && scalar_type(n) != SCALAR_NULL;
+    return n->kind == YAML_SCALAR && yaml_scalar_type(n) != SCALAR_NULL;
 }
 
 static bool check_number(struct load *l, const struct yaml_node *n, enum key_kind kind)
 {
-    if (n->kind != YAML_SCALAR || !n->is_plain || !is_decimal(n->text) || n->text.data[0] == '+') {
+    if (n->kind != YAML_SCALAR || !n->is_plain || !yaml_is_decimal(n->text) || n->text.data[0] == '+') {
         return wrong_type(l, n, kind);
     }
     struct span digits = n->text;
@@ -469,7 +415,7 @@ bool load_check_value(struct load *l, const struct yaml_node *n, enum key_kind k
         is_right = load_is_word(n);
         break;
     case KEY_BOOL:
-        is_right = n->kind == YAML_SCALAR && scalar_type(n) == SCALAR_BOOL;
+        is_right = n->kind == YAML_SCALAR && yaml_scalar_type(n) == SCALAR_BOOL;
         break;
     case KEY_I32:
     case KEY_U32:
@@ -524,7 +470,7 @@ bool load_get_text(const struct yaml_node *map, const char *key, struct span *ou
 bool load_get_bool(const struct yaml_node *map, const char *key)
 {
     const struct yaml_node *n = yaml_map_get(map, key);
-    return n != NULL && n->kind == YAML_SCALAR && scalar_type(n) == SCALAR_BOOL &&
+    return n != NULL && n->kind == YAML_SCALAR && yaml_scalar_type(n) == SCALAR_BOOL &&
            span_is_equal_nocase(n->text, SPAN_LIT("true"));
 }
 

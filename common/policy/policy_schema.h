@@ -124,12 +124,14 @@ struct key_table {
     const char *what; /* "an endpoint" */
     const struct key_spec *keys;
     size_t count;
+    bool is_around_endpoints; /* an unknown key here may be one of an endpoint, in the wrong place */
 };
 
 #define KEY_TABLE(what, rows)                                                                                \
     {                                                                                                        \
-        what, rows, sizeof(rows) / sizeof(rows)[0]                                                           \
+        what, rows, sizeof(rows) / sizeof(rows)[0], false                                                    \
     }
+extern const struct key_table endpoint_table; /* policy_endpoint.c; also to tell a misplaced key */
 
 /* Reports a node that is no map, unknown keys and values of the wrong type. False if it is no map. */
 bool load_check_map(struct load *l, const struct yaml_node *n, const struct key_table *table);
