@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of a daemon, once for both: settings, --check, policy, sockets, privileges, workers, READY, reload on
- * SIGHUP, SIGTERM and SIGINT, end. The main thread owns the default loop and all signals.
+ * The life of a daemon, once for both: settings, --check, policy, sockets, privileges, workers, READY, reload
+ * on SIGHUP, SIGTERM and SIGINT, end. The main thread owns the default loop and all signals.
  *
- * Order: read settings -> log -> load policy -> open() binds everything -> --user (groups, gid, uid), capabilities
- * dropped, no_new_privs -> the policy is read once more as that user -> workers -> READY on --ready-fd and sd_notify
+ * Order: read settings -> log -> load policy -> open() binds everything -> --user (groups, gid, uid),
+ * capabilities dropped, no_new_privs -> the policy is read once more as that user -> workers -> READY on
+ * --ready-fd and sd_notify
  * -> loop.
  *
- * End: SIGTERM or SIGINT drains every worker and waits for daemon_worker_done of each, at most *drain_ms; a second one
- * ends at once. A launcher may pass a descriptor by OPENSHELL_CONTROL_FD=N (removed from the environment): end of file
- * on it acts like SIGTERM without waiting, so that a daemon never outlives its launcher.
+ * End: SIGTERM or SIGINT drains every worker and waits for daemon_worker_done of each, at most *drain_ms; a
+ * second one ends at once. A launcher may pass a descriptor by OPENSHELL_CONTROL_FD=N (removed from the
+ * environment): end of file on it acts like SIGTERM without waiting, so that a daemon never outlives its
+ * launcher.
  */
 #pragma once
 
@@ -27,20 +29,27 @@ struct daemon_spec {
     void *ctx;
     const int64_t *drain_ms; /* inside the settings; NULL or 0: do not wait for sessions at the end */
     uint64_t keep_caps;      /* capabilities that survive the start (1 << CAP_*), normally 0 */
-    /* Cross checks of settings and policy; no sockets. 0, or -EINVAL with *err -> exit 64 (usage) or 78 (policy). */
+    /* Cross checks of settings and policy; no sockets. 0, or -EINVAL with *err -> exit 64 (usage) or 78
+     * (policy). */
     int (*check_settings)(void *ctx, struct err *err);
     int (*check_policy)(void *ctx, const struct policy *p, struct err *err); /* at start and at each reload */
-    /* Binds sockets, opens the map. Takes the descriptors of passed. -errno with *err -> exit 71, -EINVAL -> 78. */
+    /* Binds sockets, opens the map. Takes the descriptors of passed. -errno with *err -> exit 71, -EINVAL
+     * -> 78. */
     int (*open)(void *ctx, struct listen_fds *passed, unsigned worker_count, struct err *err);
-    /* In the main thread, before threads: sets w->data and starts watchers on w->loop. */
+    /*
+     * In the main thread, before threads: sets w->data and starts watchers on w->loop. 0, or -errno with *err
+     * after undoing what it did: worker_stop is not called for this worker then.
+     */
     int (*worker_start)(struct worker *w, struct err *err);
     /* In the worker's thread, w->policy is already the new one; previous is valid during the call. */
     void (*worker_policy)(struct worker *w, struct policy *previous);
-    /* In the worker's thread: stop accepting; call daemon_worker_done(w) once when nothing is left (may be at once). */
+    /* In the worker's thread: stop accepting; call daemon_worker_done(w) once when nothing is left (may be at
+     * once). */
     void (*worker_drain)(struct worker *w);
-    /* In the worker's thread after its loop ended: close everything. Also for a worker whose thread never ran. */
+    /* In the worker's thread after its loop ended: close everything. Also for a worker whose thread never
+     * ran. */
     void (*worker_stop)(struct worker *w);
-    void (*close)(void *ctx); /* main thread, last */
+    void (*close)(void *ctx); /* main thread, last; also after a failed open, never without open */
 };
 
 int daemon_main(const struct daemon_spec *spec, int argc, char **argv); /* the exit status */

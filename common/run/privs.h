@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 /*
- * --user: supplementary groups, gid, uid of NAME, verified not to be regainable; then every capability but those in
- * keep (a mask of 1 << CAP_*) leaves the effective, permitted, inheritable, ambient and bounding sets; no_new_privs.
- * name NULL: keeps the uid (a warning is logged for uid 0). 0 or -errno with *err.
+ * --user: supplementary groups, gid, uid of NAME, verified not to be regainable; then every capability but
+ * those in keep (a mask of 1 << CAP_*) leaves the effective, permitted, inheritable, ambient and bounding
+ * sets; no_new_privs. name NULL: keeps the uid (a warning is logged for uid 0). 0 or -errno with *err.
  */
 MUST_CHECK int privs_drop(const char *name, uint64_t keep, struct err *err);

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/run/daemon_loop.h"
+
+#include "common/run/notify.h"
+#include "common/run/policy_report.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+void daemon_loop_set_policy(struct daemon_loop *l, struct policy *policy)
+{
+    struct policy *former = l->published;
+    l->published = policy_ref(policy);
+    policy_unref(former);
+}
+
+/* ---- reload ---- */
+
+static void log_reload_failed(const struct daemon_loop *l, const struct policy_diags *diags, const char *why)
+{
+    log_event(LOG_ERROR, "policy_reload_failed",
+              LOG_KV(kv_str("why", why), kv_u64("errors", diags->error_count),
+                     kv_u64("kept_generation", policy_generation(l->published))));
+    policy_report_log(diags, DIAG_ERROR);
+}
+
+/* True if a new policy is on its way to the workers. All or nothing: whatever is wrong, the old one stays. */
+static bool reload(struct daemon_loop *l)
+{
+    struct policy_diags diags = {0};
+    struct err err = {""};
+    bool changed = false, published = false;
+    int rc = policy_store_reload(l->store, &diags, &changed);
+    struct policy *current = policy_store_current(l->store);
+    ev_now_update(l->ev); /* reading a large policy takes time that no timer should have lost */
+    if (rc < 0) {
+        log_reload_failed(l, &diags, rc == -EINVAL ? "errors in the policy" : strerror(-rc));
+    } else if (current == l->published) {
+        log_event(LOG_INFO, "policy_unchanged", LOG_KV(kv_u64("generation", policy_generation(current))));
+    } else if (l->spec->check_policy != NULL && l->spec->check_policy(l->spec->ctx, current, &err) < 0) {
+        /* also when the text is the same as at a refused reload before */
+        log_reload_failed(l, &diags, err.text);
+    } else {
+        policy_report_log(&diags, DIAG_WARNING);
+        daemon_loop_set_policy(l, current);
+        worker_pool_publish(l->pool, current);
+        published = true;
+    }
+    policy_diags_fini(&diags);
+    return published;
+}
+
+static void on_hup_signal(struct ev_loop *loop, ev_signal *w, int revents)
+{
+    (void)loop;
+    (void)revents;
+    struct daemon_loop *l = w->data;
+    if (l->is_stopping) {
+        return;
+    }
+    notify_reloading();
+    l->is_announcing = reload(l) || l->is_announcing;
+    if (!l->is_announcing) {
+        notify_service_manager("READY=1");
+    }
+}
+
+static void announce(struct daemon_loop *l)
+{
+    const struct policy_rules *rules = policy_rules_of(l->published);
+    size_t endpoints = 0;
+    for (size_t i = 0; i < rules->rule_count; i++) {
+        endpoints += rules->rules[i].endpoint_count;
+    }
+    log_event(LOG_INFO, "policy_loaded",
+              LOG_KV(kv_u64("generation", policy_generation(l->published)),
+                     kv_u64("rules", rules->rule_count), kv_u64("endpoints", endpoints)));
+    notify_service_manager("READY=1");
+}
+
+/* ---- end ---- */
+
+static void finish(struct daemon_loop *l)
+{
+    l->is_drained = worker_pool_is_drained(l->pool);
+    ev_break(l->ev, EVBREAK_ALL);
+}
+
+static void on_drain_timer(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)loop;
+    (void)revents;
+    finish(w->data);
+}
+
+static void stop(struct daemon_loop *l, const char *why, int64_t drain_ms)
+{
+    if (l->is_stopping) { /* asked twice: at once */
+        finish(l);
+        return;
+    }
+    l->is_stopping = true;
+    log_event(LOG_INFO, "stopping", LOG_KV(kv_str("why", why), kv_i64("drain_ms", drain_ms)));
+    notify_service_manager("STOPPING=1");
+    worker_pool_drain(l->pool);
+    if (drain_ms <= 0) {
+        finish(l);
+        return;
+    }
+    ev_now_update(l->ev);
+    ev_timer_set(&l->drain, (double)drain_ms / 1000.0, 0.0);
+    ev_timer_start(l->ev, &l->drain);
+}
+
+static void on_end_signal(struct ev_loop *loop, ev_signal *w, int revents)
+{
+    (void)loop;
+    (void)revents;
+    struct daemon_loop *l = w->data;
+    stop(l, w->signum == SIGINT ? "SIGINT" : "SIGTERM", l->spec->drain_ms != NULL ? *l->spec->drain_ms : 0);
+}
+
+/* Nothing is ever said on it: what counts is that whoever holds the other end is gone. */
+static void on_control_readable(struct ev_loop *loop, ev_io *w, int revents)
+{
+    (void)revents;
+    struct daemon_loop *l = w->data;
+    char text[256];
+    ssize_t n = read(l->control_fd, text, sizeof(text));
+    if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR))) {
+        return;
+    }
+    ev_io_stop(loop, w);
+    (void)close(l->control_fd);
+    l->control_fd = -1;
+    stop(l, "launcher gone", 0);
+}
+
+void daemon_loop_on_progress(void *ctx)
+{
+    struct daemon_loop *l = ctx;
+    if (l->is_announcing && worker_pool_has_generation(l->pool, policy_generation(l->published))) {
+        l->is_announcing = false;
+        announce(l);
+    }
+    if (l->is_stopping && worker_pool_is_drained(l->pool)) {
+        finish(l);
+    }
+}
+
+/* ---- life ---- */
+
+static void start_signal(struct daemon_loop *l, ev_signal *w, void (*on)(struct ev_loop *, ev_signal *, int),
+                         int signum)
+{
+    ev_signal_init(w, on, signum);
+    w->data = l;
+    ev_signal_start(l->ev, w);
+}
+
+int daemon_loop_init(struct daemon_loop *l, const struct daemon_spec *spec, int control_fd, struct err *err)
+{
+    *l = (struct daemon_loop){.spec = spec, .control_fd = control_fd};
+    l->ev = ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    if (l->ev == NULL) {
+        err_set(err, "cannot make the event loop (epoll, eventfd)");
+        return -ENOMEM;
+    }
+    start_signal(l, &l->on_hup, on_hup_signal, SIGHUP);
+    start_signal(l, &l->on_term, on_end_signal, SIGTERM);
+    start_signal(l, &l->on_int, on_end_signal, SIGINT);
+    ev_timer_init(&l->drain, on_drain_timer, 0.0, 0.0);
+    l->drain.data = l;
+    ev_io_init(&l->control, on_control_readable, control_fd, EV_READ);
+    l->control.data = l;
+    if (control_fd >= 0) {
+        ev_io_start(l->ev, &l->control);
+    }
+    return 0;
+}
+
+void daemon_loop_run(struct daemon_loop *l)
+{
+    (void)ev_run(l->ev, 0);
+}
+
+void daemon_loop_fini(struct daemon_loop *l)
+{
+    if (l->ev != NULL) {
+        ev_signal_stop(l->ev, &l->on_hup);
+        ev_signal_stop(l->ev, &l->on_term);
+        ev_signal_stop(l->ev, &l->on_int);
+        ev_timer_stop(l->ev, &l->drain);
+        ev_io_stop(l->ev, &l->control);
+        ev_loop_destroy(l->ev);
+        l->ev = NULL;
+    }
+    if (l->control_fd >= 0) {
+        (void)close(l->control_fd);
+        l->control_fd = -1;
+    }
+    policy_unref(l->published);
+    l->published = NULL;
+}

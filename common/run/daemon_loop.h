@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The main thread's loop while a daemon serves: signals, reload, the control descriptor, and the end. Private
+ * to daemon.c. Made early, so that a signal that comes while the daemon starts is kept and not fatal.
+ */
+#pragma once
+
+#include "common/policy/policy_store.h"
+#include "common/run/worker_pool.h"
+
+struct daemon_loop {
+    const struct daemon_spec *spec;
+    struct ev_loop *ev;
+    struct policy_store *store; /* borrowed */
+    struct worker_pool *pool;   /* borrowed, set before daemon_loop_run */
+    struct policy *published;   /* a reference: what the workers have, or are about to get */
+    ev_signal on_hup, on_term, on_int;
+    ev_io control;
+    int control_fd; /* owned; -1: none */
+    ev_timer drain;
+    bool is_announcing; /* published is not yet in use everywhere */
+    bool is_stopping;
+    bool is_drained;
+};
+
+/* Starts the watchers. Takes control_fd (-1: none). 0 or -errno with *err. */
+MUST_CHECK int daemon_loop_init(struct daemon_loop *l, const struct daemon_spec *spec, int control_fd,
+                                struct err *err);
+/* Runs until asked to stop and the workers are drained or out of time. */
+void daemon_loop_run(struct daemon_loop *l);
+void daemon_loop_fini(struct daemon_loop *l);
+/* For worker_pool_config.on_progress; ctx is the loop. */
+void daemon_loop_on_progress(void *ctx);
+/* Sets what is published; takes a reference. */
+void daemon_loop_set_policy(struct daemon_loop *l, struct policy *policy);

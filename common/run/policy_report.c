@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/run/policy_report.h"
+
+#include "common/base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LOGGED_MAX 100
+
+void policy_report_print(const struct policy_diags *diags)
+{
+    const char *no_colour = getenv("NO_COLOR");
+    bool colour = isatty(STDERR_FILENO) == 1 && (no_colour == NULL || *no_colour == '\0');
+    for (size_t i = 0; i < diags->count; i++) {
+        char *text = policy_diag_text(&diags->items[i], colour);
+        fputs(text != NULL ? text : "out of memory\n", stderr);
+        free(text);
+    }
+    if (diags->overflowed) {
+        fprintf(stderr, "… and more: %zu errors, %zu warnings in all\n", diags->error_count,
+                diags->warning_count);
+    }
+}
+
+static void log_one(const struct policy_diag *d)
+{
+    const char *hint = d->hint != NULL ? d->hint : "-";
+    bool is_error = d->severity == DIAG_ERROR;
+    log_event(is_error ? LOG_ERROR : LOG_WARN, is_error ? "policy_error" : "policy_warning",
+              LOG_KV(kv_str("file", d->file), kv_u64("line", d->line), kv_u64("col", d->col),
+                     kv_str("message", d->message), kv_str("hint", hint)));
+}
+
+void policy_report_log(const struct policy_diags *diags, enum diag_severity severity)
+{
+    size_t logged = 0;
+    for (size_t i = 0; i < diags->count && logged < LOGGED_MAX; i++) {
+        if (diags->items[i].severity == severity) {
+            log_one(&diags->items[i]);
+            logged++;
+        }
+    }
+    size_t total = severity == DIAG_ERROR ? diags->error_count : diags->warning_count;
+    if (total > logged) {
+        log_event(severity == DIAG_ERROR ? LOG_ERROR : LOG_WARN, "policy_findings_suppressed",
+                  LOG_KV(kv_u64("suppressed", total - logged)));
+    }
+}

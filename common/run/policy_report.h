@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What was found in a policy, for people at the start and for the log afterwards. */
+#pragma once
+
+#include "common/policy/policy_load.h"
+
+/* Every finding on standard error with its source line and caret, in colour on a terminal unless NO_COLOR is
+ * set. */
+void policy_report_print(const struct policy_diags *diags);
+/* One event each: policy_error or policy_warning with place and message; at most 100 of them, the rest is
+ * counted. */
+void policy_report_log(const struct policy_diags *diags, enum diag_severity severity);

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/run/worker_pool.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* What other threads want of a worker; only the last policy counts. */
+struct mail {
+    struct policy *policy; /* a reference, or NULL */
+    bool drain, stop;
+};
+
+struct pool_worker {
+    struct worker pub;
+    struct worker_pool *pool;
+    pthread_t thread;
+    bool has_thread;
+    ev_async wake;
+    pthread_mutex_t lock; /* of mail */
+    struct mail mail;
+    _Atomic uint64_t generation; /* that it runs */
+    atomic_bool is_done;
+};
+
+struct worker_pool {
+    const struct daemon_spec *spec;
+    struct ev_loop *main_loop;
+    void (*on_progress)(void *ctx);
+    void *ctx;
+    ev_async progress; /* on the main loop */
+    unsigned count;    /* workers that are started */
+    struct pool_worker *workers;
+};
+
+static struct pool_worker *of(struct worker *w)
+{
+    return (struct pool_worker *)(void *)((char *)w - offsetof(struct pool_worker, pub));
+}
+
+static void on_progress_async(struct ev_loop *loop, ev_async *a, int revents)
+{
+    (void)loop;
+    (void)revents;
+    struct worker_pool *p = a->data;
+    p->on_progress(p->ctx);
+}
+
+static void take_policy(struct pool_worker *w, struct policy *policy)
+{
+    struct policy *previous = w->pub.policy;
+    w->pub.policy = policy;
+    w->pool->spec->worker_policy(&w->pub, previous);
+    atomic_store_explicit(&w->generation, policy_generation(policy), memory_order_release);
+    policy_unref(previous);
+    ev_async_send(w->pool->main_loop, &w->pool->progress);
+}
+
+static void on_wake_async(struct ev_loop *loop, ev_async *a, int revents)
+{
+    (void)revents;
+    struct pool_worker *w = a->data;
+    (void)pthread_mutex_lock(&w->lock);
+    struct mail mail = w->mail;
+    w->mail = (struct mail){0};
+    (void)pthread_mutex_unlock(&w->lock);
+    if (mail.policy != NULL) {
+        take_policy(w, mail.policy);
+    }
+    if (mail.drain) {
+        w->pool->spec->worker_drain(&w->pub);
+    }
+    if (mail.stop) {
+        ev_break(loop, EVBREAK_ALL);
+    }
+}
+
+void daemon_worker_done(struct worker *w)
+{
+    struct pool_worker *own = of(w);
+    bool was_done = atomic_exchange(&own->is_done, true);
+    if (CHECK(!was_done)) {
+        ev_async_send(own->pool->main_loop, &own->pool->progress);
+    }
+}
+
+static void fini_worker(struct pool_worker *w)
+{
+    if (w->pub.reap != NULL) {
+        reap_free(w->pub.reap); /* what is freed here may still look into the policy */
+    }
+    policy_unref(w->pub.policy);
+    policy_unref(w->mail.policy);
+    if (w->pub.loop != NULL) {
+        ev_async_stop(w->pub.loop, &w->wake);
+        ev_loop_destroy(w->pub.loop);
+    }
+    (void)pthread_mutex_destroy(&w->lock);
+}
+
+static int init_worker(struct worker_pool *p, unsigned index, struct policy *policy, struct err *err)
+{
+    struct pool_worker *w = &p->workers[index];
+    w->pool = p;
+    w->pub.index = index;
+    w->pub.ctx = p->spec->ctx;
+    (void)pthread_mutex_init(&w->lock, NULL); /* cannot fail for a default mutex on Linux */
+    ev_async_init(&w->wake, on_wake_async);
+    w->wake.data = w;
+    w->pub.loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    int rc = w->pub.loop == NULL ? -ENOMEM : reap_new(w->pub.loop, &w->pub.reap);
+    if (rc < 0) {
+        err_set(err, "worker %u: cannot make its event loop (epoll, eventfd)", index);
+        w->pub.reap = NULL;
+        fini_worker(w);
+        return rc;
+    }
+    ev_async_start(w->pub.loop, &w->wake);
+    w->pub.policy = policy_ref(policy);
+    atomic_init(&w->generation, policy_generation(policy));
+    rc = p->spec->worker_start(&w->pub, err);
+    if (rc < 0) {
+        err_prefix(err, "worker %u", index);
+        fini_worker(w);
+    }
+    return rc;
+}
+
+int worker_pool_new(const struct worker_pool_config *cfg, struct worker_pool **out, struct err *err)
+{
+    *out = NULL;
+    struct worker_pool *p = calloc(1, sizeof(*p));
+    struct pool_worker *workers = calloc(cfg->count, sizeof(*workers));
+    if (p == NULL || workers == NULL) {
+        free(p);
+        free(workers);
+        err_set(err, "out of memory");
+        return -ENOMEM;
+    }
+    *p = (struct worker_pool){.spec = cfg->spec,
+                              .main_loop = cfg->main_loop,
+                              .on_progress = cfg->on_progress,
+                              .ctx = cfg->ctx,
+                              .workers = workers};
+    ev_async_init(&p->progress, on_progress_async);
+    p->progress.data = p;
+    ev_async_start(p->main_loop, &p->progress);
+    for (unsigned i = 0; i < cfg->count; i++) {
+        int rc = init_worker(p, i, cfg->policy, err);
+        if (rc < 0) {
+            worker_pool_free(p);
+            return rc;
+        }
+        p->count++;
+    }
+    *out = p;
+    return 0;
+}
+
+static void *thread_main(void *arg)
+{
+    struct pool_worker *w = arg;
+    (void)ev_run(w->pub.loop, 0);
+    w->pool->spec->worker_stop(&w->pub);
+    return NULL;
+}
+
+/* Everything but what a fault of our own raises: those must end the process where they happen. */
+static void block_signals(sigset_t *former)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
+    sigset_t all;
+    (void)sigfillset(&all);
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        (void)sigdelset(&all, faults[i]);
+    }
+    (void)pthread_sigmask(SIG_BLOCK, &all, former);
+}
+
+int worker_pool_run(struct worker_pool *p, struct err *err)
+{
+    sigset_t former;
+    int rc = 0;
+    block_signals(
+        &former); /* a thread inherits the mask: no signal can reach it before it would set its own */
+    for (unsigned i = 0; rc == 0 && i < p->count; i++) {
+        struct pool_worker *w = &p->workers[i];
+        rc = -pthread_create(&w->thread, NULL, thread_main, w);
+        w->has_thread = rc == 0;
+        if (rc == 0) {
+            char name[16];
+            (void)snprintf(name, sizeof(name), "worker-%u", i % 1000);
+            (void)pthread_setname_np(w->thread, name);
+        } else {
+            err_set(err, "worker %u: cannot start its thread: %s", i, strerror(-rc));
+        }
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &former, NULL);
+    return rc;
+}
+
+/* Adds to what is in the mailbox already; takes mail->policy. */
+static void post(struct pool_worker *w, const struct mail *mail)
+{
+    (void)pthread_mutex_lock(&w->lock);
+    struct policy *superseded = NULL;
+    if (mail->policy != NULL) {
+        superseded = w->mail.policy;
+        w->mail.policy = mail->policy;
+    }
+    w->mail.drain = w->mail.drain || mail->drain;
+    w->mail.stop = w->mail.stop || mail->stop;
+    (void)pthread_mutex_unlock(&w->lock);
+    policy_unref(superseded);
+    ev_async_send(w->pub.loop, &w->wake);
+}
+
+void worker_pool_publish(struct worker_pool *p, struct policy *policy)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        post(&p->workers[i], &(struct mail){.policy = policy_ref(policy)});
+    }
+}
+
+bool worker_pool_has_generation(const struct worker_pool *p, uint64_t generation)
+{
+    bool all = true;
+    for (unsigned i = 0; i < p->count && all; i++) {
+        all = atomic_load_explicit(&p->workers[i].generation, memory_order_acquire) >= generation;
+    }
+    return all;
+}
+
+void worker_pool_drain(struct worker_pool *p)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        post(&p->workers[i], &(struct mail){.drain = true});
+    }
+}
+
+bool worker_pool_is_drained(const struct worker_pool *p)
+{
+    bool all = true;
+    for (unsigned i = 0; i < p->count && all; i++) {
+        all = atomic_load(&p->workers[i].is_done);
+    }
+    return all;
+}
+
+void worker_pool_free(struct worker_pool *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < p->count; i++) {
+        if (p->workers[i].has_thread) {
+            post(&p->workers[i], &(struct mail){.stop = true});
+        }
+    }
+    for (unsigned i = 0; i < p->count; i++) {
+        struct pool_worker *w = &p->workers[i];
+        if (w->has_thread) {
+            (void)pthread_join(w->thread, NULL);
+        } else {
+            p->spec->worker_stop(&w->pub);
+        }
+        fini_worker(w);
+    }
+    ev_async_stop(p->main_loop, &p->progress);
+    free(p->workers);
+    free(p);
+}
