@@ -32,7 +32,7 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 static void addr_note(struct dns_reply *out, uint8_t family, struct span rdata)
 {
     struct ip ip = {.family = family};
-    memcpy(ip.bytes, rdata.data, rdata.len); /* 4 or 16: dns_rr_read() has checked */
+    memcpy(ip.bytes, rdata.data, rdata.len); /* 4 or 16: the walk has checked */
     for (size_t i = 0; i < out->addr_count; i++) {
         if (ip_is_equal(&out->addrs[i], &ip)) {
             return;
@@ -68,20 +68,16 @@ static enum link link_read(struct chain *ch, struct dns_name *target)
     uint8_t family = ch->sent->qtype == DNS_A ? IP_V4 : IP_V6;
     for (uint16_t i = 0; i < ch->header->an_count; i++) {
         dns_rr_read(&c, &rr);
-        if (rr.class != DNS_IN ||
-            !dns_wire_name_is_equal(dns_name_span(&rr.owner), dns_name_span(&ch->name))) {
+        bool is_addr = rr.type == ch->sent->qtype && (rr.type == DNS_A || rr.type == DNS_AAAA);
+        if ((!is_addr && rr.type != DNS_CNAME) || rr.class != DNS_IN ||
+            !dns_rr_owner_is(ch->msg, &rr, &ch->name)) {
             continue;
         }
-        bool is_addr = rr.type == ch->sent->qtype && (rr.type == DNS_A || rr.type == DNS_AAAA);
         if (is_addr) {
             has_addr = true;
             addr_note(ch->out, family, span_sub(ch->msg, rr.rdata_at, rr.rdata_len));
-        } else if (rr.type == DNS_CNAME) {
-            if (!target_note(ch, &rr, target)) {
-                return LINK_BAD;
-            }
-        } else {
-            continue;
+        } else if (!target_note(ch, &rr, target)) {
+            return LINK_BAD;
         }
         ch->ttl_s = min_u32(ch->ttl_s, ttl_of(rr.ttl));
     }
@@ -108,6 +104,15 @@ static enum link chain_follow(struct chain *ch)
     return link;
 }
 
+static bool owner_is_above(const struct chain *ch, const struct dns_rr *rr)
+{
+    struct cursor c = cursor_make(ch->msg);
+    struct dns_name owner;
+    c.pos = rr->owner_at;
+    dns_name_read(&c, &owner);
+    return dns_name_is_within(&ch->name, &owner);
+}
+
 /* RFC 2308 5: the SOA's TTL or its MINIMUM, whichever is less. Only a SOA of the name's own zone or above
  * counts. */
 static bool soa_find(struct chain *ch)
@@ -118,7 +123,7 @@ static bool soa_find(struct chain *ch)
     c.pos = ch->records->authority_at;
     for (uint16_t i = 0; i < ch->header->ns_count; i++) {
         dns_rr_read(&c, &rr);
-        if (rr.type != DNS_SOA || rr.class != DNS_IN || !dns_name_is_within(&ch->name, &rr.owner)) {
+        if (rr.type != DNS_SOA || rr.class != DNS_IN || !owner_is_above(ch, &rr)) {
             continue;
         }
         struct cursor minimum = cursor_make(span_sub(ch->msg, rr.rdata_at + rr.rdata_len - 4, 4));

@@ -3,19 +3,27 @@
 
 #define LABEL_MAX 63U
 #define POINTER_BITS 0xC0U
-/* As many as a name can have labels; without it, pointers to pointers would cost more than the message is
- * long. */
-#define POINTERS_MAX 127
+#define POINTERS_MAX 16
 #define CLASS_ANY 255
+
+static uint16_t be16(const uint8_t *p)
+{
+    return (uint16_t)((p[0] << 8) | p[1]);
+}
 
 void dns_header_read(struct cursor *c, struct dns_header *out)
 {
-    out->id = cursor_u16(c);
-    out->flags = cursor_u16(c);
-    out->qd_count = cursor_u16(c);
-    out->an_count = cursor_u16(c);
-    out->ns_count = cursor_u16(c);
-    out->ar_count = cursor_u16(c);
+    struct span s = cursor_take(c, DNS_HEADER_LEN);
+    if (!cursor_is_ok(c)) {
+        *out = (struct dns_header){0};
+        return;
+    }
+    out->id = be16(s.data);
+    out->flags = be16(s.data + 2);
+    out->qd_count = be16(s.data + 4);
+    out->an_count = be16(s.data + 6);
+    out->ns_count = be16(s.data + 8);
+    out->ar_count = be16(s.data + 10);
 }
 
 struct span dns_qname_read(struct cursor *c)
@@ -37,55 +45,111 @@ struct span dns_qname_read(struct cursor *c)
     }
 }
 
-/* Appends the label with its length byte. */
-static void name_append(struct dns_name *n, struct cursor *at, uint8_t len)
+/* Goes through the labels of one name, following pointers. */
+struct labels {
+    struct span msg;
+    size_t at;
+    size_t run; /* where the labels being read began: a pointer has to lead to before it */
+    size_t len; /* of the name so far */
+    size_t end; /* behind the name in place, once known */
+    unsigned pointers;
+};
+
+static struct labels labels_at(struct span msg, size_t at)
 {
-    struct span label = cursor_take(at, len);
-    if (!cursor_is_ok(at) || n->len + 1 + len > DNS_NAME_MAX) {
-        at->bad = true;
-        return;
+    return (struct labels){.msg = msg, .at = at, .run = at};
+}
+
+/* The next label, empty at the root. False if this is no name. */
+static inline bool labels_next(struct labels *it, struct span *label)
+{
+    for (;;) {
+        size_t left = it->msg.len - it->at;
+        if (left == 0) {
+            return false;
+        }
+        const uint8_t *p = it->msg.data + it->at;
+        size_t len = p[0];
+        if (len <= LABEL_MAX) {
+            it->len += len + 1;
+            if (len >= left || it->len > DNS_NAME_MAX) {
+                return false;
+            }
+            *label = span_make(p + 1, len);
+            it->at += len + 1;
+            if (len == 0 && it->pointers == 0) {
+                it->end = it->at;
+            }
+            return true;
+        }
+        if (len < POINTER_BITS || left < 2) {
+            return false;
+        }
+        size_t target = ((len & 63U) << 8) | p[1];
+        if (it->pointers == 0) {
+            it->end = it->at + 2;
+        }
+        if (target < DNS_HEADER_LEN || target >= it->run || ++it->pointers > POINTERS_MAX) {
+            return false;
+        }
+        it->at = it->run = target;
     }
-    n->wire[n->len] = len;
-    if (len > 0) {
-        memcpy(n->wire + n->len + 1, label.data, len);
+}
+
+/* Moves the cursor behind the name if the walk reached its end. */
+static void name_end(struct cursor *c, const struct labels *it, bool is_whole)
+{
+    if (is_whole && cursor_is_ok(c)) {
+        c->pos = it->end;
+    } else {
+        c->bad = true;
     }
-    n->len += (size_t)len + 1;
+}
+
+static void name_check(struct cursor *c)
+{
+    struct labels it = labels_at(c->bytes, c->pos);
+    struct span label;
+    bool is_whole;
+    do {
+        is_whole = labels_next(&it, &label);
+    } while (is_whole && label.len > 0);
+    name_end(c, &it, is_whole);
 }
 
 void dns_name_read(struct cursor *c, struct dns_name *out)
 {
-    struct cursor at = *c; /* follows the pointers; c stays in place */
-    size_t run = at.pos;   /* where the labels being read began */
-    int pointers = 0;
+    struct labels it = labels_at(c->bytes, c->pos);
+    struct span label;
+    bool is_whole;
     out->len = 0;
-    for (;;) {
-        uint8_t len = cursor_u8(&at);
-        if ((len & POINTER_BITS) == POINTER_BITS) {
-            size_t target = ((size_t)(len & ~POINTER_BITS) << 8) | cursor_u8(&at);
-            if (pointers == 0) {
-                c->pos = at.pos;
-            }
-            if (!cursor_is_ok(&at) || target < DNS_HEADER_LEN || target >= run || ++pointers > POINTERS_MAX) {
-                break;
-            }
-            at.pos = run = target;
-            continue;
+    do {
+        is_whole = labels_next(&it, &label);
+        if (is_whole) {
+            /* the length byte is right before the label, and labels_next() has counted both */
+            memcpy(out->wire + out->len, label.data - 1, label.len + 1);
+            out->len += label.len + 1;
         }
-        if (len > LABEL_MAX) {
-            break;
+    } while (is_whole && label.len > 0);
+    name_end(c, &it, is_whole);
+}
+
+bool dns_rr_owner_is(struct span msg, const struct dns_rr *rr, const struct dns_name *name)
+{
+    struct labels it = labels_at(msg, rr->owner_at);
+    struct span label;
+    size_t at = 0;
+    do {
+        if (!labels_next(&it, &label)) {
+            return false;
         }
-        name_append(out, &at, len);
-        if (!cursor_is_ok(&at)) {
-            break;
+        struct span want = span_sub(dns_name_span(name), at + 1, label.len);
+        if (at >= name->len || name->wire[at] != label.len || !span_is_equal_nocase(label, want)) {
+            return false;
         }
-        if (len == 0) {
-            if (pointers == 0) {
-                c->pos = at.pos;
-            }
-            return;
-        }
-    }
-    c->bad = true;
+        at += label.len + 1;
+    } while (label.len > 0);
+    return at == name->len;
 }
 
 /*
@@ -134,11 +198,10 @@ static const char *layout_find(uint16_t type)
 /* c is cut off at the end of the RDATA; what it says has to end exactly there. */
 static bool rdata_is_whole(struct cursor *c, const char *fields)
 {
-    struct dns_name name;
     for (; *fields != '\0' && cursor_is_ok(c); fields++) {
         switch (*fields) {
         case 'n':
-            dns_name_read(c, &name);
+            name_check(c);
             break;
         case 's':
             cursor_skip(c, cursor_u8(c));
@@ -159,15 +222,46 @@ static bool rdata_is_whole(struct cursor *c, const char *fields)
     return cursor_is_ok(c) && cursor_left(c) == 0;
 }
 
-void dns_rr_read(struct cursor *c, struct dns_rr *out)
+/* Behind the labels in place, up to the root or the first pointer. */
+static void owner_skip(struct cursor *c)
 {
-    dns_name_read(c, &out->owner);
-    out->type = cursor_u16(c);
-    out->class = cursor_u16(c);
-    out->ttl = cursor_u32(c);
-    out->rdata_len = cursor_u16(c);
+    struct span s = c->bytes;
+    size_t at = c->pos;
+    while (at < s.len && s.data[at] != 0 && s.data[at] <= LABEL_MAX) {
+        at += (size_t)s.data[at] + 1;
+    }
+    bool is_root = at < s.len && s.data[at] == 0;
+    cursor_skip(c, at - c->pos + (is_root ? 1 : 2));
+}
+
+/* Type, class, TTL and RDLENGTH in one go: a message has many of them. */
+static void fields_read(struct cursor *c, struct dns_rr *out)
+{
+    struct span s = cursor_take(c, 10);
+    if (!cursor_is_ok(c)) {
+        *out = (struct dns_rr){0};
+        return;
+    }
+    out->type = be16(s.data);
+    out->class = be16(s.data + 2);
+    out->ttl = ((uint32_t)be16(s.data + 4) << 16) | be16(s.data + 6);
+    out->rdata_len = be16(s.data + 8);
     out->rdata_at = c->pos;
     cursor_skip(c, out->rdata_len);
+}
+
+void dns_rr_read(struct cursor *c, struct dns_rr *out)
+{
+    out->owner_at = c->pos;
+    owner_skip(c);
+    fields_read(c, out);
+}
+
+void dns_rr_read_checked(struct cursor *c, struct dns_rr *out)
+{
+    out->owner_at = c->pos;
+    name_check(c);
+    fields_read(c, out);
     if (!cursor_is_ok(c)) {
         return;
     }
@@ -189,9 +283,10 @@ static bool options_are_whole(struct span rdata)
     return cursor_is_ok(&c);
 }
 
-static bool opt_note(const struct dns_rr *rr, struct span rdata, struct dns_records *out)
+static bool opt_note(const struct dns_rr *rr, struct span msg, struct dns_records *out)
 {
-    if (out->has_opt || rr->owner.len != 1 || !options_are_whole(rdata)) {
+    struct span rdata = span_sub(msg, rr->rdata_at, rr->rdata_len);
+    if (out->has_opt || msg.data[rr->owner_at] != 0 || !options_are_whole(rdata)) {
         return false;
     }
     out->has_opt = true;
@@ -207,9 +302,8 @@ static bool opt_note(const struct dns_rr *rr, struct span rdata, struct dns_reco
 static bool tsig_is_whole(const struct dns_rr *rr, struct span msg)
 {
     struct cursor c = cursor_make(span_sub(msg, 0, rr->rdata_at + rr->rdata_len));
-    struct dns_name algorithm;
     c.pos = rr->rdata_at;
-    dns_name_read(&c, &algorithm);
+    name_check(&c);
     cursor_skip(&c, 6 + 2);
     cursor_skip(&c, cursor_u16(&c));
     cursor_skip(&c, 2 + 2);
@@ -222,7 +316,7 @@ static void section_walk(struct cursor *c, uint16_t count)
 {
     struct dns_rr rr;
     for (uint16_t i = 0; i < count && cursor_is_ok(c); i++) {
-        dns_rr_read(c, &rr);
+        dns_rr_read_checked(c, &rr);
         if (rr.type == DNS_OPT || rr.type == DNS_TSIG) {
             c->bad = true;
         }
@@ -233,13 +327,13 @@ static void additional_walk(struct cursor *c, uint16_t count, struct dns_records
 {
     struct dns_rr rr;
     for (uint16_t i = 0; i < count && cursor_is_ok(c); i++) {
-        dns_rr_read(c, &rr);
+        dns_rr_read_checked(c, &rr);
         if (!cursor_is_ok(c)) {
             return;
         }
         bool fine = true;
         if (rr.type == DNS_OPT) {
-            fine = opt_note(&rr, span_sub(c->bytes, rr.rdata_at, rr.rdata_len), out);
+            fine = opt_note(&rr, c->bytes, out);
         } else if (rr.type == DNS_TSIG) {
             fine = i + 1 == count && tsig_is_whole(&rr, c->bytes);
         } else {
@@ -254,6 +348,9 @@ static void additional_walk(struct cursor *c, uint16_t count, struct dns_records
 bool dns_records_walk(struct cursor *c, const struct dns_header *h, struct dns_records *out)
 {
     *out = (struct dns_records){0};
+    if ((size_t)h->an_count + h->ns_count + h->ar_count > DNS_RECORDS_MAX) {
+        return false;
+    }
     out->answer_at = c->pos;
     section_walk(c, h->an_count);
     out->authority_at = c->pos;

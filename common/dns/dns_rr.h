@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Inside of dns_wire: the one reader of headers, names and records (RFC 1035 3 and 4) that queries and
- * replies share. All of it works on untrusted bytes, allocates nothing and is bounded by the message: a
- * pointer has to lead to before the run of labels it ends, so every name terminates, and a name is cut off at
- * 255 bytes or 127 pointers. Pure.
+ * replies share. All of it works on untrusted bytes and allocates nothing. The cost is bounded: a pointer has
+ * to lead to before the run of labels it ends, so every name terminates; a name is cut off at 255 bytes or 16
+ * pointers (Go's resolver allows 10), a message at DNS_RECORDS_MAX records. Pure.
  */
 #pragma once
 
 #include "common/dns/dns_wire.h"
 
 #define DNS_NAME_MAX 255
+#define DNS_RECORDS_MAX 1000 /* in all sections; more than 64 addresses are not kept anyway */
 
 struct dns_header {
     uint16_t id;
@@ -44,7 +45,7 @@ static inline struct span dns_name_span(const struct dns_name *n)
 }
 
 struct dns_rr {
-    struct dns_name owner;
+    size_t owner_at;
     uint16_t type;
     uint16_t class; /* of OPT: the sender's UDP size */
     uint32_t ttl;   /* as received; of OPT: extended rcode, version, flags */
@@ -63,7 +64,7 @@ struct dns_records {
     uint16_t opt_size;
 };
 
-/* The cursor's bytes are always the whole message. All three leave the sticky error set when something is
+/* The cursor's bytes are always the whole message. All of these leave the sticky error set when something is
  * wrong. */
 void dns_header_read(struct cursor *c, struct dns_header *out);
 /* The QNAME of the question, without pointers, as a span of the message; empty on an error. */
@@ -71,8 +72,15 @@ struct span dns_qname_read(struct cursor *c);
 /* A name that may be compressed; the cursor ends behind it in place. *out is whole only if the cursor is
  * fine. */
 void dns_name_read(struct cursor *c, struct dns_name *out);
-/* One record; the RDATA of known types has exactly the fields of its type. The cursor ends behind it. */
+/*
+ * One record, the cursor ends behind it. Reads where the parts are, not what they say: for a second look at a
+ * message that dns_records_walk() found good.
+ */
 void dns_rr_read(struct cursor *c, struct dns_rr *out);
+/* Checks owner and RDATA as well: of a known type it has exactly the fields of that type. */
+void dns_rr_read_checked(struct cursor *c, struct dns_rr *out);
+/* True if the record's owner is that name, without case. */
+bool dns_rr_owner_is(struct span msg, const struct dns_rr *rr, const struct dns_name *name);
 
 /*
  * Walks the records of all sections from the cursor (behind the question) to the end of the message and

@@ -35,7 +35,7 @@ static bool is_comparable(struct span msg)
     }
     size_t count = (size_t)h.an_count + h.ns_count + h.ar_count;
     for (size_t i = 0; i < count; i++) {
-        dns_rr_read(&c, &rr);
+        dns_rr_read_checked(&c, &rr);
         if (!cursor_is_ok(&c) || !ldns_keeps_bounds(rr.type)) {
             return false;
         }

@@ -126,10 +126,10 @@ static void test_records_off_the_chain_do_not_count(void **state)
     free(p);
 }
 
-static void test_addrs_0_1_64_65(void **state)
+static void test_address_counts(void **state)
 {
     (void)state;
-    static const uint16_t counts[] = {0, 1, DNS_ADDRS_MAX - 1, DNS_ADDRS_MAX, DNS_ADDRS_MAX + 1, 4000};
+    static const uint16_t counts[] = {0, 1, DNS_ADDRS_MAX - 1, DNS_ADDRS_MAX, DNS_ADDRS_MAX + 1, 1000};
     for (size_t row = 0; row < sizeof counts / sizeof counts[0]; row++) {
         struct probe *p = probe_new();
         begin(p, OKAY, counts[row], 0, 0);
@@ -529,7 +529,7 @@ int main(void)
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_only_the_asked_family_counts),
         cmocka_unit_test(test_records_off_the_chain_do_not_count),
-        cmocka_unit_test(test_addrs_0_1_64_65),
+        cmocka_unit_test(test_address_counts),
         cmocka_unit_test(test_ttl_bounds),
         cmocka_unit_test(test_cname_followed_inside),
         cmocka_unit_test(test_cname_without_address_names_its_target),

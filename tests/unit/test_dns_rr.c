@@ -117,14 +117,14 @@ static void test_pointer_count(void **state)
     wbuf_str(&w, HEADER);
     wbuf_u8(&w, 0);
     size_t before = DNS_HEADER_LEN;
-    for (size_t count = 1; count <= 140; count++) {
+    for (size_t count = 1; count <= 40; count++) {
         size_t at = w.len;
         wbuf_u16(&w, (uint16_t)(0xC000U | before));
         before = at;
         struct dns_name name;
         size_t end;
-        assert_int_equal(name_at(wbuf_span(&w), at, &name, &end), count <= 127);
-        if (count <= 127) {
+        assert_int_equal(name_at(wbuf_span(&w), at, &name, &end), count <= 16);
+        if (count <= 16) {
             assert_int_equal(name.len, 1);
             assert_int_equal(end, w.len);
         }
@@ -184,13 +184,13 @@ static bool rdata_is_read(uint16_t type, struct span rdata)
     struct cursor c = cursor_make(span_make(copy, w.len));
     struct dns_rr rr;
     cursor_skip(&c, at);
-    dns_rr_read(&c, &rr);
+    dns_rr_read_checked(&c, &rr);
     bool is_ok = cursor_is_ok(&c);
     if (is_ok) {
         assert_int_equal(c.pos, w.len);
         assert_int_equal(rr.type, type);
         assert_int_equal(rr.rdata_len, rdata.len);
-        assert_int_equal(rr.owner.len, 9);
+        assert_int_equal(rr.owner_at, at);
     }
     free(copy);
     return is_ok;
@@ -262,7 +262,7 @@ static void test_rdata_name_ends_inside(void **state)
     struct cursor c = cursor_make(span_make(msg, sizeof msg - 1));
     struct dns_rr rr;
     cursor_skip(&c, DNS_HEADER_LEN);
-    dns_rr_read(&c, &rr);
+    dns_rr_read_checked(&c, &rr);
     assert_false(cursor_is_ok(&c));
 }
 
