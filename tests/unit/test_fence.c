@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of the fence that need no privilege; the fence itself is tested end to end
+ * (tests/e2e/exitcode.sh). */
+#include "egress/fence.h"
+#include "egress/netlink.h"
+#include "egress/private_dir.h"
+
+#include "common/dns/resolv_conf.h"
+
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void test_resolv_conf_has_one_nameserver_and_no_search(void **state)
+{
+    (void)state;
+    struct addr servers[4];
+    char text[ADDR_TEXT_CAP];
+    assert_int_equal(resolv_conf_parse(span_str(fence_resolv_conf), servers, 4), 1);
+    assert_string_equal(addr_text(&servers[0], text), "127.0.0.1:53");
+    assert_null(strstr(fence_resolv_conf, "search"));
+    assert_non_null(strstr(fence_resolv_conf, "ndots:1"));
+    /* files, then our resolver: nothing that asks another process */
+    assert_non_null(strstr(fence_nsswitch_conf, "hosts: files dns\n"));
+}
+
+static void test_wait_status(void **state)
+{
+    (void)state;
+    assert_int_equal(fence_wait_status(W_EXITCODE(0, 0)), 0);
+    assert_int_equal(fence_wait_status(W_EXITCODE(7, 0)), 7);
+    assert_int_equal(fence_wait_status(W_EXITCODE(255, 0)), 255);
+    assert_int_equal(fence_wait_status(W_EXITCODE(0, SIGTERM)), 128 + SIGTERM);
+}
+
+static void test_environment(void **state)
+{
+    (void)state;
+    (void)setenv("HTTP_PROXY", "http://outside:1", 1);
+    (void)setenv("ALL_PROXY", "socks5://outside:1", 1);
+    (void)setenv("LISTEN_FDS", "3", 1);
+    fence_environment(false);
+    assert_string_equal(getenv("HTTPS_PROXY"), FENCE_PROXY_URL);
+    assert_string_equal(getenv("https_proxy"), FENCE_PROXY_URL);
+    assert_string_equal(getenv("NO_PROXY"), "localhost,127.0.0.1,::1");
+    assert_null(getenv("HTTP_PROXY"));
+    assert_null(getenv("ALL_PROXY"));
+    assert_null(getenv("LISTEN_FDS"));
+    fence_environment(true);
+    assert_null(getenv("HTTPS_PROXY"));
+    assert_null(getenv("NO_PROXY"));
+}
+
+/* Finds an attribute of a message; NULL if it is not there. */
+static const void *attribute(const uint8_t *message, size_t len, size_t family_header, unsigned short type,
+                             size_t want)
+{
+    size_t at = NLMSG_HDRLEN + NLMSG_ALIGN(family_header);
+    while (at + sizeof(struct rtattr) <= len) {
+        struct rtattr a;
+        memcpy(&a, message + at, sizeof a);
+        assert_true(a.rta_len >= sizeof a && at + a.rta_len <= len);
+        if (a.rta_type == type) {
+            assert_int_equal(a.rta_len - sizeof a, want);
+            return message + at + sizeof a;
+        }
+        at += RTA_ALIGN(a.rta_len);
+    }
+    return NULL;
+}
+
+static void test_address_message(void **state)
+{
+    (void)state;
+    uint8_t message[256];
+    struct nlmsghdr header;
+    struct ifaddrmsg body;
+    struct ip v6;
+    assert_int_equal(ip_parse(SPAN_LIT("fd00:5e11::1"), &v6), 0);
+    size_t len = netlink_build_addr(message, 1, &v6);
+    memcpy(&header, message, sizeof header);
+    memcpy(&body, message + NLMSG_HDRLEN, sizeof body);
+    assert_int_equal(header.nlmsg_len, len);
+    assert_int_equal(header.nlmsg_type, RTM_NEWADDR);
+    assert_int_equal(body.ifa_family, AF_INET6);
+    assert_int_equal(body.ifa_prefixlen, 128);
+    assert_int_equal(body.ifa_flags, IFA_F_NODAD);
+    assert_memory_equal(attribute(message, len, sizeof body, IFA_LOCAL, 16), v6.bytes, 16);
+}
+
+static void test_route_message(void **state)
+{
+    (void)state;
+    uint8_t message[256];
+    struct rtmsg body;
+    struct ip_prefix pool;
+    const struct ip source = ip_v4(127, 0, 0, 1);
+    assert_int_equal(ip_prefix_parse(SPAN_LIT("198.18.0.0/15"), &pool), 0);
+    size_t len = netlink_build_route(message, 7, &pool, &source);
+    memcpy(&body, message + NLMSG_HDRLEN, sizeof body);
+    assert_int_equal(body.rtm_type, RTN_LOCAL);
+    assert_int_equal(body.rtm_table, RT_TABLE_LOCAL);
+    assert_int_equal(body.rtm_dst_len, 15);
+    assert_memory_equal(attribute(message, len, sizeof body, RTA_DST, 4), pool.base.bytes, 4);
+    assert_memory_equal(attribute(message, len, sizeof body, RTA_PREFSRC, 4), source.bytes, 4);
+    int index = 7;
+    assert_memory_equal(attribute(message, len, sizeof body, RTA_OIF, sizeof index), &index, sizeof index);
+    len = netlink_build_route(message, 7, &pool, NULL);
+    assert_null(attribute(message, len, sizeof body, RTA_PREFSRC, 4));
+}
+
+static void test_private_dir(void **state)
+{
+    (void)state;
+    struct private_dir d;
+    struct err err = {""};
+    struct stat st;
+    assert_int_equal(private_dir_new(&d, &err), 0);
+    assert_int_equal(stat(d.path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    assert_int_equal(stat(d.etc, &st), 0);
+    char path[PRIVATE_DIR_CAP];
+    memcpy(path, d.path, sizeof path);
+    FILE *f = fopen(d.dnsd_log, "w");
+    assert_non_null(f);
+    (void)fclose(f);
+    private_dir_remove(&d);
+    assert_int_equal(stat(path, &st), -1);
+    private_dir_remove(&d); /* idempotent */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_resolv_conf_has_one_nameserver_and_no_search),
+        cmocka_unit_test(test_wait_status),
+        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_address_message),
+        cmocka_unit_test(test_route_message),
+        cmocka_unit_test(test_private_dir),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
