@@ -18,9 +18,10 @@ cpp_check() {
     common dnsd tunneld egress
 }
 tidy() {
-  # Every program source, two at a time.
-  program_sources | xargs -P 2 -n 4 clang-tidy --quiet -- \
-    -std=gnu11 -fno-strict-aliasing -include "$work/gcc/config.h" -I. -DSBINDIR='"/sbin"' -DSYSCONFDIR='"/etc"'
+  # Every program source, two processes at a time. The file names come before the "--".
+  # shellcheck disable=SC2016  # expanded by the inner shell
+  program_sources | xargs -P 2 -n 4 sh -c 'clang-tidy --quiet "$@" -- -std=gnu11 -fno-strict-aliasing \
+    -include "$0/config.h" -I. -DSBINDIR="\"/sbin\"" -DSYSCONFDIR="\"/etc\""' "$work/gcc"
 }
 lint() { top_srcdir=$top top_builddir=$work/gcc sh "tests/lint/$1.sh"; }
 
