@@ -284,7 +284,7 @@ void daemon_proc_stop(struct daemon_proc *d)
     (void)close(d->control_fd);
     d->control_fd = -1;
     int64_t end_ms = clock_mono_ms() + STOP_MS;
-    const struct timespec step = {.tv_nsec = 5 * 1000 * 1000};
+    const struct timespec step = {.tv_nsec = 5000000};
     while (waitpid(pid, NULL, WNOHANG) == 0) {
         if (clock_mono_ms() >= end_ms) {
             (void)kill(pid, SIGKILL);
