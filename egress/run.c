@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Per port one listener a family; the rest of what can be passed is ours (dns twice, connect). */
@@ -36,12 +37,25 @@ static void run_usage(FILE *out)
         "before COMMAND started: 64 usage, 71 operating system, 78 policy.\n");
 }
 
-/* What run adds for both daemons: the policy, the pools, the private map. */
+static bool has_option(const struct arg_list *args, const char *name)
+{
+    size_t len = strlen(name);
+    for (size_t i = 0; i < args->count; i++) {
+        if (strncmp(args->items[i], name, len) == 0 &&
+            (args->items[i][len] == '\0' || args->items[i][len] == '=')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What run adds for both daemons: the policy, the pools, the private map; one worker serves one command well.
+ */
 static int add_common(struct run_options *o, struct arg_list *args, const struct private_dir *dir)
 {
     int rc = arg_list_add(args, "--map");
     rc = rc == 0 ? arg_list_add(args, dir->map) : rc;
-    rc = rc == 0 ? arg_list_add(args, "--workers=1") : rc;
+    rc = rc == 0 && !has_option(args, "--workers") ? arg_list_add(args, "--workers=1") : rc;
     for (size_t i = 0; rc == 0 && i < o->policies.count; i++) {
         rc = arg_list_add(args, "--policy");
         rc = rc == 0 ? arg_list_add(args, o->policies.items[i]) : rc;
