@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "dnsd/from_resolver.h"
+
+static void translates_every_status(void **state)
+{
+    static const struct {
+        enum resolver_status status;
+        enum answer_family_state want;
+    } rows[] = {{RESOLVER_ADDRS, ANSWER_ADDRS},
+                {RESOLVER_NODATA, ANSWER_NODATA},
+                {RESOLVER_NXDOMAIN, ANSWER_NXDOMAIN},
+                {RESOLVER_FAILED, ANSWER_FAILED}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct resolver_answer a = {.status = rows[i].status, .ttl_s = 5, .addr_count = 2};
+        struct answer_family f;
+        from_resolver(&a, false, &f);
+        assert_int_equal(f.state, rows[i].want);
+        assert_int_equal(f.ttl_s, 5);
+        assert_int_equal(f.addr_count, 2);
+        assert_ptr_equal(f.addrs, a.addrs);
+    }
+}
+
+static void says_how_it_failed(void **state)
+{
+    static const struct {
+        enum resolver_fail why;
+        enum dns_ede want;
+    } rows[] = {{RESOLVER_FAIL_TIMEOUT, DNS_EDE_NO_REACHABLE}, {RESOLVER_FAIL_SERVFAIL, DNS_EDE_NO_REACHABLE},
+                {RESOLVER_FAIL_REFUSED, DNS_EDE_NO_REACHABLE}, {RESOLVER_FAIL_NETWORK, DNS_EDE_NETWORK},
+                {RESOLVER_FAIL_CNAME, DNS_EDE_OTHER},          {RESOLVER_FAIL_BUSY, DNS_EDE_OTHER},
+                {RESOLVER_FAIL_MEMORY, DNS_EDE_OTHER},         {RESOLVER_FAIL_NONE, DNS_EDE_OTHER}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct resolver_answer a = {.status = RESOLVER_FAILED, .why = rows[i].why};
+        struct answer_family f;
+        from_resolver(&a, false, &f);
+        assert_int_equal(f.ede, rows[i].want);
+        assert_true(strlen(f.text) > 0);
+        a.from_cache = true;
+        from_resolver(&a, false, &f);
+        assert_int_equal(f.ede, DNS_EDE_CACHED_ERROR);
+    }
+}
+
+static void knows_nothing_or_silence(void **state)
+{
+    (void)state;
+    struct answer_family f;
+    from_resolver(NULL, false, &f);
+    assert_int_equal(f.state, ANSWER_UNKNOWN);
+    from_resolver(NULL, true, &f);
+    assert_int_equal(f.state, ANSWER_SILENT);
+    assert_int_equal(f.ede, DNS_EDE_NO_REACHABLE);
+    const struct resolver_answer a = {.status = RESOLVER_ADDRS, .addr_count = 1};
+    from_resolver(&a, true, &f); /* what is known wins */
+    assert_int_equal(f.state, ANSWER_ADDRS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(translates_every_status),
+        cmocka_unit_test(says_how_it_failed),
+        cmocka_unit_test(knows_nothing_or_silence),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
