@@ -3,9 +3,11 @@
  * DNS messages, strictly, by hand (RFC 1035, 2181, 6891, 8914). Own code because ldns_wire2pkt on untrusted
  * bytes takes hundreds of megabytes for one message and reads records that other parsers do not see
  * (docs/decisions). Names: no compression in questions; in replies only pointers that point strictly
- * backwards to at least offset 12, at most 128 labels. Lengths are exact: surplus RDATA, trailing bytes, a
- * second OPT, an OPT off the root or outside the additional section, a TSIG that is not last, are errors.
- * Pure; allocates nothing.
+ * backwards to at least offset 12, at most 16 in a name. At most 1000 records in a message. Lengths are
+ * exact: surplus RDATA, trailing bytes, a second OPT, an OPT off the root or outside the additional section,
+ * a TSIG that is not last, are errors. A query holds no other records than OPT and TSIG. Pure; allocates
+ * nothing. dns_query.c, dns_reply.c and dns_answer.c implement the three directions over dns_rr.h, the reader
+ * of names and records.
  */
 #pragma once
 

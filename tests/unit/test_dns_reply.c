@@ -147,6 +147,21 @@ static void test_address_counts(void **state)
     }
 }
 
+/* What a message may cost is bounded by its records; nobody has that many addresses. */
+static void test_too_many_records(void **state)
+{
+    (void)state;
+    for (uint16_t extra = 0; extra <= 1; extra++) {
+        struct probe *p = probe_new();
+        begin(p, OKAY, 400, 400, (uint16_t)(200 + extra));
+        for (unsigned i = 0; i < 1000U + extra; i++) {
+            msg_a(&p->w, "@12", 5, "192.0.2.1");
+        }
+        assert_int_equal(parse(p), extra == 0 ? DNS_REPLY_ADDRS : DNS_REPLY_MISMATCH);
+        free(p);
+    }
+}
+
 static void test_ttl_bounds(void **state)
 {
     (void)state;
@@ -530,6 +545,7 @@ int main(void)
         cmocka_unit_test(test_only_the_asked_family_counts),
         cmocka_unit_test(test_records_off_the_chain_do_not_count),
         cmocka_unit_test(test_address_counts),
+        cmocka_unit_test(test_too_many_records),
         cmocka_unit_test(test_ttl_bounds),
         cmocka_unit_test(test_cname_followed_inside),
         cmocka_unit_test(test_cname_without_address_names_its_target),
