@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -478,6 +479,51 @@ static void test_one_writer(void **state)
     synth_map_close(w);
 }
 
+struct crowd {
+    struct synth_map *w, *r;
+    struct ip seen[64];
+    bool wrong;
+};
+
+static void *assign_and_look(void *arg)
+{
+    struct crowd *c = arg;
+    for (unsigned round = 0; round < 20; round++) {
+        for (unsigned i = 0; i < 64; i++) {
+            struct host_name n = numbered(i), found;
+            struct ip v4, v6;
+            c->wrong |= synth_map_assign(c->w, &n, TTL_S, NOW_S + round, &v4, &v6) < 0;
+            c->wrong |= round > 0 && !ip_is_equal(&c->seen[i], &v4);
+            c->seen[i] = v4;
+            c->wrong |= synth_map_lookup(c->r, &v4, NOW_S + round, &found) != SYNTH_FOUND;
+            c->wrong |= !host_name_is_equal(&found, &n);
+        }
+    }
+    return NULL;
+}
+
+/* Any thread may assign and look up: each name has one address, whoever asks. */
+static void test_threads(void **state)
+{
+    (void)state;
+    pthread_t threads[4];
+    static struct crowd crowds[4];
+    struct synth_map *w = writer("198.18.0.0/24", NULL), *r = reader();
+    for (size_t i = 0; i < 4; i++) {
+        crowds[i] = (struct crowd){.w = w, .r = r};
+        assert_int_equal(pthread_create(&threads[i], NULL, assign_and_look, &crowds[i]), 0);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_false(crowds[i].wrong);
+        for (size_t j = 0; j < 64; j++) {
+            assert_true(ip_is_equal(&crowds[i].seen[j], &crowds[0].seen[j]));
+        }
+    }
+    synth_map_close(w);
+    synth_map_close(r);
+}
+
 /* The child: assigns names for ever and reports each only when it was given. */
 static void assign_for_ever(int out, uint32_t first)
 {
@@ -580,6 +626,7 @@ int main(void)
         CASE(test_another_boot),
         CASE(test_reader_comes_first),
         CASE(test_one_writer),
+        CASE(test_threads),
         CASE(test_killed_writer),
     };
     log_init("test_synth_map", LOG_ERROR, LOG_TEXT, STDERR_FILENO);
