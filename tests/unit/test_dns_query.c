@@ -361,6 +361,13 @@ static void build_tsig_class_in(struct wbuf *w)
     msg_tsig(w);
     w->data[w->len - 19 - 2 - 4 - 1] = DNS_IN;
 }
+static void build_tsig_ttl_1(struct wbuf *w)
+{
+    msg_header(w, 1, 0, MSG_COUNTS(1, 0, 0, 1));
+    msg_question(w, "a.example", DNS_A);
+    msg_tsig(w);
+    w->data[w->len - 19 - 2 - 1] = 1;
+}
 static void build_tsig_surplus(struct wbuf *w)
 {
     msg_header(w, 1, 0, MSG_COUNTS(1, 0, 0, 1));
@@ -387,7 +394,8 @@ static void test_formerr(void **state)
         {build_opt_in_authority, true},  {build_opt_off_the_root, true},
         {build_option_overruns, true},   {build_option_cut, true},
         {build_tsig_before_opt, true},   {build_two_tsigs, true},
-        {build_tsig_class_in, true},     {build_tsig_surplus, true},
+        {build_tsig_class_in, true},     {build_tsig_ttl_1, true},
+        {build_tsig_surplus, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct probe *p = probe_new();

@@ -85,6 +85,7 @@ static void test_reverse(void **state)
         {V6 ".ip6.arpa.example", NULL},
         {"0.0.0." V6 ".ip6.arpa", NULL},
         {"g" V6 ".ip6.arpa", NULL},
+        {"1" V6 ".ip6.arpa", NULL},
         {"18.198.in-addr.arpa", NULL},
         {"5.1.0.18.198.in-addr.arpa", NULL},
         {"01.0.18.198.in-addr.arpa", NULL},
