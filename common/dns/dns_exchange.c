@@ -100,12 +100,10 @@ static size_t take_slot(struct dns_exchange *x)
 static void want_open(struct dns_exchange *x, size_t i, size_t upstream, bool tcp, bool with_opt)
 {
     bool is_open = x->slots[i].is_open;
-    bool is_probe = x->slots[i].is_probe && is_open;
     x->slots[i] = (struct dns_exchange_slot){
         .is_open = is_open,
         .wants_close = is_open,
         .wants_open = true,
-        .is_probe = is_probe,
         .tcp = tcp,
         .with_opt = with_opt,
         .upstream = (uint8_t)upstream,
@@ -144,7 +142,6 @@ static void choose(struct dns_exchange *x, int64_t now_ms)
     }
     /* Silence may be the answer of a middlebox to EDNS: the second round goes without. */
     bool with_opt = x->round == 0 && upstream_wants_edns(&set->list[upstream], now_ms);
-    x->slots[i].is_probe = false;
     want_open(x, i, upstream, false, with_opt);
     x->current = i;
 }
@@ -175,7 +172,6 @@ static bool expire(struct dns_exchange *x, int64_t now_ms)
         s->is_late = true;
         x->env->stats.timeouts++;
         upstream_note_failure(slot_upstream(x, s), s->sent_ms, now_ms);
-        note_why(x, DNS_EXCHANGE_FAIL_TIMEOUT);
         if (x->current == i) {
             x->current = NO_SLOT;
         }
@@ -309,6 +305,18 @@ static void give_up(struct dns_exchange *x, size_t i, enum dns_exchange_fail why
     drop_slot(x, i);
 }
 
+/* Asks the same upstream again, in another way. */
+static void ask_again(struct dns_exchange *x, size_t i, bool tcp, bool with_opt)
+{
+    bool is_edns_retry = x->slots[i].is_edns_retry || (x->slots[i].with_opt && !with_opt);
+    if (x->sends >= DNS_EXCHANGE_SENDS_MAX) {
+        give_up(x, i, DNS_EXCHANGE_FAIL_SERVFAIL);
+        return;
+    }
+    want_open(x, i, x->slots[i].upstream, tcp, with_opt);
+    x->slots[i].is_edns_retry = is_edns_retry;
+}
+
 /* A CNAME without its address: the target is asked for, of all upstreams anew. */
 static void follow(struct dns_exchange *x, const struct dns_reply *r)
 {
@@ -348,8 +356,7 @@ static void take_error(struct dns_exchange *x, size_t i, const struct dns_reply 
     const struct dns_exchange_slot *s = &x->slots[i];
     bool is_edns_trouble = r->rcode == DNS_FORMERR || r->rcode == DNS_NOTIMP || r->rcode == DNS_BADVERS;
     if (is_edns_trouble && s->with_opt) {
-        want_open(x, i, s->upstream, s->tcp, false);
-        x->slots[i].is_edns_retry = true;
+        ask_again(x, i, s->tcp, false);
         return;
     }
     give_up(x, i, r->rcode == DNS_REFUSED ? DNS_EXCHANGE_FAIL_REFUSED : DNS_EXCHANGE_FAIL_SERVFAIL);
@@ -365,9 +372,7 @@ static void take_reply(struct dns_exchange *x, size_t i, const struct dns_reply 
         if (s->tcp) {
             give_up(x, i, DNS_EXCHANGE_FAIL_SERVFAIL); /* TCP has nothing to be cut for */
         } else {
-            bool is_edns_retry = s->is_edns_retry;
-            want_open(x, i, s->upstream, true, s->with_opt);
-            x->slots[i].is_edns_retry = is_edns_retry;
+            ask_again(x, i, true, s->with_opt);
         }
         break;
     case DNS_REPLY_ADDRS:
@@ -436,7 +441,7 @@ bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, in
         }
         /* All but the case fits: forged, or the upstream has changed. TCP tells, which nobody can forge
          * blindly. */
-        want_open(x, slot, s->upstream, true, s->with_opt);
+        ask_again(x, slot, true, s->with_opt);
         return true;
     }
 

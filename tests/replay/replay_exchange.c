@@ -520,6 +520,10 @@ static void play_line(struct player *p, const struct words *w)
         do_answer(p, w);
     } else if (is_word(verb, "nothing")) {
         check_nothing(p);
+    } else if (is_word(verb, "ended")) {
+        if (!p->has_ended) {
+            fail(p, "it has not ended");
+        }
     } else if (is_word(verb, "learned")) {
         do_learned(p, w);
     } else {

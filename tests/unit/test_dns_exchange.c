@@ -124,6 +124,87 @@ static void test_silence_on_one_name(void **state)
     assert_int_equal(env.stats.failovers, 1);
 }
 
+/* Two upstreams that answer other names but not this one are asked in turn, round after round. */
+static void test_rounds(void **state)
+{
+    (void)state;
+    struct dns_exchange_env env = make_env(2);
+    struct dns_exchange x = start(&env, "dark.example.com", T0);
+    for (int64_t i = 0; i < 4; i++) {
+        int64_t now_ms = T0 + i * ATTEMPT_MS;
+        struct dns_action act = next(&x, now_ms);
+        assert_int_equal(act.kind, DNS_ACTION_OPEN);
+        assert_true(addr_is_equal(&act.to, &env.upstreams.list[i % 2].addr));
+        upstream_note_reply(&env.upstreams.list[0], now_ms + 1);
+        upstream_note_reply(&env.upstreams.list[1], now_ms + 1);
+    }
+    assert_int_equal(env.stats.sent_udp, 4);
+    assert_int_equal(env.stats.sent_tcp, 0);
+    assert_int_equal(env.stats.timeouts, 3);
+}
+
+/* More attempts than slots: the oldest one makes room; asking the same one again is no failover. */
+static void test_oldest_makes_room(void **state)
+{
+    (void)state;
+    struct dns_exchange_env env = make_env(1);
+    env.attempt_ms = 100;
+    struct dns_exchange x = start(&env, "dark.example.com", T0);
+    size_t slots[20];
+    for (size_t i = 0; i < 20; i++) {
+        struct dns_action act = next(&x, T0 + 100 * (int64_t)i);
+        if (i >= DNS_EXCHANGE_SLOTS) {
+            assert_int_equal(act.kind, DNS_ACTION_CLOSE);
+            assert_int_equal(act.slot, slots[i - DNS_EXCHANGE_SLOTS]);
+            act = next(&x, T0 + 100 * (int64_t)i);
+        }
+        assert_int_equal(act.kind, DNS_ACTION_OPEN);
+        slots[i] = act.slot;
+    }
+    assert_int_equal(env.stats.failovers, 0);
+    assert_int_equal(env.stats.sent_udp, 20);
+}
+
+/* However many upstreams and names there are, a question sends so often and no oftener. Each name takes
+ * per_name. */
+static void check_bound(unsigned per_name)
+{
+    struct dns_exchange_env env = make_env(UPSTREAM_MAX);
+    struct dns_exchange x = start(&env, "n0.example.com", T0);
+    struct fake_reply formerr = {.rcode = DNS_FORMERR};
+    struct fake_reply servfail = {.rcode = DNS_SERVFAIL};
+    struct fake_reply cname = {.ttl_s = 1, .cname_count = 1};
+    unsigned sends = 0;
+    struct dns_action act = next(&x, T0);
+    while (act.kind == DNS_ACTION_OPEN || act.kind == DNS_ACTION_CLOSE) {
+        if (act.kind == DNS_ACTION_OPEN) {
+            unsigned place =
+                sends % per_name; /* upstreams fail with OPT and without, the last one leads on */
+            char name[] = "n0.example.com";
+            name[1] = (char)('1' + sends / per_name);
+            cname.cnames[0] = name_of(name);
+            const struct fake_reply *f = place == per_name - 1 ? &cname
+                                         : place % 2 == 0      ? &formerr
+                                                               : &servfail;
+            sends++;
+            assert_true(answer(&x, &act, f, T0));
+        }
+        act = next(&x, T0);
+    }
+    assert_int_equal(act.kind, DNS_ACTION_ANSWER);
+    assert_int_equal(x.result.status, DNS_EXCHANGE_FAILED);
+    assert_int_equal(x.result.why, DNS_EXCHANGE_FAIL_SERVFAIL);
+    assert_int_equal(sends, DNS_EXCHANGE_SENDS_MAX);
+    assert_int_equal(env.stats.sent_udp, DNS_EXCHANGE_SENDS_MAX);
+}
+
+static void test_sends_are_bounded(void **state)
+{
+    (void)state;
+    check_bound(31); /* the last one wants the next upstream */
+    check_bound(17); /* the last one wants the same again without OPT */
+}
+
 /* Many questions that wait for the same dead upstream are one failure of it. */
 static void test_burst(void **state)
 {
@@ -337,6 +418,9 @@ int main(void)
         cmocka_unit_test(test_query_bytes),
         cmocka_unit_test(test_longest_name),
         cmocka_unit_test(test_silence_on_one_name),
+        cmocka_unit_test(test_rounds),
+        cmocka_unit_test(test_oldest_makes_room),
+        cmocka_unit_test(test_sends_are_bounded),
         cmocka_unit_test(test_burst),
         cmocka_unit_test(test_reports_after_the_end),
         cmocka_unit_test(test_most_addresses),
