@@ -10,16 +10,16 @@ AC_DEFUN([OE_TRY_CFLAG], [
   AS_VAR_IF([cachevar], [yes], [$2="$$2 $1"])
   AS_VAR_POPDEF([cachevar])])
 
-# OE_TRY_LDFLAG(FLAG, VARIABLE): the same for the linker.
+# OE_TRY_LDFLAG(FLAG, VARIABLE): the same for the linker. Not cached: a name made of a flag with commas is cut by m4.
 AC_DEFUN([OE_TRY_LDFLAG], [
-  AS_VAR_PUSHDEF([cachevar], [oe_cv_ldflag_$1])
-  AC_CACHE_CHECK([whether the linker accepts $1], [cachevar], [
-    oe_saved_LDFLAGS=$LDFLAGS
-    LDFLAGS="$LDFLAGS -Werror $1"
-    AC_LINK_IFELSE([AC_LANG_PROGRAM([], [])], [AS_VAR_SET([cachevar], [yes])], [AS_VAR_SET([cachevar], [no])])
-    LDFLAGS=$oe_saved_LDFLAGS])
-  AS_VAR_IF([cachevar], [yes], [$2="$$2 $1"])
-  AS_VAR_POPDEF([cachevar])])
+  AC_MSG_CHECKING([whether the linker accepts $1])
+  oe_saved_LDFLAGS=$LDFLAGS
+  LDFLAGS="$LDFLAGS -Werror $1"
+  AC_LINK_IFELSE([AC_LANG_PROGRAM([], [])],
+    [AC_MSG_RESULT([yes])
+     $2="$$2 $1"],
+    [AC_MSG_RESULT([no])])
+  LDFLAGS=$oe_saved_LDFLAGS])
 
 AC_DEFUN([OE_WARNINGS], [
   OE_WARN_CFLAGS=
@@ -48,8 +48,8 @@ AC_DEFUN([OE_HARDENING], [
     m4_foreach_w([flag], [-fstack-protector-strong -fstack-clash-protection -fcf-protection
       -fstrict-flex-arrays=3 -ftrivial-auto-var-init=zero -fPIE],
       [OE_TRY_CFLAG(flag, [OE_HARDEN_CFLAGS])])
-    m4_foreach([flag], [[-pie], [-Wl,-z,relro], [-Wl,-z,now], [-Wl,-z,noexecstack]],
-      [OE_TRY_LDFLAG(flag, [OE_HARDEN_LDFLAGS])])
+    m4_foreach([flag], [[-pie], [[-Wl,-z,relro]], [[-Wl,-z,now]], [[-Wl,-z,noexecstack]]],
+      [OE_TRY_LDFLAG([flag], [OE_HARDEN_LDFLAGS])])
     # _FORTIFY_SOURCE needs optimisation and fights with the sanitizers.
     AS_IF([test "x$with_sanitizer" = xno], [AS_CASE([" $CFLAGS "], [*" -O0 "*], [],
       [*" -O"*], [OE_TRY_CFLAG([-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2], [OE_HARDEN_CFLAGS])])])])
