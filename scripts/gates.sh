@@ -85,6 +85,17 @@ dist_check() {
   make -C "$work/gcc" distcheck DISTCHECK_CONFIGURE_FLAGS="--enable-werror" MAKEFLAGS=-j2
 }
 
+# The hardening that configure promises is in the programs.
+hardened() {
+  for program in openshell-egress openshell-dnsd openshell-tunneld; do
+    readelf -hW "$work/gcc/$program" | grep -q 'Type: *DYN' || return 1
+    readelf -dW "$work/gcc/$program" | grep -q 'NOW' || return 1
+    readelf -lW "$work/gcc/$program" | grep -q 'GNU_RELRO' || return 1
+    readelf -lW "$work/gcc/$program" | grep 'GNU_STACK' | grep -q 'RW ' || return 1
+    readelf -sW "$work/gcc/$program" | grep -q '__stack_chk_fail' || return 1
+  done
+}
+
 install_check() {
   rm -rf "$work/image" && make -C "$work/gcc" install DESTDIR="$work/image" &&
     image=$work/image/usr/local &&
@@ -102,6 +113,7 @@ gate "lint: headers compile alone" lint headers
 gate "lint: manual" lint manual
 gate "cppcheck" cpp_check
 gate "clang-tidy" tidy
+gate "hardening is in the programs" hardened
 gate "make install" install_check
 gate "make distcheck" dist_check
 gate "configure with clang" configured clang --enable-werror CC=clang CFLAGS="-O2 -g" &&
