@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "tests/support/policy_text.h"
+
+#include "common/policy/judge_name.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define UNSET_TIMERS                                                                                         \
+    {                                                                                                        \
+        TIMER_UNSET, TIMER_UNSET, TIMER_UNSET, TIMER_UNSET, TIMER_UNSET                                      \
+    }
+
+static const struct judge_config plain = {.option_timers = UNSET_TIMERS};
+static const struct judge_config tunnel_l7 = {.l7 = L7_TUNNEL, .option_timers = UNSET_TIMERS};
+static const struct judge_config no_binaries = {.ignore_binaries = true, .option_timers = UNSET_TIMERS};
+
+static struct tunnel_verdict judge(const struct policy *p, const struct judge_config *cfg, const char *host,
+                                   uint16_t port)
+{
+    struct host h;
+    struct tunnel_verdict v;
+    assert_int_equal(host_parse(span_str(host), &h), HOST_FAULT_NONE);
+    judge_tunnel(p, cfg, &h, port, &v);
+    assert_int_equal(v.verdict == VERDICT_ALLOW, v.reason == REASON_NONE);
+    assert_int_equal(v.verdict == VERDICT_ALLOW, v.carriage == CARRY_RAW);
+    assert_true(v.verdict == VERDICT_DENY || v.endpoint != NULL);
+    return v;
+}
+
+static void check(const struct policy *p, const struct judge_config *cfg, const char *host,
+                  enum reason expect)
+{
+    struct tunnel_verdict v = judge(p, cfg, host, 443);
+    if (v.reason != expect) {
+        fail_msg("%s: %s, expected %s", host, reason_text(v.reason), reason_text(expect));
+    }
+}
+
+static void test_zero_is_deny(void **state)
+{
+    (void)state;
+    assert_int_equal(VERDICT_DENY, 0);
+    assert_int_equal(NAME_DENIED, 0);
+    assert_int_equal(CARRY_NONE, 0);
+    assert_int_equal(L7_REFUSE, 0);
+    struct policy *p = policy_text_compile("version: 1\n");
+    check(p, &tunnel_l7, "a.example.com", REASON_POLICY_DENIED);
+    check(p, &no_binaries, "192.0.2.1", REASON_POLICY_DENIED);
+    struct host none = {0};
+    struct tunnel_verdict v;
+    judge_tunnel(p, &plain, &none, 443, &v);
+    assert_int_equal(v.reason, REASON_POLICY_DENIED);
+    policy_unref(p);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    struct policy *p = policy_text_compile(
+        "version: 1\nnetwork_policies:\n  t:\n    binaries: [{ path: /bin/x }]\n    endpoints:\n"
+        "    - { host: a.example.com, port: 1 }\n    - { host: \"*.w.example.com\", port: 1, protocol: rest, "
+        "access: read-only, enforcement: enforce }\n    - { host: b.w.example.com, port: 2 }\n"
+        "    - { host: s.example.com, port: 2 }\n    - { port: 9, allowed_ips: [10.9.0.0/16] }\n"
+        "egress: { hosts: { s.example.com: [10.0.0.1], c.w.example.com: [10.0.0.2], h.example.org: "
+        "[10.1.0.1, 10.9.0.1],\n"
+        "                   u.example.net: [10.1.0.1] } }\n");
+    static const struct {
+        const char *name;
+        enum name_kind kind;
+        bool is_wildcard, has_host;
+    } rows[] = {
+        {"a.example.com", NAME_ADMITTED, false, false},
+        {"A.EXAMPLE.COM.", NAME_ADMITTED, false, false},
+        {"x.w.example.com", NAME_ADMITTED, true, false},
+        {"b.w.example.com", NAME_ADMITTED, false, false},
+        {"s.example.com", NAME_STATIC, false, true},
+        {"c.w.example.com", NAME_STATIC, true, true},
+        {"h.example.org", NAME_STATIC, false, true},
+        {"u.example.net", NAME_DENIED, false, false},
+        {"example.com", NAME_PARENT, false, false},
+        {"w.example.com", NAME_PARENT, false, false},
+        {"com", NAME_PARENT, false, false},
+        {"example.net", NAME_PARENT, false, false},
+        {"x.a.example.com", NAME_DENIED, false, false},
+        {"y.x.w.example.com", NAME_DENIED, false, false},
+        {"example.com.default.svc.cluster.local", NAME_DENIED, false, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct host_name n = policy_text_name(rows[i].name);
+        struct name_verdict v;
+        judge_name(p, &n, &v);
+        if (v.kind != rows[i].kind || v.is_wildcard != rows[i].is_wildcard ||
+            (v.host != NULL) != rows[i].has_host) {
+            fail_msg("%s: kind %d, wildcard %d", rows[i].name, (int)v.kind, v.is_wildcard);
+        }
+        assert_int_equal(v.endpoint != NULL, v.kind == NAME_ADMITTED || v.kind == NAME_STATIC);
+    }
+    policy_unref(p);
+}
+
+static void test_host_and_port(void **state)
+{
+    (void)state;
+    struct policy *p =
+        policy_text_endpoints("{ host: a.example.com, ports: [80, 443] }\n"
+                              "{ host: \"*.example.com\", port: 8443 }\n"
+                              "{ host: 192.0.2.1, port: 443 }\n"
+                              "{ port: 443, allowed_ips: [198.51.100.0/24, \"2001:db8::/32\"] }");
+    check(p, &plain, "a.example.com", REASON_NONE);
+    check(p, &plain, "A.Example.Com.", REASON_NONE);
+    check(p, &plain, "b.example.com", REASON_POLICY_DENIED); /* the host, but not the port */
+    assert_int_equal(judge(p, &plain, "b.example.com", 8443).reason, REASON_NONE);
+    assert_int_equal(judge(p, &plain, "a.example.com", 8443).reason, REASON_NONE);
+    assert_int_equal(judge(p, &plain, "a.example.com", 81).reason, REASON_POLICY_DENIED);
+    assert_int_equal(judge(p, &plain, "a.example.com", 0).reason, REASON_POLICY_DENIED);
+    check(p, &plain, "192.0.2.1", REASON_NONE);
+    check(p, &plain, "192.0.2.2", REASON_POLICY_DENIED);
+    check(p, &plain, "198.51.100.77", REASON_NONE); /* hostless */
+    check(p, &plain, "[2001:db8::5]", REASON_NONE);
+    check(p, &plain, "2001:DB8:0:0::5", REASON_NONE);
+    check(p, &plain, "::ffff:192.0.2.1", REASON_POLICY_DENIED);
+    assert_int_equal(judge(p, &plain, "192.0.2.1", 80).reason, REASON_POLICY_DENIED);
+    policy_unref(p);
+}
+
+/* A hostless endpoint admits a name only if egress.hosts answers it with an address of its list. */
+static void test_hostless_and_static(void **state)
+{
+    (void)state;
+    struct policy *p = policy_text_compile(
+        "version: 1\nnetwork_policies:\n  t:\n    binaries: [{ path: \"/**\" }]\n    endpoints:\n"
+        "    - { port: 443, allowed_ips: [10.9.0.0/16] }\n"
+        "    - { host: 10.8.0.1, port: 443 }\n"
+        "egress: { hosts: { in.example.com: [10.1.0.1, 10.9.0.1], out.example.com: [10.1.0.1], "
+        "ip.example.com: "
+        "[10.8.0.1] } }\n");
+    check(p, &plain, "in.example.com", REASON_NONE);
+    check(p, &plain, "out.example.com", REASON_POLICY_DENIED);
+    check(p, &plain, "ip.example.com", REASON_POLICY_DENIED); /* a rule for a literal names no host */
+    check(p, &plain, "other.example.com", REASON_POLICY_DENIED);
+    assert_int_equal(judge(p, &plain, "in.example.com", 80).reason, REASON_POLICY_DENIED);
+    policy_unref(p);
+}
+
+static void test_binaries(void **state)
+{
+    (void)state;
+    struct policy *p = policy_text_compile(
+        "version: 1\nnetwork_policies:\n"
+        "  some: { binaries: [{ path: /bin/a }], endpoints: [{ host: some.example.com, port: 443 }, { host: "
+        "both.example.com, port: 443, protocol: rest, access: read-only, enforcement: enforce }] }\n"
+        "  any: { binaries: [{ path: /bin/a }, { path: \"/**\" }], endpoints: [{ host: any.example.com, "
+        "port: 443 }] }\n"
+        "  glob: { binaries: [{ path: \"/usr/**\" }], endpoints: [{ host: glob.example.com, port: 443 }] }\n"
+        "  none: { endpoints: [{ host: none.example.com, port: 443 }, { host: \"*.example.com\", port: 443 "
+        "}] }\n");
+    check(p, &plain, "none.example.com", REASON_NONE);
+    check(p, &plain, "any.example.com", REASON_NONE);
+    /* candidates are only those whose rule admits the process: here the wildcard of "none" */
+    check(p, &plain, "some.example.com", REASON_NONE);
+    check(p, &plain, "both.example.com", REASON_NONE);
+    check(p, &no_binaries, "both.example.com", REASON_L7_REQUIRED);
+    policy_unref(p);
+    p = policy_text_compile(
+        "version: 1\nnetwork_policies:\n"
+        "  some: { binaries: [{ path: /bin/a }], endpoints: [{ host: a.example.com, port: 443 }, "
+        "{ host: 192.0.2.1, port: 443 }] }\n");
+    check(p, &plain, "a.example.com", REASON_BINARY_DENIED);
+    check(p, &plain, "192.0.2.1", REASON_BINARY_DENIED);
+    check(p, &tunnel_l7, "a.example.com", REASON_BINARY_DENIED);
+    check(p, &plain, "b.example.com", REASON_POLICY_DENIED);
+    assert_null(judge(p, &plain, "a.example.com", 443).endpoint);
+    assert_int_equal(judge(p, &plain, "a.example.com", 80).reason, REASON_POLICY_DENIED);
+    check(p, &no_binaries, "a.example.com", REASON_NONE);
+    policy_unref(p);
+}
+
+#define REST_LESS "protocol: rest, access: read-only, enforcement: enforce"
+
+static void test_l7(void **state)
+{
+    (void)state;
+    struct policy *p = policy_text_endpoints(
+        "{ host: less.example.com, port: 443, " REST_LESS " }\n"
+        "{ host: audit.example.com, port: 443, protocol: rest, access: read-only }\n"
+        "{ host: full.example.com, port: 443, protocol: rest, access: full, enforcement: enforce }\n"
+        "{ host: denyrule.example.com, port: 443, protocol: rest, access: full, enforcement: enforce, "
+        "deny_rules: [{ "
+        "method: DELETE }] }\n"
+        "{ host: all.example.com, port: 443, protocol: rest, enforcement: enforce, rules: [{ allow: { "
+        "method: \"*\", "
+        "path: \"/**\" } }] }\n"
+        "{ host: some.example.com, port: 443, protocol: rest, enforcement: enforce, rules: [{ allow: { "
+        "method: GET, "
+        "path: \"/**\" } }] }\n"
+        "{ host: narrow.example.com, port: 443, protocol: rest, enforcement: enforce, rules: [{ allow: { "
+        "method: "
+        "\"*\", path: \"/**\", query: { a: b } } }] }\n"
+        "{ host: rpc.example.com, port: 443, protocol: json-rpc, enforcement: enforce, rules: [{ allow: { "
+        "method: "
+        "\"*\", path: \"/**\" } }] }\n"
+        "{ host: noproto.example.com, port: 443, enforcement: enforce, access: read-only }\n"
+        "{ host: rewrite.example.com, port: 443, websocket_credential_rewrite: true }\n"
+        "{ host: body.example.com, port: 443, request_body_credential_rewrite: true }\n"
+        "{ host: sign.example.com, port: 443, credential_signing: sigv4, signing_service: s3 }\n"
+        "{ host: bind.example.com, port: 443, credential_binding: { provider: x } }\n"
+        "{ host: uninspected.example.com, port: 443, websocket_credential_rewrite: true, "
+        "allow_uninspected_credentials: true }\n"
+        "{ host: direct.example.com, port: 443, proxy: direct, " REST_LESS " }\n"
+        "{ host: chain.example.com, port: 443, proxy: chain }\n");
+    static const struct {
+        const char *host;
+        enum reason refuse, tunnel;
+    } rows[] = {
+        {"less.example.com", REASON_L7_REQUIRED, REASON_NONE},
+        {"audit.example.com", REASON_NONE, REASON_NONE},
+        {"full.example.com", REASON_NONE, REASON_NONE},
+        {"denyrule.example.com", REASON_L7_REQUIRED, REASON_NONE},
+        {"all.example.com", REASON_NONE, REASON_NONE},
+        {"some.example.com", REASON_L7_REQUIRED, REASON_NONE},
+        {"narrow.example.com", REASON_L7_REQUIRED, REASON_NONE},
+        {"rpc.example.com", REASON_L7_REQUIRED, REASON_NONE},
+        {"noproto.example.com", REASON_NONE, REASON_NONE},
+        {"rewrite.example.com", REASON_L7_REQUIRED, REASON_NONE},
+        {"body.example.com", REASON_L7_REQUIRED, REASON_NONE},
+        {"sign.example.com", REASON_L7_REQUIRED, REASON_NONE},
+        {"bind.example.com", REASON_L7_REQUIRED, REASON_NONE},
+        {"uninspected.example.com", REASON_NONE, REASON_NONE},
+        {"direct.example.com", REASON_NONE, REASON_NONE},
+        {"chain.example.com", REASON_L7_REQUIRED, REASON_L7_REQUIRED},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        check(p, &plain, rows[i].host, rows[i].refuse);
+        check(p, &tunnel_l7, rows[i].host, rows[i].tunnel);
+        assert_non_null(judge(p, &plain, rows[i].host, 443).endpoint);
+    }
+    policy_unref(p);
+}
+
+/* Any candidate that requires L7 refuses the tunnel, unless the most specific one says direct. */
+static void test_l7_of_any_candidate(void **state)
+{
+    (void)state;
+    struct policy *p = policy_text_endpoints("{ host: \"*.a.example.com\", port: 443, " REST_LESS " }\n"
+                                             "{ host: x.a.example.com, port: 443 }\n"
+                                             "{ host: d.a.example.com, port: 443, proxy: direct }\n"
+                                             "{ host: \"*.b.example.com\", port: 443, proxy: direct }\n"
+                                             "{ host: x.b.example.com, port: 443, " REST_LESS " }\n"
+                                             "{ host: \"*.c.example.com\", port: 80, " REST_LESS " }\n"
+                                             "{ host: x.c.example.com, port: 443 }");
+    check(p, &plain, "x.a.example.com", REASON_L7_REQUIRED);
+    assert_int_equal(judge(p, &plain, "x.a.example.com", 443).endpoint->host_kind, ENDPOINT_EXACT);
+    check(p, &tunnel_l7, "x.a.example.com", REASON_NONE);
+    check(p, &plain, "d.a.example.com", REASON_NONE);
+    check(p, &plain, "x.b.example.com", REASON_L7_REQUIRED);
+    check(p, &plain, "y.b.example.com", REASON_NONE);
+    check(p, &plain, "x.c.example.com", REASON_NONE); /* on another port it is no candidate */
+    policy_unref(p);
+}
+
+/* More candidates than anyone would list: none is forgotten. */
+static void test_many_candidates(void **state)
+{
+    (void)state;
+    char text[40000];
+    size_t len = 0;
+    for (size_t i = 0; i < 300; i++) {
+        len += (size_t)snprintf(text + len, sizeof text - len, "{ host: a.example.com, port: 443 }\n");
+    }
+    (void)snprintf(text + len, sizeof text - len, "{ host: \"**.example.com\", port: 443, " REST_LESS " }");
+    struct policy *p = policy_text_endpoints(text);
+    check(p, &plain, "a.example.com", REASON_L7_REQUIRED);
+    assert_int_equal(judge(p, &plain, "a.example.com", 443).endpoint->pos.line,
+                     6); /* the first of the equals */
+    policy_unref(p);
+}
+
+static void test_timers(void **state)
+{
+    (void)state;
+    struct policy *p =
+        policy_text_compile("version: 1\negress: { defaults: { timeouts: { idle: 1m, lifetime: 1h, connect: "
+                            "3s }, keepalive: off } }\n"
+                            "network_policies: { t: { binaries: [{ path: \"/**\" }], endpoints: [\n"
+                            "  { host: a.example.com, port: 443, timeouts: { idle: 0, user: 5s }, keepalive: "
+                            "{ idle: 2s, probes: 2 } },\n"
+                            "  { host: b.example.com, port: 443 }, { host: \"*.example.com\", port: 443, "
+                            "timeouts: { idle: 9s } } ] } }\n");
+    struct judge_config cfg = plain;
+    cfg.option_timers.lifetime_ms = 7000;
+    struct tunnel_verdict v = judge(p, &cfg, "a.example.com", 443);
+    assert_int_equal(v.timers.idle_ms, 0); /* the most specific candidate's, and 0 is said */
+    assert_int_equal(v.timers.user_ms, 5000);
+    assert_int_equal(v.timers.lifetime_ms, 7000); /* option over egress.defaults */
+    assert_int_equal(v.timers.connect_ms, 3000);  /* egress.defaults over built in */
+    assert_int_equal(v.timers.half_close_ms, 300000);
+    assert_int_equal(v.keepalive.mode, KEEPALIVE_ON);
+    assert_int_equal(v.keepalive.idle_s, 2);
+    assert_int_equal(v.keepalive.interval_s, 15); /* left out: the built-in value */
+    assert_int_equal(v.keepalive.probes, 2);
+    v = judge(p, &cfg, "b.example.com", 443);
+    assert_int_equal(v.timers.idle_ms, 60000);
+    assert_int_equal(v.timers.user_ms, TIMER_AUTO);
+    assert_int_equal(v.keepalive.mode, KEEPALIVE_OFF);
+    cfg.option_keepalive = (struct tunnel_keepalive){KEEPALIVE_ON, 1, 1, 1};
+    assert_int_equal(judge(p, &cfg, "b.example.com", 443).keepalive.probes, 1);
+    assert_int_equal(judge(p, &cfg, "a.example.com", 443).keepalive.probes, 2);
+    policy_unref(p);
+}
+
+/* What is suggested loads, without a warning, and admits exactly what was asked for. */
+static void test_suggest(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {"gateway.discord.gg", "192.0.2.1", "2001:db8::1",
+                                        "_a.b-c.example",     "null",      "localhost"};
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
+        char suggestion[1024];
+        char policy[1100];
+        struct host h;
+        assert_int_equal(host_parse(span_str(hosts[i]), &h), HOST_FAULT_NONE);
+        size_t len = judge_suggest(&h, 443, suggestion, sizeof suggestion);
+        assert_int_equal(len, strlen(suggestion));
+        assert_true(len > 0);
+        (void)snprintf(policy, sizeof policy, "version: 1\n%s", suggestion);
+        struct policy *p = policy_text_compile(policy);
+        check(p, &plain, hosts[i], REASON_NONE);
+        assert_int_equal(judge(p, &plain, hosts[i], 80).reason, REASON_POLICY_DENIED);
+        policy_unref(p);
+        for (size_t cap = 0; cap <= len; cap++) {
+            char *tight = malloc(cap + 1);
+            assert_non_null(tight);
+            tight[cap] = 'x';
+            assert_int_equal(judge_suggest(&h, 443, tight, cap), 0);
+            assert_int_equal(tight[cap], 'x');
+            free(tight);
+        }
+        assert_int_equal(judge_suggest(&h, 443, suggestion, len + 1), len);
+        assert_int_equal(judge_suggest(&h, 0, suggestion, sizeof suggestion), 0);
+    }
+    struct host none = {0};
+    char text[16];
+    assert_int_equal(judge_suggest(&none, 443, text, sizeof text), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_zero_is_deny),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_host_and_port),
+        cmocka_unit_test(test_hostless_and_static),
+        cmocka_unit_test(test_binaries),
+        cmocka_unit_test(test_l7),
+        cmocka_unit_test(test_l7_of_any_candidate),
+        cmocka_unit_test(test_many_candidates),
+        cmocka_unit_test(test_timers),
+        cmocka_unit_test(test_suggest),
+    };
+    return cmocka_run_group_tests_name("judge_name", tests, NULL, NULL);
+}
