@@ -12,7 +12,7 @@ enum synth_found capture_identify(int fd, struct synth_map *map, int64_t now_boo
         return SYNTH_NEVER;
     }
     enum synth_found found = synth_map_lookup(map, &dialled->ip, now_boot_s, &host->name);
-    if (found == SYNTH_FOUND) {
+    if (found != SYNTH_NEVER) { /* an expired one is worth a name in the log */
         host->kind = HOST_DNS;
     }
     return found;

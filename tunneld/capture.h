@@ -9,6 +9,6 @@
 #include "common/net/addr.h"
 #include "common/run/synth_map.h"
 
-/* *dialled is what the program dialled; *host is set when the result is SYNTH_FOUND. */
+/* *dialled is what the program dialled; *host is set unless the result is SYNTH_NEVER. */
 enum synth_found capture_identify(int fd, struct synth_map *map, int64_t now_boot_s, struct addr *dialled,
                                   struct host *host);

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 static bool has_kind(const struct listen_set *set, enum listen_kind kind)
 {
@@ -50,17 +49,6 @@ static int check_policy(void *ctx, const struct policy *p, struct err *err)
         }
     }
     return 0;
-}
-
-/* Two descriptors a tunnel: the soft limit of 1024 that most systems start with would be ours, not the
- * operator's. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
 }
 
 static int read_upstreams(struct tunneld *d, struct err *err)
@@ -137,7 +125,6 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
 {
     struct tunneld *d = ctx;
     d->worker_count = worker_count;
-    raise_descriptor_limit();
     int rc = read_upstreams(d, err);
     if (rc == 0) {
         rc = acl_build(&d->settings.shared.allow_client, passed->count > 0, &d->acl, err);

@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network namespace of its own with addresses that look public, servers in it, and a daemon under test.
+
+Standard library only. The namespace needs no tool: addresses and routes are set over netlink.
+"""
+import ctypes
+import hashlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+SKIP = 77
+GIVE_UP_S = 8.0
+
+
+def skip(why):
+    print("SKIP:", why)
+    sys.exit(SKIP)
+
+
+# ---- namespace ----
+
+def enter_namespace():
+    """A fresh network namespace, in a fresh user namespace unless we are root already."""
+    clone_newuser, clone_newnet = 0x10000000, 0x40000000
+    libc = ctypes.CDLL(None, use_errno=True)
+    uid, gid = os.getuid(), os.getgid()
+    flags = clone_newnet if uid == 0 else clone_newnet | clone_newuser
+    if libc.unshare(flags) != 0:
+        skip("no network namespace to be had: " + os.strerror(ctypes.get_errno()))
+    if uid != 0:
+        for name, text in (("setgroups", "deny"), ("uid_map", "%d %d 1" % (uid, uid)),
+                           ("gid_map", "%d %d 1" % (gid, gid))):
+            with open("/proc/self/" + name, "w", encoding="ascii") as f:
+                f.write(text)
+
+
+def family_of(host):
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _attr(kind, data):
+    raw = struct.pack("=HH", 4 + len(data), kind) + data
+    return raw + b"\0" * (-len(raw) % 4)
+
+
+class Netlink:
+    """Just enough rtnetlink(7) to bring lo up and give it addresses and local routes."""
+
+    def __init__(self):
+        self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+        self.lo = socket.if_nametoindex("lo")
+
+    def _ask(self, kind, flags, body):
+        head = struct.pack("=IHHII", 16 + len(body), kind, 5 | flags, 1, 0)  # NLM_F_REQUEST | NLM_F_ACK
+        self.sock.send(head + body)
+        error = -struct.unpack_from("=i", self.sock.recv(65536), 16)[0]
+        if error:
+            skip("netlink: " + os.strerror(error))
+
+    def lo_up(self):
+        self._ask(16, 0, struct.pack("=BBHiII", 0, 0, 0, self.lo, 1, 1))  # RTM_NEWLINK, IFF_UP
+
+    def _addr(self, text, bits):
+        family = family_of(text)
+        raw = socket.inet_pton(family, text)
+        flags = 0x02 if family == socket.AF_INET6 else 0  # IFA_F_NODAD
+        return struct.pack("=BBBBi", family, bits, flags, 0, self.lo) + _attr(2, raw) + _attr(1, raw)
+
+    def add_addr(self, text, bits):
+        self._ask(20, 0x600, self._addr(text, bits))  # RTM_NEWADDR
+
+    def del_addr(self, text, bits):
+        self._ask(21, 0, self._addr(text, bits))  # RTM_DELADDR
+
+    def add_local_route(self, prefix, bits, source=None):
+        """AnyIP: the whole prefix is this host's."""
+        family = family_of(prefix)
+        body = struct.pack("=BBBBBBBBI", family, bits, 0, 0, 255, 3, 254 if family == socket.AF_INET else 0, 2, 0)
+        body += _attr(1, socket.inet_pton(family, prefix)) + _attr(4, struct.pack("=i", self.lo))
+        if source:
+            body += _attr(7, socket.inet_pton(family, source))
+        self._ask(24, 0x600, body)  # RTM_NEWROUTE
+
+
+# ---- servers ----
+
+def listener(host, port, backlog=256):
+    s = socket.socket(family_of(host), socket.SOCK_STREAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind((host, port))
+    s.listen(backlog)
+    return s
+
+
+def serve(host, port, handler, **options):
+    """Each connection runs handler(sock) in a thread; what a vanished peer causes is no error."""
+    listening = listener(host, port)
+
+    def run_one(conn):
+        try:
+            with conn:
+                handler(conn, **options)
+        except OSError:
+            pass
+
+    def run():
+        while True:
+            conn, _ = listening.accept()
+            conn.settimeout(120)
+            threading.Thread(target=run_one, args=(conn,), daemon=True).start()
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+def silent_listener(host, port):
+    """A port whose SYNs are dropped: its accept queue is full and nobody empties it."""
+    s = listener(host, port, 0)
+    held = [s]
+    for _ in range(4):
+        c = socket.socket(family_of(host), socket.SOCK_STREAM)
+        c.setblocking(False)
+        c.connect_ex((host, port))
+        held.append(c)
+    return held
+
+
+class Dns:
+    """A stub authoritative server: zone maps (name, type) to a list of addresses, or to a number (an rcode), or to
+    None (silence). What is missing is NODATA for a known name and NXDOMAIN otherwise."""
+
+    def __init__(self, zone):
+        self.zone = zone
+        self.asked = []
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.port = self.sock.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            packet, peer = self.sock.recvfrom(4096)
+            reply = self._answer(packet)
+            if reply:
+                self.sock.sendto(reply, peer)
+
+    def _answer(self, packet):
+        at, labels = 12, []
+        while packet[at]:
+            labels.append(packet[at + 1:at + 1 + packet[at]].decode().lower())
+            at += 1 + packet[at]
+        qtype = struct.unpack_from(">H", packet, at + 1)[0]
+        question = packet[12:at + 5]
+        name = ".".join(labels)
+        self.asked.append((name, qtype))
+        known = any(key[0] == name for key in self.zone)
+        what = self.zone.get((name, qtype), [] if known else 3)
+        if what is None:
+            return None
+        rcode, addrs = (what, []) if isinstance(what, int) else (0, what)
+        head = packet[:2] + struct.pack(">HHHHH", 0x8180 | rcode, 1, len(addrs), 0, 0)
+        body = b""
+        for text in addrs:
+            raw = socket.inet_pton(family_of(text), text)
+            body += b"\xc0\x0c" + struct.pack(">HHIH", qtype, 1, 1, len(raw)) + raw
+        return head + question + body
+
+
+# ---- the daemon ----
+
+class Daemon:
+    def __init__(self, program, policy, *options, env=None):
+        self.dir = tempfile.TemporaryDirectory()
+        self.policy_path = os.path.join(self.dir.name, "policy.yaml")
+        self.write_policy(policy)
+        self.logs, self.stderr_lines = [], []
+        self.news = threading.Condition()
+        ready_read, ready_write = os.pipe()
+        command = [program, "--policy", self.policy_path, "--log-format", "json", "--listen", "127.0.0.1:0",
+                   "--ready-fd", str(ready_write)] + [str(o) for o in options]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                                        pass_fds=(ready_write,), env=env)
+        os.close(ready_write)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        with os.fdopen(ready_read, "rb") as f:
+            line = f.readline()
+        if line != b"READY\n":
+            self.process.wait(GIVE_UP_S)
+            self.reader.join(GIVE_UP_S)
+            raise AssertionError("not ready:\n" + "\n".join(self.stderr_lines[-5:]))
+        self.port = int(self.wait_log("listening", kind="connect")["addr"].rsplit(":", 1)[1])
+
+    def write_policy(self, policy):
+        with open(self.policy_path, "w", encoding="utf-8") as f:
+            f.write(policy)
+
+    def reload(self, policy):
+        before = len(self.logs)
+        self.write_policy(policy)
+        self.process.send_signal(signal.SIGHUP)
+        return self.wait_log("policy_loaded", start=before)
+
+    def _read(self):
+        for raw in self.process.stderr:
+            line = raw.decode("utf-8", "replace").rstrip("\n")
+            with self.news:
+                self.stderr_lines.append(line)
+                try:
+                    self.logs.append(json.loads(line))
+                except ValueError:
+                    pass
+                self.news.notify_all()
+
+    def wait_log(self, event, timeout=GIVE_UP_S, start=0, **fields):
+        def find():
+            for entry in self.logs[start:]:
+                if entry.get("event") == event and all(entry.get(k) == v for k, v in fields.items()):
+                    return entry
+            return None
+        with self.news:
+            self.news.wait_for(lambda: find() is not None, timeout)
+            found = find()
+        if found is None:
+            raise AssertionError("no log line %s %r in:\n%s" % (event, fields, "\n".join(self.stderr_lines[-30:])))
+        return found
+
+    def count_log(self, event, **fields):
+        with self.news:
+            return sum(1 for e in self.logs if e.get("event") == event and
+                       all(e.get(k) == v for k, v in fields.items()))
+
+    def fd_count(self):
+        return len(os.listdir("/proc/%d/fd" % self.process.pid))
+
+    def rss_kib(self):
+        with open("/proc/%d/status" % self.process.pid, encoding="ascii") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+
+    def dial(self):
+        s = socket.create_connection(("127.0.0.1", self.port), GIVE_UP_S)
+        s.settimeout(GIVE_UP_S)
+        return s
+
+    def stop(self, timeout=GIVE_UP_S):
+        """Ends it and returns its exit status; anything a sanitizer printed is a failure."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            time.sleep(0)
+            try:
+                self.process.wait(0.3)
+            except subprocess.TimeoutExpired:
+                self.process.send_signal(signal.SIGTERM)  # a second one ends at once
+        try:
+            status = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError("does not end:\n" + "\n".join(self.stderr_lines[-30:])) from None
+        self.reader.join(timeout)
+        self.dir.cleanup()
+        for line in self.stderr_lines:
+            if "ERROR: " in line or "runtime error" in line or "WARNING: ThreadSanitizer" in line or \
+                    "check_failed" in line:
+                raise AssertionError("\n".join(self.stderr_lines[-60:]))
+        return status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        status = self.stop()
+        if kind is None and status != 0:
+            raise AssertionError("exit status %d:\n%s" % (status, "\n".join(self.stderr_lines[-60:])))
+
+
+# ---- a client ----
+
+def read_head(sock):
+    """Reads to the end of an HTTP head, not a byte further."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = sock.recv(1)
+        if not byte:
+            raise AssertionError("connection ended inside a head: %r" % head)
+        head += byte
+    return head
+
+
+class Answer:
+    def __init__(self, head, body):
+        lines = head.decode("latin-1").split("\r\n")
+        self.status = int(lines[0].split()[1])
+        self.fields = dict(line.split(": ", 1) for line in lines[1:] if line)
+        self.body = body
+
+    def json(self):
+        assert self.fields["Content-Type"] == "application/json"
+        assert self.fields["Connection"] == "close"
+        assert int(self.fields["Content-Length"]) == len(self.body)
+        return json.loads(self.body)
+
+
+def request(daemon, raw):
+    """Sends raw bytes, reads the whole answer; the connection must end after an error."""
+    with daemon.dial() as s:
+        s.sendall(raw)
+        head = read_head(s)
+        body = b""
+        while True:
+            more = s.recv(65536)
+            if not more:
+                return Answer(head, body)
+            body += more
+
+
+def connect(daemon, target, early=b""):
+    s = daemon.dial()
+    s.sendall(b"CONNECT " + target.encode() + b" HTTP/1.1\r\nHost: " + target.encode() + b"\r\n\r\n" + early)
+    head = read_head(s)
+    assert head == b"HTTP/1.1 200 Connection Established\r\n\r\n", head
+    return s
+
+
+def refused(daemon, target):
+    return request(daemon, b"CONNECT " + target.encode() + b" HTTP/1.1\r\nHost: " + target.encode() + b"\r\n\r\n")
+
+
+def read_exactly(sock, count):
+    data = bytearray()
+    while len(data) < count:
+        more = sock.recv(min(65536, count - len(data)))
+        if not more:
+            raise AssertionError("ended after %d of %d bytes" % (len(data), count))
+        data += more
+    return bytes(data)
+
+
+def read_to_end(sock):
+    data = bytearray()
+    while True:
+        more = sock.recv(65536)
+        if not more:
+            return bytes(data)
+        data += more
+
+
+def is_ended(sock, timeout=GIVE_UP_S):
+    """True if the other side closed or reset within the time."""
+    sock.settimeout(timeout)
+    try:
+        return sock.recv(1) == b""
+    except ConnectionError:
+        return True
+    except socket.timeout:
+        return False
+
+
+def reset(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def pattern(count, seed):
+    """count bytes that repeat at no distance a buffer has."""
+    out = bytearray()
+    block = 0
+    while len(out) < count:
+        out += hashlib.sha256(b"%d %d" % (seed, block)).digest() * 32
+        block += 1
+    return bytes(out[:count])
