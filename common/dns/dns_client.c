@@ -231,7 +231,7 @@ static void write_tcp(struct leg *leg)
 static size_t missing_bytes(const struct buf *rx)
 {
     struct span have = buf_span(rx);
-    if (have.len < TCP_LENGTH_LEN) {
+    if (have.data == NULL || have.len < TCP_LENGTH_LEN) {
         return TCP_LENGTH_LEN - have.len;
     }
     size_t whole = TCP_LENGTH_LEN + ((size_t)have.data[0] << 8 | have.data[1]);

@@ -246,6 +246,7 @@ static void remove_waiter(struct resolver *r, uint32_t i)
 {
     struct waiter *w = &r->waiters[i];
     struct question *q = w->question;
+    REQUIRE(q != NULL);
     if (w->prev == NO_WAITER) {
         q->first = w->next;
     } else {
@@ -299,6 +300,7 @@ static bool deliver(struct resolver *r, struct question *q, const bool *gone)
     while (q->first != NO_WAITER) {
         resolver_event_fn *fn = r->waiters[q->first].fn;
         void *ctx = r->waiters[q->first].ctx;
+        REQUIRE(fn != NULL);
         remove_waiter(r, q->first);
         fn(ctx, &answer);
         if (*gone) {
@@ -319,8 +321,7 @@ static void on_ready_event(struct ev_loop *loop, ev_timer *w, int revents)
      * here. */
     const struct question *last = r->ready_last;
     bool is_last = last == NULL;
-    while (!is_last) {
-        struct question *q = r->ready_first;
+    for (struct question *q = r->ready_first; q != NULL && !is_last; q = r->ready_first) {
         if (!deliver(r, q, &gone)) {
             return;
         }

@@ -2,7 +2,7 @@
 #include "common/dns/resolver.h"
 
 #include "common/base/clock.h"
-#include "tests/support/fake_upstream.h"
+#include "tests/support/resolver_scene.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,178 +16,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define LIMIT_MS 5000
-#define ATTEMPT_MS                                                                                           \
-    60 /* of the tests that wait for silence; all others have the defaults, not to fail under load */
-#define TOTAL_MS 400
-
-/* What the pretended upstreams do, by the first label of the name. */
-static enum fake_verdict serve(void *ctx, const struct fake_query *q, bool tcp, struct fake_reply *out)
-{
-    (void)ctx;
-    struct span name = host_name_span(&q->name);
-    struct span label = span_sub(name, 0, span_find(name, '.'));
-    if (span_is_equal(label, SPAN_LIT("silent"))) {
-        return FAKE_SILENT;
-    }
-    if (span_is_equal(label, SPAN_LIT("nxdomain"))) {
-        out->rcode = 3;
-        out->has_soa = true;
-        out->soa_min_s = 3000;
-        return FAKE_REPLY;
-    }
-    if (span_is_equal(label, SPAN_LIT("servfail"))) {
-        out->rcode = 2;
-        return FAKE_REPLY;
-    }
-    if (span_is_equal(label, SPAN_LIT("nodata"))) {
-        out->has_soa = true;
-        out->soa_min_s = 7;
-        return FAKE_REPLY;
-    }
-    if (span_is_equal(label, SPAN_LIT("chain"))) {
-        assert_int_equal(host_name_parse(SPAN_LIT("target.example.net"), &out->cnames[0]), HOST_FAULT_NONE);
-        out->cname_count = 1;
-        return FAKE_REPLY;
-    }
-    bool is_big = span_is_equal(label, SPAN_LIT("big"));
-    bool is_cut = span_is_equal(label, SPAN_LIT("cut"));
-    if ((is_big || is_cut) && !tcp) {
-        out->tc = true;
-        return FAKE_REPLY;
-    }
-    out->ttl_s = span_is_equal(label, SPAN_LIT("brief")) ? 0 : 100000;
-    out->addr_count = is_big ? 64 : 1;
-    for (size_t i = 0; i < out->addr_count; i++) {
-        out->addrs[i] = ip_v4(192, 0, 2, (uint8_t)(i + 1));
-        if (q->qtype == 28) {
-            out->addrs[i] = (struct ip){.family = IP_V6, .bytes = {0x20, 1, 0xd, 0xb8, (uint8_t)i}};
-        }
-    }
-    if (is_cut) {
-        return FAKE_CUT_SHORT;
-    }
-    return span_is_equal(label, SPAN_LIT("forged")) ? FAKE_FORGE : FAKE_REPLY;
-}
-
-static enum fake_verdict serve_nothing(void *ctx, const struct fake_query *q, bool tcp,
-                                       struct fake_reply *out)
-{
-    (void)ctx;
-    (void)q;
-    (void)tcp;
-    (void)out;
-    return FAKE_SILENT;
-}
-
-struct fixture {
-    struct ev_loop *loop;
-    struct fake_upstream first, second;
-    struct resolver *resolver;
-};
-
-/* One question and what came of it. */
-struct asked {
-    resolver_ticket ticket;
-    bool is_asking; /* resolver_ask() runs: no call back may come */
-    bool is_done;
-    unsigned calls;
-    unsigned order; /* among all call backs of the test */
-    unsigned *counter;
-    struct resolver_answer answer;
-};
-
-static void on_answer(void *ctx, const struct resolver_answer *a)
-{
-    struct asked *q = ctx;
-    assert_false(q->is_asking);
-    q->calls++;
-    q->is_done = true;
-    q->answer = *a;
-    if (q->counter != NULL) {
-        q->order = ++*q->counter;
-    }
-}
-
-static struct host_name name_of(const char *text)
-{
-    struct host_name n;
-    assert_int_equal(host_name_parse(span_str(text), &n), HOST_FAULT_NONE);
-    return n;
-}
-
-static void ask(struct fixture *f, struct asked *q, const char *name)
-{
-    struct host_name n = name_of(name);
-    q->is_asking = true;
-    q->ticket = resolver_ask(f->resolver, &n, IP_V4, on_answer, q);
-    q->is_asking = false;
-    assert_true(q->ticket != 0);
-    assert_int_equal(q->calls, 0);
-}
-
-static void ask_and_wait(struct fixture *f, struct asked *q, const char *name)
-{
-    ask(f, q, name);
-    assert_true(fake_run(f->loop, &q->is_done, LIMIT_MS));
-    assert_int_equal(q->calls, 1);
-}
-
-static struct resolver_config config_of(const struct addr upstreams[2])
-{
-    struct resolver_config cfg;
-    resolver_config_defaults(&cfg);
-    cfg.upstreams = upstreams;
-    cfg.upstream_count = 2;
-    return cfg;
-}
-
-static void renew(struct fixture *f, void (*change)(struct resolver_config *cfg))
-{
-    struct addr upstreams[2] = {f->first.addr, f->second.addr};
-    struct resolver_config cfg = config_of(upstreams);
-    if (change != NULL) {
-        change(&cfg);
-    }
-    struct err err = {0};
-    resolver_free(f->resolver);
-    assert_int_equal(resolver_new(f->loop, &cfg, &f->resolver, &err), 0);
-    memset(upstreams, 0, sizeof(upstreams)); /* it has its own copy */
-}
-
-static void be_quick(struct resolver_config *cfg)
-{
-    cfg->attempt_ms = ATTEMPT_MS;
-    cfg->total_ms = TOTAL_MS;
-}
-
-static int set_up(void **state)
-{
-    struct fixture *f = calloc(1, sizeof(*f));
-    assert_non_null(f);
-    f->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
-    assert_non_null(f->loop);
-    fake_upstream_init(&f->first, f->loop, serve, f);
-    fake_upstream_init(&f->second, f->loop, serve, f);
-    renew(f, NULL);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    resolver_free(f->resolver);
-    fake_upstream_fini(&f->first);
-    fake_upstream_fini(&f->second);
-    ev_loop_destroy(f->loop);
-    free(f);
-    return 0;
-}
-
 static void test_success(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     struct asked q = {0};
     ask_and_wait(f, &q, "www.example.com");
     assert_int_equal(q.answer.status, RESOLVER_ADDRS);
@@ -203,7 +34,7 @@ static void test_success(void **state)
 
 static void test_cached_answer_comes_later_too(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     struct asked q = {0};
     struct asked again = {0};
     ask_and_wait(f, &q, "www.example.com");
@@ -228,7 +59,7 @@ static void test_cached_answer_comes_later_too(void **state)
 
 static void test_families_are_two_questions(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     struct asked v4 = {0};
     struct asked v6 = {0};
     struct host_name n = name_of("www.example.com");
@@ -244,7 +75,7 @@ static void test_families_are_two_questions(void **state)
 
 static void test_negatives(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     struct asked nx = {0};
     struct asked none = {0};
     ask_and_wait(f, &nx, "nxdomain.example.com");
@@ -271,7 +102,7 @@ static void raise_ttl_min(struct resolver_config *cfg)
 
 static void test_ttl_zero(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     struct asked q = {0};
     struct host_name n = name_of("brief.example.com");
     struct resolver_answer a;
@@ -288,7 +119,7 @@ static void test_ttl_zero(void **state)
 
 static void test_failure_is_kept_for_a_second(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     struct asked q = {0};
     ask_and_wait(f, &q, "servfail.example.com");
     assert_int_equal(q.answer.status, RESOLVER_FAILED);
@@ -307,7 +138,7 @@ static void test_failure_is_kept_for_a_second(void **state)
 
 static void test_failover_from_silence(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     f->first.fn = serve_nothing;
     renew(f, be_quick);
     struct asked q = {0};
@@ -330,7 +161,7 @@ static void test_failover_from_silence(void **state)
 
 static void test_failover_from_closed_port(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     fake_upstream_fini(&f->first); /* nobody listens there now: ICMP port unreachable */
     struct asked q = {0};
     ask_and_wait(f, &q, "one.example.com");
@@ -339,12 +170,12 @@ static void test_failover_from_closed_port(void **state)
     resolver_stats_read(f->resolver, &s);
     assert_int_equal(s.timeouts, 0); /* it did not have to wait */
     assert_int_equal(s.failovers, 1);
-    fake_upstream_init(&f->first, f->loop, serve, f);
+    fake_upstream_init(&f->first, f->loop, serve_by_label, f);
 }
 
 static void test_all_silent(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     renew(f, be_quick);
     struct asked q = {0};
     int64_t start_ms = clock_mono_ms();
@@ -359,7 +190,7 @@ static void test_all_silent(void **state)
 
 static void test_truncation(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     f->first.dribbles = true; /* one byte at a time */
     struct asked q = {0};
     ask_and_wait(f, &q, "big.example.com");
@@ -374,7 +205,7 @@ static void test_truncation(void **state)
 
 static void test_tcp_cut_short(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     struct asked q = {0};
     ask_and_wait(f, &q, "cut.example.com");
     assert_int_equal(q.answer.status, RESOLVER_FAILED);
@@ -385,7 +216,7 @@ static void test_tcp_cut_short(void **state)
 
 static void test_forged_replies_are_ignored(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     struct asked q = {0};
     ask_and_wait(f, &q, "forged.example.com");
     assert_int_equal(q.answer.status, RESOLVER_ADDRS);
@@ -397,7 +228,7 @@ static void test_forged_replies_are_ignored(void **state)
 
 static void test_cname(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     struct asked q = {0};
     ask_and_wait(f, &q, "chain.example.com");
     assert_int_equal(q.answer.status, RESOLVER_ADDRS);
@@ -411,7 +242,7 @@ static void test_cname(void **state)
 
 static void test_source_ports_differ(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     uint16_t ports[4];
     for (size_t i = 0; i < 4; i++) {
         char name[32];
@@ -423,190 +254,6 @@ static void test_source_ports_differ(void **state)
     assert_false(ports[0] == ports[1] && ports[1] == ports[2] && ports[2] == ports[3]);
 }
 
-static void test_coalescing(void **state)
-{
-    struct fixture *f = *state;
-    unsigned counter = 0;
-    struct asked q[4];
-    memset(q, 0, sizeof(q));
-    for (size_t i = 0; i < 4; i++) {
-        q[i].counter = &counter;
-        ask(f, &q[i], "www.example.com");
-    }
-    resolver_cancel(f->resolver, q[1].ticket);
-    assert_true(fake_run(f->loop, &q[3].is_done, LIMIT_MS));
-    assert_int_equal(q[0].order, 1); /* in order of arrival */
-    assert_int_equal(q[1].calls, 0);
-    assert_int_equal(q[2].order, 2);
-    assert_int_equal(q[3].order, 3);
-    assert_int_equal(f->first.udp_count, 1);
-    struct resolver_stats s;
-    resolver_stats_read(f->resolver, &s);
-    assert_int_equal(s.coalesced, 3);
-}
-
-static void test_cancel_ends_the_question(void **state)
-{
-    struct fixture *f = *state;
-    renew(f, be_quick);
-    struct asked q = {0};
-    ask(f, &q, "silent.example.com");
-    for (int i = 0; i < 1000 && f->first.udp_count == 0; i++) {
-        fake_run_for(f->loop, 1);
-    }
-    unsigned sent = f->first.udp_count + f->second.udp_count;
-    assert_true(sent >= 1);
-    resolver_cancel(f->resolver, q.ticket);
-    fake_run_for(f->loop, ATTEMPT_MS * 2);
-    assert_int_equal(q.calls, 0);
-    assert_int_equal(f->first.udp_count + f->second.udp_count, sent);
-    resolver_cancel(f->resolver, q.ticket); /* stale: nothing happens */
-}
-
-static void test_cancel_of_a_cached_answer(void **state)
-{
-    struct fixture *f = *state;
-    struct asked q = {0};
-    struct asked again = {0};
-    struct asked third = {0};
-    ask_and_wait(f, &q, "www.example.com");
-    ask(f, &again, "www.example.com");
-    resolver_cancel(f->resolver, again.ticket);
-    ask_and_wait(f, &third, "www.example.com");
-    assert_int_equal(again.calls, 0);
-}
-
-static void test_stale_ticket_hits_nobody_else(void **state)
-{
-    struct fixture *f = *state;
-    struct asked q = {0};
-    struct asked next = {0};
-    ask_and_wait(f, &q, "one.example.com");
-    ask(f, &next, "two.example.com"); /* takes the same slot */
-    assert_true((q.ticket & UINT32_MAX) == (next.ticket & UINT32_MAX));
-    assert_true(q.ticket != next.ticket);
-    resolver_cancel(f->resolver, q.ticket);
-    resolver_cancel(f->resolver, 0);
-    resolver_cancel(f->resolver, UINT64_MAX);
-    assert_true(fake_run(f->loop, &next.is_done, LIMIT_MS));
-}
-
-/* A call back that cancels two others: one of its own question, one of another that is ready too. */
-struct canceller {
-    struct fixture *f;
-    struct asked *victims[2];
-    bool is_done;
-};
-
-static void on_answer_cancel(void *ctx, const struct resolver_answer *a)
-{
-    struct canceller *c = ctx;
-    assert_int_equal(a->status, RESOLVER_ADDRS);
-    resolver_cancel(c->f->resolver, c->victims[0]->ticket);
-    resolver_cancel(c->f->resolver, c->victims[1]->ticket);
-    c->is_done = true;
-}
-
-static void test_cancel_inside_call_back(void **state)
-{
-    struct fixture *f = *state;
-    struct asked warm = {0};
-    struct asked same = {0};
-    struct asked other = {0};
-    struct asked silent = {0};
-    ask_and_wait(f, &warm, "warm.example.com");
-    struct canceller c = {.f = f, .victims = {&same, &other}};
-    struct host_name n = name_of("warm.example.com");
-    assert_true(resolver_ask(f->resolver, &n, IP_V4, on_answer_cancel, &c) != 0);
-    ask(f, &same, "warm.example.com");
-    ask(f, &other, "warm.example.com");
-    assert_true(fake_run(f->loop, &c.is_done, LIMIT_MS));
-
-    struct canceller d = {.f = f, .victims = {&same, &silent}};
-    n = name_of("cold.example.com");
-    assert_true(resolver_ask(f->resolver, &n, IP_V4, on_answer_cancel, &d) != 0);
-    ask(f, &same, "cold.example.com");
-    ask(f, &silent, "silent.example.com");
-    assert_true(fake_run(f->loop, &d.is_done, LIMIT_MS));
-    fake_run_for(f->loop, ATTEMPT_MS);
-    assert_int_equal(same.calls, 0);
-    assert_int_equal(other.calls, 0);
-    assert_int_equal(silent.calls, 0);
-}
-
-struct asker {
-    struct fixture *f;
-    struct asked next;
-};
-
-static void on_answer_ask(void *ctx, const struct resolver_answer *a)
-{
-    struct asker *k = ctx;
-    assert_int_equal(a->status, RESOLVER_ADDRS);
-    ask(k->f, &k->next, "www.example.com"); /* cached by now */
-}
-
-static void test_ask_inside_call_back(void **state)
-{
-    struct fixture *f = *state;
-    struct asker k = {.f = f};
-    struct host_name n = name_of("www.example.com");
-    assert_true(resolver_ask(f->resolver, &n, IP_V4, on_answer_ask, &k) != 0);
-    assert_true(fake_run(f->loop, &k.next.is_done, LIMIT_MS));
-    assert_true(k.next.answer.from_cache);
-}
-
-struct freer {
-    struct fixture *f;
-    bool is_done;
-};
-
-static void on_answer_free(void *ctx, const struct resolver_answer *a)
-{
-    struct freer *k = ctx;
-    resolver_free(k->f->resolver);
-    k->f->resolver = NULL;
-    k->is_done = true;
-    assert_int_equal(a->status, RESOLVER_ADDRS); /* still to be read */
-    assert_int_equal(a->addr_count, 1);
-}
-
-static void test_free_inside_call_back(void **state)
-{
-    struct fixture *f = *state;
-    struct freer k = {.f = f};
-    struct asked same = {0};
-    struct asked silent = {0};
-    struct host_name n = name_of("www.example.com");
-    assert_true(resolver_ask(f->resolver, &n, IP_V4, on_answer_free, &k) != 0);
-    ask(f, &same, "www.example.com");
-    ask(f, &silent, "silent.example.com");
-    assert_true(fake_run(f->loop, &k.is_done, LIMIT_MS));
-    fake_run_for(f->loop, ATTEMPT_MS * 2);
-    assert_int_equal(same.calls, 0);
-    assert_int_equal(silent.calls, 0);
-}
-
-static void test_free_with_open_questions(void **state)
-{
-    struct fixture *f = *state;
-    renew(f, be_quick);
-    struct asked warm = {0};
-    struct asked q[3];
-    memset(q, 0, sizeof(q));
-    ask_and_wait(f, &warm, "warm.example.com");
-    ask(f, &q[0], "silent.example.com");
-    fake_run_for(f->loop, ATTEMPT_MS * 2); /* two attempts are open */
-    ask(f, &q[1], "warm.example.com");     /* ready, not delivered */
-    ask(f, &q[2], "new.example.com");      /* not sent yet */
-    resolver_free(f->resolver);
-    f->resolver = NULL;
-    fake_run_for(f->loop, ATTEMPT_MS);
-    for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(q[i].calls, 0);
-    }
-}
-
 static void allow_one(struct resolver_config *cfg)
 {
     cfg->max_questions = 1;
@@ -614,7 +261,7 @@ static void allow_one(struct resolver_config *cfg)
 
 static void test_busy(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     renew(f, allow_one);
     struct asked first = {0};
     struct asked joined = {0};
@@ -634,7 +281,7 @@ static void test_busy(void **state)
 
 static void test_many_at_once(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     enum { COUNT = 200 };
     struct asked *q = calloc(COUNT, sizeof(*q));
     assert_non_null(q);
@@ -652,7 +299,7 @@ static void test_many_at_once(void **state)
 
 static void test_no_descriptors(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     struct asked warm = {0};
     ask_and_wait(f, &warm, "warm.example.com");
     struct rlimit old;
@@ -671,7 +318,7 @@ static void test_no_descriptors(void **state)
     assert_int_equal(f->second.udp_count, 0);
 }
 
-static void expect_bad_config(struct fixture *f, void (*change)(struct resolver_config *cfg))
+static void expect_bad_config(struct resolver_scene *f, void (*change)(struct resolver_config *cfg))
 {
     struct addr upstreams[2] = {f->first.addr, f->second.addr};
     struct resolver_config cfg = config_of(upstreams);
@@ -706,7 +353,7 @@ static void no_questions(struct resolver_config *cfg)
 
 static void test_bad_configs(void **state)
 {
-    struct fixture *f = *state;
+    struct resolver_scene *f = *state;
     expect_bad_config(f, no_upstream);
     expect_bad_config(f, no_attempt_time);
     expect_bad_config(f, total_below_attempt);
@@ -733,38 +380,28 @@ static void test_defaults_and_texts(void **state)
     resolver_free(NULL);
 }
 
-#define CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_success),
-        CASE(test_cached_answer_comes_later_too),
-        CASE(test_families_are_two_questions),
-        CASE(test_negatives),
-        CASE(test_ttl_zero),
-        CASE(test_failure_is_kept_for_a_second),
-        CASE(test_failover_from_silence),
-        CASE(test_failover_from_closed_port),
-        CASE(test_all_silent),
-        CASE(test_truncation),
-        CASE(test_tcp_cut_short),
-        CASE(test_forged_replies_are_ignored),
-        CASE(test_cname),
-        CASE(test_source_ports_differ),
-        CASE(test_coalescing),
-        CASE(test_cancel_ends_the_question),
-        CASE(test_cancel_of_a_cached_answer),
-        CASE(test_stale_ticket_hits_nobody_else),
-        CASE(test_cancel_inside_call_back),
-        CASE(test_ask_inside_call_back),
-        CASE(test_free_inside_call_back),
-        CASE(test_free_with_open_questions),
-        CASE(test_busy),
-        CASE(test_many_at_once),
-        CASE(test_no_descriptors),
-        CASE(test_bad_configs),
-        CASE(test_defaults_and_texts),
+        RESOLVER_CASE(test_success),
+        RESOLVER_CASE(test_cached_answer_comes_later_too),
+        RESOLVER_CASE(test_families_are_two_questions),
+        RESOLVER_CASE(test_negatives),
+        RESOLVER_CASE(test_ttl_zero),
+        RESOLVER_CASE(test_failure_is_kept_for_a_second),
+        RESOLVER_CASE(test_failover_from_silence),
+        RESOLVER_CASE(test_failover_from_closed_port),
+        RESOLVER_CASE(test_all_silent),
+        RESOLVER_CASE(test_truncation),
+        RESOLVER_CASE(test_tcp_cut_short),
+        RESOLVER_CASE(test_forged_replies_are_ignored),
+        RESOLVER_CASE(test_cname),
+        RESOLVER_CASE(test_source_ports_differ),
+        RESOLVER_CASE(test_busy),
+        RESOLVER_CASE(test_many_at_once),
+        RESOLVER_CASE(test_no_descriptors),
+        RESOLVER_CASE(test_bad_configs),
+        RESOLVER_CASE(test_defaults_and_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
