@@ -61,8 +61,8 @@ int dns_soa_template_build(struct dns_soa_template *out)
     } else if (st == LDNS_STATUS_OK && len <= sizeof out->wire) {
         memcpy(out->wire, wire, len);
         out->len = len;
-        out->ttl_at = 1 + 2 + 2;      /* behind the root, type and class */
-        out->serial_at = len - 5 * 4; /* the last five fields have four bytes each */
+        out->ttl_at = 1 + 2 + 2;   /* behind the root, type and class */
+        out->serial_at = len - 20; /* the last five fields have four bytes each */
         out->minimum_at = len - 4;
         rc = 0;
     }

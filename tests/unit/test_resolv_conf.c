@@ -151,7 +151,7 @@ static void test_read(void **state)
     size_t count = 99;
     struct err err = {0};
     file_make(&f);
-    file_write(&f, "nameserver 192.0.2.1\n", 64 * 1024);
+    file_write(&f, "nameserver 192.0.2.1\n", 65536);
     assert_int_equal(resolv_conf_read(f.path, list, 4, &count, &err), 0);
     assert_int_equal(count, 1);
     assert_int_equal(list[0].port, 53);
@@ -160,7 +160,7 @@ static void test_read(void **state)
     assert_int_equal(count, 0);
     assert_string_equal(err.text, "");
     count = 99;
-    file_write(&f, "nameserver 192.0.2.1\n", 64 * 1024 + 1);
+    file_write(&f, "nameserver 192.0.2.1\n", 65537);
     assert_int_equal(resolv_conf_read(f.path, list, 4, &count, &err), -EFBIG);
     assert_int_equal(count, 0);
     assert_non_null(strstr(err.text, f.path));
