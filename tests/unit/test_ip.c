@@ -573,6 +573,57 @@ static void test_groups_and_names(void **state)
     assert_int_equal(IP_GROUP_NEVER, 0); /* zero is deny */
 }
 
+/* A prefix is as bad as the worst address inside that is never dialled. */
+static void test_prefix_never_class(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum ip_class expect;
+    } rows[] = {
+        {"10.0.0.0/8", IP_CLASS_UNKNOWN},
+        {"192.168.0.0/16", IP_CLASS_UNKNOWN},
+        {"8.8.8.8", IP_CLASS_UNKNOWN},
+        {"100.96.0.0/11", IP_CLASS_METADATA},
+        {"100.64.0.0/11", IP_CLASS_UNKNOWN},
+        {"168.0.0.0/8", IP_CLASS_METADATA},
+        {"169.0.0.0/8", IP_CLASS_METADATA},
+        {"169.254.8.0/24", IP_CLASS_LINK_LOCAL},
+        {"169.254.169.254", IP_CLASS_METADATA},
+        {"126.0.0.0/7", IP_CLASS_LOOPBACK},
+        {"0.0.0.0/0", IP_CLASS_UNSPECIFIED},
+        {"0.1.0.0/16", IP_CLASS_THIS_NETWORK},
+        {"128.0.0.0/1", IP_CLASS_METADATA},
+        {"192.0.0.0/24", IP_CLASS_METADATA},
+        {"192.0.0.0/28", IP_CLASS_UNKNOWN},
+        {"192.0.0.0/2", IP_CLASS_METADATA},
+        {"208.0.0.0/4", IP_CLASS_UNKNOWN},
+        {"224.0.0.0/4", IP_CLASS_MULTICAST},
+        {"255.255.255.255", IP_CLASS_RESERVED},
+        {"::/0", IP_CLASS_UNSPECIFIED},
+        {"fc00::/7", IP_CLASS_METADATA},
+        {"fd12::/16", IP_CLASS_UNKNOWN},
+        {"fe80::/64", IP_CLASS_LINK_LOCAL},
+        {"fe00::/8", IP_CLASS_RESERVED},
+        {"2000::/3", IP_CLASS_EMBEDDED},
+        {"2606:4700::/32", IP_CLASS_UNKNOWN},
+        {"2002::/16", IP_CLASS_EMBEDDED},
+        {"4000::/2", IP_CLASS_RESERVED},
+        {"64:ff9b::/96", IP_CLASS_UNSPECIFIED},
+        {"64:ff9b::a00:0/104", IP_CLASS_UNKNOWN},
+        {"64:ff9b::a000:0/100", IP_CLASS_METADATA},
+        {"64:ff9b::7f00:1", IP_CLASS_LOOPBACK},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct ip_prefix p = must_prefix(rows[i].text);
+        enum ip_class class = ip_prefix_never_class(&p);
+        if (class != rows[i].expect) {
+            fail_msg("%s: %s, not %s", rows[i].text, ip_class_name(class), ip_class_name(rows[i].expect));
+        }
+        assert_int_equal(ip_class_group(class), IP_GROUP_NEVER);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -589,6 +640,7 @@ int main(void)
         cmocka_unit_test(test_nat64_local_is_never_milder),
         cmocka_unit_test(test_isatap),
         cmocka_unit_test(test_groups_and_names),
+        cmocka_unit_test(test_prefix_never_class),
     };
     return cmocka_run_group_tests_name("ip", tests, NULL, NULL);
 }
