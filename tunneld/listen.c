@@ -46,13 +46,39 @@ static int out_of_memory(struct err *err)
     return -ENOMEM;
 }
 
+static const char *option_of(enum listen_kind kind)
+{
+    return kind == LISTEN_CAPTURE ? "--transparent" : "--listen";
+}
+
+static int parse_one(const char *text, enum listen_kind kind, struct addr *out, struct err *err)
+{
+    if (addr_parse(span_str(text), kind == LISTEN_CAPTURE ? 0 : CONNECT_PORT, out) != 0) {
+        err_set(err, "%s: \"%s\" is not ADDR:PORT", option_of(kind), text);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int listen_check(const struct str_list *list, enum listen_kind kind, struct err *err)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        struct addr unused;
+        int rc = parse_one(list->items[i], kind, &unused, err);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
 static int bind_one(struct listen_set *set, const char *text, enum listen_kind kind, struct err *err)
 {
     struct addr addr;
-    const char *option = kind == LISTEN_CAPTURE ? "--transparent" : "--listen";
-    if (addr_parse(span_str(text), kind == LISTEN_CAPTURE ? 0 : CONNECT_PORT, &addr) != 0) {
-        err_set(err, "%s: \"%s\" is not ADDR:PORT", option, text);
-        return -EINVAL;
+    const char *option = option_of(kind);
+    int parsed = parse_one(text, kind, &addr, err);
+    if (parsed != 0) {
+        return parsed;
     }
     struct listen_socket *s = add(set, kind);
     if (s == NULL) {

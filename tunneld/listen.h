@@ -25,6 +25,8 @@ struct listen_set { /* zero-initialised = empty */
     unsigned worker_count;
 };
 
+/* Are all of them addresses? Opens nothing. 0, or -EINVAL with the bad item in *err. */
+MUST_CHECK int listen_check(const struct str_list *list, enum listen_kind kind, struct err *err);
 /* The bad item is in *err; -EINVAL -> configuration, else the operating system. */
 MUST_CHECK int listen_bind(struct listen_set *set, const struct str_list *list, enum listen_kind kind,
                            struct err *err);

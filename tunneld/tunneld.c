@@ -18,6 +18,49 @@ static bool has_kind(const struct listen_set *set, enum listen_kind kind)
     return false;
 }
 
+static int parse_upstreams(struct tunneld *d, struct err *err)
+{
+    const struct str_list *list = &d->settings.shared.upstream;
+    if (list->count > TUNNELD_UPSTREAMS_MAX) {
+        err_set(err, "--upstream: at most %d", TUNNELD_UPSTREAMS_MAX);
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        struct addr *a = &d->upstreams[i];
+        if (addr_parse(span_str(list->items[i]), 53, a) != 0 || a->port == 0) {
+            err_set(err, "--upstream: \"%s\" is not ADDR[:PORT]", list->items[i]);
+            return -EINVAL;
+        }
+    }
+    d->upstream_count = list->count;
+    return 0;
+}
+
+/* Every list is read here once, before anything is opened: a bad item is an option error, and --check finds
+ * it. */
+static int check_lists(struct tunneld *d, struct err *err)
+{
+    const struct settings_tunneld *s = &d->settings;
+    int rc = listen_check(&s->listen, LISTEN_CONNECT, err);
+    rc = rc == 0 ? listen_check(&s->transparent, LISTEN_CAPTURE, err) : rc;
+    rc = rc == 0 ? parse_upstreams(d, err) : rc;
+    if (rc == 0) {
+        struct guard guard;
+        rc = guard_build(&s->shared, NULL, 0, &guard, err);
+        if (rc == 0) {
+            guard_fini(&guard);
+        }
+    }
+    if (rc == 0) {
+        struct acl acl;
+        rc = acl_build(&s->shared.allow_client, false, &acl, err);
+        if (rc == 0) {
+            acl_fini(&acl);
+        }
+    }
+    return rc;
+}
+
 static int check_settings(void *ctx, struct err *err)
 {
     struct tunneld *d = ctx;
@@ -25,6 +68,10 @@ static int check_settings(void *ctx, struct err *err)
     if (s->transparent.count > 0 && (s->shared.map == NULL || s->shared.map[0] == '\0')) {
         err_set(err, "--transparent needs --map: without it no captured address has a name");
         return -EINVAL;
+    }
+    int rc = check_lists(d, err);
+    if (rc != 0) {
+        return rc;
     }
     d->judge = (struct judge_config){.l7 = s->l7 == 0 ? L7_REFUSE : L7_TUNNEL,
                                      .ignore_binaries = s->binary_identity == BINARY_IGNORE,
@@ -51,22 +98,10 @@ static int check_policy(void *ctx, const struct policy *p, struct err *err)
     return 0;
 }
 
+/* Without --upstream: the nameservers of resolv.conf as they are now. */
 static int read_upstreams(struct tunneld *d, struct err *err)
 {
-    const struct str_list *list = &d->settings.shared.upstream;
-    if (list->count > TUNNELD_UPSTREAMS_MAX) {
-        err_set(err, "--upstream: at most %d", TUNNELD_UPSTREAMS_MAX);
-        return -EINVAL;
-    }
-    for (size_t i = 0; i < list->count; i++) {
-        struct addr *a = &d->upstreams[i];
-        if (addr_parse(span_str(list->items[i]), 53, a) != 0 || a->port == 0) {
-            err_set(err, "--upstream: \"%s\" is not ADDR[:PORT]", list->items[i]);
-            return -EINVAL;
-        }
-        d->upstream_count++;
-    }
-    if (list->count == 0) {
+    if (d->upstream_count == 0) {
         int rc = resolv_conf_read(d->settings.resolv_conf, d->upstreams, TUNNELD_UPSTREAMS_MAX,
                                   &d->upstream_count, err);
         if (rc != 0) {
