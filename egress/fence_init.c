@@ -4,12 +4,14 @@
 #include "common/run/privs.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -47,6 +49,35 @@ void fence_environment(bool no_proxy_env)
     }
 }
 
+/* Does any directory of PATH that we may look into hold a file of this name? */
+static bool is_in_path(const char *name)
+{
+    const char *dir = getenv("PATH");
+    while (dir != NULL && *dir != '\0') {
+        char file[PATH_MAX];
+        struct stat st;
+        size_t len = strcspn(dir, ":");
+        int written = snprintf(file, sizeof file, "%.*s/%s", (int)len, dir, name);
+        if (written > 0 && (size_t)written < sizeof file && stat(file, &st) == 0) {
+            return true;
+        }
+        dir += len;
+        dir += *dir == ':' ? 1 : 0;
+    }
+    return false;
+}
+
+/*
+ * Why COMMAND could not be run. execvp says EACCES for a name it found nowhere if PATH also has a directory
+ * that may not be searched (root's own, after becoming an ordinary user); that still is "not found", as in a
+ * shell.
+ */
+static int exec_fault(const char *name, int error)
+{
+    bool is_name = strchr(name, '/') == NULL;
+    return error == EACCES && is_name && !is_in_path(name) ? ENOENT : error;
+}
+
 /* COMMAND itself: the second process of the namespace. */
 static void exec_command(const struct fence_config *cfg, const sigset_t *old_mask)
 {
@@ -63,7 +94,7 @@ static void exec_command(const struct fence_config *cfg, const sigset_t *old_mas
     }
     fence_environment(cfg->no_proxy_env);
     (void)execvp(cfg->cmd[0], cfg->cmd);
-    int error = errno;
+    int error = exec_fault(cfg->cmd[0], errno);
     (void)fprintf(stderr, "openshell-egress: %s: %s\n", cfg->cmd[0], strerror(error));
     _exit(error == ENOENT || error == ENOTDIR ? 127 : 126);
 }
