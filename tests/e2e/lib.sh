@@ -82,6 +82,10 @@ enter_lab() {
 # After a failure: what the programs said. Nothing needs to be killed, the lab takes it all along.
 leave_lab() {
   local status=$1 file
+  if [ "$status" = 0 ] && grep -lE 'runtime error:|ERROR: [A-Za-z]+Sanitizer' "$T"/*.log "$T"/*.err 2>/dev/null; then
+    echo "$test_name: FAIL: a sanitizer spoke up in a test that passed otherwise" >&2
+    status=1
+  fi
   if [ "$status" != 0 ] && [ "$status" != 77 ]; then
     for file in "$T"/*.log "$T"/*.err "$T"/standin/*.jsonl; do
       [ -s "$file" ] || continue

@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 // The kernel prints addresses as 32-bit words of the machine's own byte order: little-endian wherever node runs.
 function readAddress(hex) {
   const bytes = hex.match(/.{8}/g).flatMap((word) => word.match(/../g).reverse());
-  return bytes.length === 4 ? bytes.map((byte) => parseInt(byte, 16)).join('.') : bytes.join('');
+  return bytes.length === 4 ? bytes.map((byte) => parseInt(byte, 16)).join('.') : bytes.join('').toLowerCase();
 }
 
 export function remotes() {
