@@ -840,9 +840,9 @@ def test_failed_starts(env):
         status, said = run_once(env, ALL, "--transparent", where)
         assert status == 71 and where in said, (status, said)
     status, said = run_once(env, ALL, "--transparent", "127.0.0.1")
-    assert status == 78 and "--transparent" in said, (status, said)
+    assert status == 64 and "--transparent" in said, (status, said)
     status, said = run_once(env, ALL, "--upstream", "nonsense")
-    assert status == 78 and "--upstream" in said, (status, said)
+    assert status == 64 and "--upstream" in said, (status, said)
 
 
 PASS_SOCKETS = """
