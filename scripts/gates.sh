@@ -82,7 +82,7 @@ coverage() {
 }
 
 dist_check() {
-  make -C "$work/gcc" distcheck MAKEFLAGS=-j2 || return 1
+  make -C "$work/gcc" -j2 distcheck || return 1
   # Whatever git knows is in the tarball, but for what only a checkout needs.
   [ -d .git ] || return 0
   tar -tf "$work"/gcc/openshell-egress-*.tar.xz | sed 's,^[^/]*/,,' | grep -v '/$' | sort >"$work/in-tarball"
