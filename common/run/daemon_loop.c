@@ -186,9 +186,21 @@ void daemon_loop_run(struct daemon_loop *l)
     (void)ev_run(l->ev, 0);
 }
 
+/* The end has begun: a late signal must not make a death of it, once libev has given the handlers back. */
+static void block_end_signals(void)
+{
+    sigset_t late;
+    (void)sigemptyset(&late);
+    (void)sigaddset(&late, SIGHUP);
+    (void)sigaddset(&late, SIGTERM);
+    (void)sigaddset(&late, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &late, NULL);
+}
+
 void daemon_loop_fini(struct daemon_loop *l)
 {
     if (l->ev != NULL) {
+        block_end_signals();
         ev_signal_stop(l->ev, &l->on_hup);
         ev_signal_stop(l->ev, &l->on_term);
         ev_signal_stop(l->ev, &l->on_int);
