@@ -92,6 +92,7 @@ static void test_check_bad(void **state)
     check_fault(SPAN_LIT("a\xef\xbb\xbf"), 1, 2, "a control character");
     check_fault(SPAN_LIT("a\xef\xbf\xbe"), 1, 2, "a control character");
     check_fault(SPAN_LIT("\0"), 1, 1, "a NUL byte");
+    check_fault(SPAN_LIT("a: 1\n...\r\n%TAG\t! x\n"), 3, 1, "a %TAG directive");
 }
 
 static void test_check_good(void **state)

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Texts that once took minutes to refuse. Each is far larger than a policy, and done within a second or two
+ * as long as the work grows with the size of the text; the alarm ends a run in which it grows faster.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "common/base/buf.h"
+#include "common/policy/policy_load.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define ALARM_S 60
+#define TEXT_MAX_BYTES ((size_t)16 << 20)
+
+static void put(struct buf *b, const char *text)
+{
+    assert_int_equal(buf_append(b, span_str(text), TEXT_MAX_BYTES), 0);
+}
+
+/* The text count times, each with another number in the place of '@'. */
+static void put_many(struct buf *b, size_t count, const char *text)
+{
+    struct span s = span_str(text);
+    size_t at = span_find(s, '@');
+    for (size_t i = 0; i < count; i++) {
+        char number[24];
+        (void)snprintf(number, sizeof number, "%zu", 100000 + i);
+        assert_int_equal(buf_append(b, span_sub(s, 0, at), TEXT_MAX_BYTES), 0);
+        if (at < s.len) {
+            put(b, number);
+            assert_int_equal(buf_append(b, span_sub(s, at + 1, s.len), TEXT_MAX_BYTES), 0);
+        }
+    }
+}
+
+static void load(struct buf *b, struct policy_diags *diags)
+{
+    const struct policy_text text = {.file = "big.yaml", .text = buf_span(b)};
+    struct policy_rules *rules = NULL;
+    (void)alarm(ALARM_S);
+    int rc = policy_load(&text, 1, &rules, diags);
+    (void)alarm(0);
+    assert_int_equal(rc, diags->error_count > 0 ? -EINVAL : 0);
+    policy_rules_free(rules);
+    buf_fini(b);
+}
+
+/* libyaml compares each with all before it. */
+static void test_tag_directives(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {"", "version: 1\n...\n"};
+    for (size_t i = 0; i < 2; i++) {
+        struct buf b = {0};
+        struct policy_diags diags = {0};
+        put(&b, heads[i]);
+        put_many(&b, 200000, "%TAG !a@! x\n");
+        put(&b, "---\nversion: 1\n");
+        load(&b, &diags);
+        assert_int_equal(diags.error_count, 1);
+        assert_int_equal(diags.items[0].line, i == 0 ? 1 : 3);
+        assert_non_null(strstr(diags.items[0].message, "%TAG"));
+        policy_diags_fini(&diags);
+    }
+}
+
+/* Each diagnostic shows its line, which is the whole file here. */
+static void test_one_long_line(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    struct policy_diags diags = {0};
+    put(&b, "{version: 1, network_policies: {r: {binaries: [{path: \"/**\"}], endpoints: [");
+    put_many(&b, 2000, "{host: a.b, port: 0},");
+    put_many(&b, 1, "{host: a.b, port: 0}");
+    for (size_t i = 0; i < 15; i++) {
+        char blanks[1 << 10];
+        memset(blanks, ' ', sizeof blanks);
+        for (size_t k = 0; k < 1024; k++) {
+            assert_int_equal(buf_append(&b, span_make(blanks, sizeof blanks), TEXT_MAX_BYTES), 0);
+        }
+    }
+    put(&b, "]}}}\n");
+    load(&b, &diags);
+    assert_int_equal(diags.error_count, 2001);
+    assert_int_equal(diags.count, 1000);
+    assert_non_null(strstr(diags.items[0].source_line, "{host: a.b, port: 0}"));
+    policy_diags_fini(&diags);
+}
+
+/* Only the first thousand are kept: the rest needs no hint. */
+static void test_unknown_keys(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    struct policy_diags diags = {0};
+    put(&b, "version: 1\nnetwork_policies:\n  r:\n    binaries: [{ path: \"/**\" }]\n    endpoints:\n");
+    put(&b, "    - host: a.b\n      port: 1\n");
+    put_many(&b, 100000, "      abcdefghijklmnopqrstuvwxyz@: 1\n");
+    load(&b, &diags);
+    assert_int_equal(diags.error_count, 100000);
+    assert_true(diags.overflowed);
+    assert_non_null(diags.items[999].hint);
+    policy_diags_fini(&diags);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tag_directives),
+        cmocka_unit_test(test_one_long_line),
+        cmocka_unit_test(test_unknown_keys),
+    };
+    return cmocka_run_group_tests_name("policy_limits", tests, NULL, NULL);
+}
