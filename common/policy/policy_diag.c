@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define SOURCE_LINE_MAX_BYTES ((size_t)4096)
 #define QUOTE_MAX_BYTES ((size_t)60)
 #define TEXT_MAX_BYTES ((size_t)16384)
 #define WINDOW_CHARS ((size_t)120) /* of a source line */
@@ -106,13 +105,13 @@ int policy_diags_add(struct policy_diags *d, enum diag_severity severity, const 
     bool has_hint = hint != NULL && hint[0] != '\0';
     struct policy_diag item = {
         .severity = severity,
-        .file = safe_copy(span_str(place->file), SOURCE_LINE_MAX_BYTES),
+        .file = safe_copy(span_str(place->file), POLICY_DIAG_LINE_MAX_BYTES),
         .line = place->pos.line,
         .col = place->pos.col,
         .len = place->pos.len == 0 ? 1 : place->pos.len,
-        .message = safe_copy(span_str(message), SOURCE_LINE_MAX_BYTES),
-        .hint = has_hint ? safe_copy(span_str(hint), SOURCE_LINE_MAX_BYTES) : NULL,
-        .source_line = safe_copy(place->source_line, SOURCE_LINE_MAX_BYTES),
+        .message = safe_copy(span_str(message), POLICY_DIAG_LINE_MAX_BYTES),
+        .hint = has_hint ? safe_copy(span_str(hint), POLICY_DIAG_LINE_MAX_BYTES) : NULL,
+        .source_line = safe_copy(place->source_line, POLICY_DIAG_LINE_MAX_BYTES),
     };
     if (item.file == NULL || item.message == NULL || item.source_line == NULL ||
         (has_hint && item.hint == NULL)) {

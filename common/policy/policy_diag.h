@@ -6,6 +6,7 @@
 #include "common/policy/yaml_doc.h"
 
 #define POLICY_DIAGS_MAX 1000
+#define POLICY_DIAG_LINE_MAX_BYTES ((size_t)4096) /* of a source line are kept */
 
 struct diag_place {
     const char *file;

@@ -79,7 +79,8 @@ static struct span source_line(struct load *l, uint32_t file, uint32_t line)
     }
     size_t from = starts[line];
     size_t to = from;
-    while (to < s.len && yaml_break_len(s, to) == 0) {
+    /* one character more than is kept: a file can be one line, and each of its diagnostics comes here */
+    while (to < s.len && to - from < POLICY_DIAG_LINE_MAX_BYTES + 4 && yaml_break_len(s, to) == 0) {
         to++;
     }
     return span_sub(s, from, to - from);
@@ -103,6 +104,12 @@ static uint32_t word_len(struct span line, uint32_t col)
         len++;
     }
     return len == 0 ? 1 : len;
+}
+
+/* Of those behind the first thousand only the number is told. */
+static bool is_kept(const struct load *l)
+{
+    return l->diags->count < POLICY_DIAGS_MAX;
 }
 
 struct diag_at {
@@ -242,7 +249,7 @@ static void unknown_key(struct load *l, const struct yaml_node *n, const struct 
                     endpoint_table.what);
         wbuf_u8(&hint, 0);
     } else {
-        make_hint(n->key, names, count, &hint);
+        make_hint(n->key, names, is_kept(l) ? count : 0, &hint);
     }
     char quoted[DIAG_QUOTE_CAP];
     load_error(l, n->key_pos, hint.overflow ? NULL : text, "unknown key %s in %s", diag_quote(n->key, quoted),
@@ -501,7 +508,7 @@ size_t load_get_word(struct load *l, const struct yaml_node *map, const char *ke
     }
     char hint_text[MESSAGE_CAP];
     struct wbuf hint = wbuf_make(hint_text, sizeof hint_text);
-    make_hint(text, list->words + 1, list->count - 1, &hint);
+    make_hint(text, list->words + 1, is_kept(l) ? list->count - 1 : 0, &hint);
     char quoted[DIAG_QUOTE_CAP];
     load_error(l, yaml_map_get(map, key)->pos, hint.overflow ? NULL : hint_text,
                "%s is not a value of \"%s\"", diag_quote(text, quoted), key);
