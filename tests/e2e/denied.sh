@@ -14,16 +14,26 @@ start_standin
 denied='www.example.com example.com x.discord.com discord.com.example.com nosuch.test'
 allowed='discord.com gateway.discord.gg'
 
-# check_names LOG: every denied name was refused with one of the right words, and in time; every allowed one was found.
+# check_refusals WHAT LOG RIGHT-WORD...: three lines begin with WHAT, each goes on with one of the words, and the fastest
+# took less than 100 ms. (The machine may be busy; what is slow by itself is slow three times.)
+check_refusals() {
+  local what=$1 log=$2 word took count=0 fastest=
+  shift 2
+  while read -r word took _; do
+    [[ " $* " == *" $word "* ]] || fail "$what: $word, not one of $*"
+    took=${took%.*}
+    if [ -z "$fastest" ] || [ "$took" -lt "$fastest" ]; then fastest=$took; fi
+    count=$((count + 1))
+  done < <(sed -n "s/^$what //p" "$log")
+  [ "$count" = 3 ] || fail "$what: $count answers, not three"
+  [ "$fastest" -lt 100 ] || fail "$what: refused after $fastest ms at best"
+}
+
+# check_names LOG: every denied name was refused with the right word, and in time; every allowed one was found.
 check_names() {
-  local name words took
+  local name
   for name in $denied; do
-    read -r _ words took _ <<<"$(grep "^$name " "$1")" || fail "$1 says nothing about $name"
-    case $words in
-    EAI_NONAME | ENOTFOUND) ;;
-    *) fail "$name: $words, which does not mean 'no such host'" ;;
-    esac
-    [ "${took%.*}" -lt 100 ] || fail "$name: $words after $took ms"
+    check_refusals "$name" "$1" EAI_NONAME ENOTFOUND
   done
   for name in $allowed; do
     grep -qE "^$name (.* )?198\.1[89]\." "$1" || fail "$name: $(grep "^$name " "$1")"
@@ -36,21 +46,10 @@ resolve() {
   fenced "$T/$1.log" -- "$2" resolve $denied $allowed >"$T/$1.out.log" 2>"$T/$1.err" || fail "$1: status $?"
   check_names "$T/$1.out.log"
   for name in $denied; do
-    ! grep -q "\"name\": \"$name\"" "$QUERIES" || fail "$1: $name was asked for upstream"
+    ! grep -qF "$name\"" "$QUERIES" || fail "$1: $name was asked for upstream"
   done
   grep -q '"name": "discord.com"' "$QUERIES" || fail "$1: the stand-in saw no query at all: this proves nothing"
-  say "$1: $(grep -c ' EAI_\| ENOTFOUND' "$T/$1.out.log") names denied in time, none of them asked for upstream"
-}
-
-# check_connect ADDRESS PORT: refused in one of the right ways, and in time.
-check_connect() {
-  local how took
-  read -r _ _ how took _ <<<"$(grep "^$1 $2 " "$T/connect.out.log")" || fail "nothing about $1 port $2"
-  case $how in
-  ECONNREFUSED | ECONNRESET | ENETUNREACH | EHOSTUNREACH) ;;
-  *) fail "$1 port $2: $how" ;;
-  esac
-  [ "${took%.*}" -lt 100 ] || fail "$1 port $2: $how after $took ms"
+  say "$1: $(wc -w <<<"$denied") names denied in time, none of them asked for upstream"
 }
 
 "${CC:-cc}" -O1 -Wall -Wextra -o "$T/probe" "$here/probe.c" || fail "probe.c does not compile"
@@ -61,17 +60,20 @@ resolve node "$here/lookup.mjs"
 never=198.18.77.77
 # shellcheck disable=SC2016 # expanded by the inner shell
 fenced "$T/connect.log" -- sh -ec '
-  set -- "$1" "$2" "$3" "$4" "$("$1" resolve discord.com | cut -d" " -f2)"
+  set -- "$1" "$2" "$3" "$4" "$("$1" resolve discord.com | head -n 1 | cut -d" " -f2)"
   echo "handed out $5"
   "$1" connect "$5" 443 "$5" 8443 "$2" 443 "$3" 443 "$3" 53 $4' sh "$T/probe" "$never" "$V4_A" \
   "${V6_A:+$V6_A 443}" >"$T/connect.out.log" 2>"$T/connect.err" || fail "connect: status $?"
 handed=$(sed -n 's/^handed out //p' "$T/connect.out.log")
 grep -q "^$handed 443 open " "$T/connect.out.log" || fail "discord.com's own address does not work: this proves nothing"
-check_connect "$handed" 8443
-check_connect "$never" 443
-check_connect "$V4_A" 443
-check_connect "$V4_A" 53
-[ -z "$V6_A" ] || check_connect "$V6_A" 443
+check_refused() {
+  check_refusals "$1" "$T/connect.out.log" ECONNREFUSED ECONNRESET ENETUNREACH EHOSTUNREACH
+}
+check_refused "$handed 8443"
+check_refused "$never 443"
+check_refused "$V4_A 443"
+check_refused "$V4_A 53"
+[ -z "$V6_A" ] || check_refused "$V6_A 443"
 say "connections: a port no rule names, an address never handed out and the real address all fail at once"
 
 command -v musl-gcc >/dev/null 2>&1 || skip "musl-gcc not found (Debian: apt-get install musl-tools); all but musl passed"
