@@ -10,10 +10,10 @@
 #include "dnsd/query.h"
 
 #define LISTEN_TCP_CONNECTIONS_MAX 256
-#define LISTEN_TCP_IN_FLIGHT_MAX 64       /* questions of one connection */
-#define LISTEN_TCP_UNSENT_MAX (64 * 1024) /* bytes of one connection */
-#define LISTEN_TCP_IDLE_MS 10000          /* RFC 7766 6.2.3: of the order of seconds; users need ten */
-#define LISTEN_TCP_MESSAGE_MAX 4096       /* a longer question is malformed */
+#define LISTEN_TCP_IN_FLIGHT_MAX 64 /* questions of one connection */
+#define LISTEN_TCP_UNSENT_MAX 65536 /* bytes of one connection */
+#define LISTEN_TCP_IDLE_MS 10000    /* RFC 7766 6.2.3: of the order of seconds; users need ten */
+#define LISTEN_TCP_MESSAGE_MAX 4096 /* a longer question is malformed */
 
 struct listen_tcp;
 /* Takes fd (listening, non-blocking, close-on-exec), also on failure. 0 or -errno. */

@@ -22,22 +22,20 @@ int listeners_check(const struct str_list *listen, struct err *err)
     return 0;
 }
 
+/* Takes fd, also on failure. */
 static int add(struct listeners *l, int fd, bool is_tcp, unsigned worker, struct err *err)
 {
-    struct dnsd_socket *items = reallocarray(l->items, l->count + 1, sizeof(*items));
-    int rc = items == NULL ? -ENOMEM : 0;
-    if (rc == 0) {
-        l->items = items;
-        struct dnsd_socket *s = &items[l->count];
-        *s = (struct dnsd_socket){.fd = fd, .is_tcp = is_tcp, .worker = worker};
-        rc = sock_local_addr(fd, &s->local);
-    }
-    if (rc != 0) {
+    struct addr local;
+    int rc = sock_local_addr(fd, &local);
+    struct dnsd_socket *items = rc == 0 ? reallocarray(l->items, l->count + 1, sizeof(*items)) : NULL;
+    if (items == NULL) {
+        rc = rc == 0 ? -ENOMEM : rc;
         err_set(err, "cannot use a listening socket: %s", strerror(-rc));
         (void)close(fd);
         return rc;
     }
-    l->count++;
+    l->items = items;
+    items[l->count++] = (struct dnsd_socket){.fd = fd, .is_tcp = is_tcp, .worker = worker, .local = local};
     return 0;
 }
 

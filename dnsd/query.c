@@ -307,7 +307,8 @@ static void on_query_deadline(void *ctx, struct deadline *d, int64_t now_ms)
 static struct query *new_query(struct query_engine *e, const struct dns_query *ask,
                                const struct host_name *name, const struct reply *to)
 {
-    if (e->is_draining || e->count >= QUERY_IN_FLIGHT_MAX || !CHECK(ask->question.len <= QUESTION_MAX)) {
+    if (e->is_draining || e->count >= QUERY_IN_FLIGHT_MAX || !CHECK(ask->question.len <= QUESTION_MAX) ||
+        name == NULL) {
         return NULL;
     }
     struct query *q = calloc(1, sizeof(*q));

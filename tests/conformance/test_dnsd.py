@@ -517,6 +517,64 @@ class TestMalformed(Case):
         self.alive()
 
 
+class TestHostile(Case):
+    """What a client may do to it costs itself, not the others."""
+
+    def ask_again(self, qname):
+        """Like any client: what came before may have filled the socket."""
+        for _ in range(20):
+            m = self.dnsd.exchange(w.query(qname), wait_s=0.5)
+            if m:
+                return m
+        raise AssertionError("no answer")
+
+    def alive(self):
+        self.assert_addresses(self.ask_again("localhost"), "127.0.0.1")
+
+    def resident_kib(self):
+        with open("/proc/%d/status" % self.dnsd.process.pid) as f:
+            return int(re.search(r"VmRSS:\s+(\d+) kB", f.read()).group(1))
+
+    def test_pipeliners_that_never_read(self):
+        before = self.resident_kib()
+        raw = w.query("many.t.example.net")
+        self.assert_common(self.dnsd.exchange(raw))  # cached: each answer is long and comes at once
+        frames = (struct.pack("!H", len(raw)) + raw) * 200
+        streams = [self.dnsd.tcp() for _ in range(20)]
+        for s in streams:
+            s.socket.setblocking(False)
+        for _ in range(200):
+            for s in streams:
+                try:
+                    s.socket.send(frames)
+                except BlockingIOError:
+                    pass
+        self.alive()
+        self.assertLess(self.resident_kib() - before, 64 * 1024)
+        for s in streams:
+            s.close()
+        self.alive()
+
+    def test_resets_while_questions_are_in_flight(self):
+        raw = w.query("slow.t.example.net")
+        self.stub.zone[("slow.t.example.net", w.A)] = late(0.3, addresses(V4, ttl=0))
+        for i in range(50):
+            s = self.dnsd.tcp()
+            s.send(*[raw] * (1 + i))
+            s.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            s.close()
+        self.alive()
+        self.assert_addresses(self.dnsd.ask("slow.t.example.net"), V4)  # after their answers found nobody
+
+    def test_a_flood_of_names_below_a_wildcard(self):
+        self.stub.zone.update({("f%d.t.example.net" % i, w.A): silence for i in range(5000)})
+        with self.dnsd.udp() as s:
+            for i in range(5000):
+                s.send(w.query("f%d.t.example.net" % i))
+            self.assert_negative(self.ask_again("evil.example.org"), w.NXDOMAIN)
+        self.alive()
+
+
 class TestSynthetic(Case):
     options = ["--answer", "synthetic", "--map", "", "--pool", "198.18.0.0/15", "--pool", "fd00:5e11::/64"]
 
@@ -756,6 +814,17 @@ class TestAlone(unittest.TestCase):
             dnsd.process.send_signal(signal.SIGTERM)
             self.assertEqual(len(w.Message(s.recv(4096)).answer), 1)
         self.assertEqual(dnsd.stop(), 0)
+        dnsd = Daemon(POLICY, "--upstream", Stub(ZONE).address)
+        idle, stream = dnsd.tcp(), dnsd.tcp()
+        stream.send(w.query("slow.t.example.net", ident=1), w.query("localhost", ident=2))
+        self.assertEqual(stream.receive().id, 2)
+        dnsd.process.send_signal(signal.SIGTERM)
+        self.assertIsNone(idle.receive())
+        self.assertEqual(stream.receive().id, 1)
+        self.assertIsNone(stream.receive())
+        self.assertEqual(dnsd.stop(), 0)
+        idle.close()
+        stream.close()
 
     def test_answers_leave_from_the_address_asked(self):
         dnsd = self.start("--listen", "0.0.0.0:0")
