@@ -8,6 +8,7 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import random
 import resource
 import signal
 import socket
@@ -101,6 +102,8 @@ class Lab:
         self.held = lab.silent_listener(SILENT6, ECHO) + lab.silent_listener(ADDR4, SILENT)
 
     def daemon(self, text, *options, env=None):
+        if "--workers" not in options:
+            options += ("--workers", "4")  # more than most machines that test have: something to race with
         return Daemon(self.program, text, "--upstream", "127.0.0.1:%d" % self.dns.port, *options, env=env)
 
     @staticmethod
@@ -658,6 +661,61 @@ def test_no_leak(env):
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             list(pool.map(one, range(2000)))
         wait_until(lambda: d.count_log("tunnel_close") == 1201)
+        wait_until(lambda: d.fd_count() <= before)
+
+
+def misbehave(env, d, rng, until):
+    """One client that does every wrong thing at a random moment; what it is answered does not matter here."""
+    targets = ["four.example.org:%d" % p for p in (ECHO, BANNER, DIGEST, FIN_FIRST, DRIP, MUTE, HANGUP, CLOSED, SILENT)]
+    targets += ["silence.example.org:1", "echo.example.org:%d" % ECHO, "no.example.org:7001", "bad..name:1", "x:0"]
+    while time.monotonic() < until:
+        try:
+            with d.dial() as s:
+                s.settimeout(rng.random() * 0.1)
+                raw = b"CONNECT " + rng.choice(targets).encode() + b" HTTP/1.1\r\n\r\n" + rng.randbytes(
+                    rng.choice((0, 0, 10, 70000)))
+                s.sendall(raw[:rng.choice((1, 20, len(raw), len(raw), len(raw), len(raw)))])
+                for _ in range(rng.randrange(4)):
+                    step = rng.randrange(4)
+                    if step == 0:
+                        s.shutdown(socket.SHUT_WR)
+                    elif step == 1:
+                        s.sendall(rng.randbytes(rng.choice((1, 5000, 300000))))
+                    elif step == 2:
+                        s.recv(100000)
+                    else:
+                        time.sleep(rng.random() * 0.05)
+                if rng.randrange(2):
+                    lab.reset(s)
+        except OSError:
+            pass
+
+
+def test_chaos(env):
+    """Resets, cuts and floods in every state, while the policy flaps; in the end nothing is left and it serves."""
+    options = ("--connect-timeout", "300ms", "--revoke-grace", "20ms", "--idle-timeout", "400ms", "--half-close-timeout",
+               "300ms", "--head-timeout", "200ms", "--lifetime", "1s", "--max-tunnels-per-client", "40")
+    with env.daemon(ALL, *options) as d:
+        wait_until(lambda: try_connect(d))
+        before = d.fd_count()
+        until = time.monotonic() + 3
+        seed = random.randrange(1 << 32)
+        print("chaos seed %d" % seed, flush=True)
+        clients = [threading.Thread(target=misbehave, args=(env, d, random.Random(seed + i), until)) for i in range(16)]
+        for c in clients:
+            c.start()
+        texts = [policy(endpoint("echo.example.org")), ALL]
+        turn = 0
+        while time.monotonic() < until:
+            d.write_policy(texts[turn % 2])
+            d.process.send_signal(signal.SIGHUP)
+            turn += 1
+            time.sleep(0.05)
+        for c in clients:
+            c.join()
+        d.write_policy(ALL + "# the last\n")
+        d.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: try_connect(d))
         wait_until(lambda: d.fd_count() <= before)
 
 
