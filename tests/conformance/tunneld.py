@@ -871,15 +871,15 @@ def test_capture(env):
 
 # ---- start ----
 
-def run_once(env, text, *options):
+def run_once(env, text, *options, upstream=("--upstream", "127.0.0.1")):
     """For starts that must fail: exit status and standard error."""
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "policy.yaml")
         if text is not None:
             with open(path, "w", encoding="utf-8") as f:
                 f.write(text)
-        command = [env.program, "--policy", path, "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1"]
-        done = subprocess.run(command + list(options), stderr=subprocess.PIPE, stdout=subprocess.PIPE, timeout=20,
+        command = [env.program, "--policy", path, "--listen", "127.0.0.1:0"]
+        done = subprocess.run(command + list(upstream + options), stderr=subprocess.PIPE, stdout=subprocess.PIPE, timeout=20,
                               check=False)
         return done.returncode, done.stderr.decode()
 
@@ -897,10 +897,13 @@ def test_failed_starts(env):
         where = "127.0.0.1:%d" % taken.getsockname()[1]
         status, said = run_once(env, ALL, "--transparent", where)
         assert status == 71 and where in said, (status, said)
-    status, said = run_once(env, ALL, "--transparent", "127.0.0.1")
-    assert status == 64 and "--transparent" in said, (status, said)
-    status, said = run_once(env, ALL, "--upstream", "nonsense")
-    assert status == 64 and "--upstream" in said, (status, said)
+    for option, value in (("--transparent", "127.0.0.1"), ("--upstream", "nonsense"), ("--upstream", "1.1.1.1:0"),
+                          ("--allow-client", "10.0.0.1/8"), ("--never", "x"), ("--pool", "10.0.0.0/8/1")):
+        status, said = run_once(env, ALL, option, value)
+        assert status == 64 and option in said, (option, value, status, said)
+    with tempfile.NamedTemporaryFile("w", suffix=".conf") as empty:
+        status, said = run_once(env, ALL, "--resolv-conf", empty.name, upstream=())
+        assert status == 78 and "--upstream" in said, (status, said)
 
 
 PASS_SOCKETS = """
