@@ -566,6 +566,22 @@ class TestHostile(Case):
         self.alive()
         self.assert_addresses(self.dnsd.ask("slow.t.example.net"), V4)  # after their answers found nobody
 
+    def test_an_answer_never_goes_to_another_connection(self):
+        self.stub.zone[("gone-client.t.example.net", w.A)] = late(0.4, addresses(V4))
+        first = self.dnsd.tcp()
+        first.send(w.query("gone-client.t.example.net", ident=1))
+        end = time.monotonic() + 10
+        while not self.stub.asked("gone-client.t.example.net") and time.monotonic() < end:
+            time.sleep(0.01)
+        first.close()
+        time.sleep(0.1)  # its place is free now, and the next one gets it
+        second = self.dnsd.tcp()
+        second.socket.settimeout(1.0)
+        self.assertRaises(socket.timeout, second.receive)
+        second.send(w.query("gone-client.t.example.net", ident=2))
+        self.assertEqual(second.receive().id, 2)
+        second.close()
+
     def test_a_flood_of_names_below_a_wildcard(self):
         self.stub.zone.update({("f%d.t.example.net" % i, w.A): silence for i in range(5000)})
         with self.dnsd.udp() as s:

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "dnsd/dnsd_log.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct fixture {
+    int fds[2];
+    char text[262144];
+    struct dnsd_log log;
+    struct answer_question q;
+    struct answer a;
+    struct reply to;
+};
+
+static int set_up(void **state)
+{
+    static const uint8_t wire[] = "\004evil\007example\003org"; /* ends in the root label */
+    struct fixture *f = calloc(1, sizeof(*f));
+    assert_non_null(f);
+    assert_int_equal(pipe2(f->fds, O_NONBLOCK | O_CLOEXEC), 0);
+    assert_true(fcntl(f->fds[1], F_SETPIPE_SZ, (int)sizeof(f->text)) > 0);
+    log_init("dnsd", LOG_INFO, LOG_TEXT, f->fds[1]);
+    dnsd_log_init(&f->log);
+    f->q = (struct answer_question){.qname = span_make(wire, sizeof(wire)), .qtype = DNS_AAAA};
+    f->a = (struct answer){.event = ANSWER_EVENT_DENIED, .reason = REASON_POLICY_DENIED, .why = ""};
+    f->to = (struct reply){.client = {.ip = ip_v4(10, 200, 0, 2), .port = 4000}};
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    (void)close(f->fds[0]);
+    (void)close(f->fds[1]);
+    free(f);
+    return 0;
+}
+
+static size_t read_lines(struct fixture *f)
+{
+    ssize_t n = read(f->fds[0], f->text, sizeof(f->text) - 1);
+    f->text[n > 0 ? n : 0] = '\0';
+    size_t lines = 0;
+    for (const char *p = f->text; *p != '\0'; p++) {
+        lines += *p == '\n' ? 1 : 0;
+    }
+    return lines;
+}
+
+static void a_denial_says_who_asked_what_and_why_not(void **state)
+{
+    struct fixture *f = *state;
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+    assert_non_null(strstr(f->text, " warn "));
+    assert_non_null(strstr(f->text, "dns_denied name=evil.example.org type=AAAA client=10.200.0.2 "
+                                    "reason=policy_denied\n"));
+}
+
+static void names_are_written_as_asked_and_escaped(void **state)
+{
+    static const uint8_t odd[] = "\003a\nb\002gg";
+    struct fixture *f = *state;
+    f->q.qname = span_make(odd, sizeof(odd));
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+    f->q.qname = span_make("", 1);
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+    assert_non_null(strstr(f->text, "name=. "));
+    f->q.qname = (struct span){0}; /* a question that could not be read */
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+}
+
+static void noise_and_admitted_are_below_the_default_level(void **state)
+{
+    struct fixture *f = *state;
+    static const enum answer_event quiet[] = {ANSWER_EVENT_NOISE, ANSWER_EVENT_LOCAL, ANSWER_EVENT_ADMITTED};
+    for (size_t i = 0; i < sizeof(quiet) / sizeof(quiet[0]); i++) {
+        f->a.event = quiet[i];
+        dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    }
+    assert_int_equal(read_lines(f), 0);
+    f->a.event = ANSWER_EVENT_FAILED;
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+    assert_non_null(strstr(f->text, "dns_failed "));
+    f->a.event = ANSWER_EVENT_DENIED;
+    f->a.reason = REASON_CLIENT_NOT_ALLOWED;
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+    assert_non_null(strstr(f->text, "dns_client_refused "));
+}
+
+static void every_denial_is_a_line_or_in_a_count(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 500; i++) {
+        dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    }
+    const size_t told = read_lines(f);
+    assert_true(told > 10 && told < 500);
+    assert_true(dnsd_log_wants_flush(&f->log));
+    dnsd_log_flush(&f->log);
+    assert_int_equal(read_lines(f), 1);
+    char want[64];
+    (void)snprintf(want, sizeof(want), "dns_denied suppressed=%zu\n", 500 - told);
+    assert_non_null(strstr(f->text, want));
+    assert_false(dnsd_log_wants_flush(&f->log));
+    dnsd_log_flush(&f->log);
+    assert_int_equal(read_lines(f), 0);
+
+    for (int i = 0; i < 500; i++) { /* a flood of denials does not bury a failure */
+        dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    }
+    (void)read_lines(f);
+    f->a.event = ANSWER_EVENT_FAILED;
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+    f->a.event = ANSWER_EVENT_DENIED; /* the next line after a pause carries the count */
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 3000);
+    assert_int_equal(read_lines(f), 1);
+    assert_non_null(strstr(f->text, " suppressed=500\n"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_denial_says_who_asked_what_and_why_not),
+        TEST(names_are_written_as_asked_and_escaped),
+        TEST(noise_and_admitted_are_below_the_default_level),
+        TEST(every_denial_is_a_line_or_in_a_count),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
