@@ -71,6 +71,11 @@ static void check_request(struct load *l, const struct yaml_node *n, const struc
     }
 }
 
+static bool is_any_path(struct span path)
+{
+    return span_is_equal(path, SPAN_LIT("/**")) || span_is_equal(path, SPAN_LIT("**"));
+}
+
 /* Does this "allow" let every request through? Only method and path may be there, each matching everything.
  */
 static bool is_everything(const struct yaml_node *allow)
@@ -81,8 +86,7 @@ static bool is_everything(const struct yaml_node *allow)
         !load_get_text(allow, "path", &path)) {
         return false;
     }
-    bool is_any_path = span_is_equal(path, SPAN_LIT("/**")) || span_is_equal(path, SPAN_LIT("**"));
-    return is_any_path && span_is_equal(method, SPAN_LIT("*"));
+    return is_any_path(path) && span_is_equal(method, SPAN_LIT("*"));
 }
 
 /* True if one of the rules admits everything. */
@@ -254,6 +258,13 @@ static bool has_credential_keys(const struct yaml_node *n)
            load_get_map(n, "credential_binding") != NULL;
 }
 
+/* Without an L7 protocol "path" has no effect. */
+static bool is_path_bound(const struct yaml_node *n, const struct load_endpoint *e)
+{
+    struct span path;
+    return is_l7(e->ep.protocol) && load_get_text(n, "path", &path) && !is_any_path(path);
+}
+
 void load_l7(struct load *l, const struct yaml_node *n, struct load_endpoint *e)
 {
     struct l7_parts parts = {
@@ -279,5 +290,6 @@ void load_l7(struct load *l, const struct yaml_node *n, struct load_endpoint *e)
         check_combination(l, n, e, &parts);
     }
     e->ep.admits_less = is_l7(e->ep.protocol) && (!admits_all || parts.deny_rules != NULL);
+    e->ep.is_path_bound = is_path_bound(n, e);
     e->ep.has_credentials = has_credential_keys(n) && !load_get_bool(n, "allow_uninspected_credentials");
 }

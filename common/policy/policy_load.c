@@ -252,8 +252,8 @@ static void derive(struct load *l)
         }
         for (struct load_endpoint *e = r->first; e != NULL; e = e->next) {
             struct policy_endpoint *ep = &e->ep;
-            ep->requires_l7 =
-                (ep->is_enforced && ep->admits_less) || ep->has_credentials || ep->is_middleware;
+            ep->requires_l7 = (ep->is_enforced && ep->admits_less) || ep->is_path_bound ||
+                              ep->has_credentials || ep->is_middleware;
             if (!e->is_broken && !is_told(before, ep)) {
                 warn_endpoint(l, ep);
             }

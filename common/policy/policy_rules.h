@@ -49,6 +49,7 @@ struct policy_endpoint {
     bool admits_less;     /* access/rules/deny_rules admit less than everything */
     bool has_credentials; /* a rewriting, signing or binding key without allow_uninspected_credentials */
     bool is_middleware;   /* a network_middlewares selector matches its host */
+    bool is_path_bound;   /* OpenShell refuses requests outside "path", whatever enforcement says */
     bool requires_l7;     /* derived: product 4.4 (before looking at proxy) */
     enum policy_proxy proxy;
     struct tunnel_timers timers;

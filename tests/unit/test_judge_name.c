@@ -213,6 +213,10 @@ static void test_l7(void **state)
         "{ host: bind.example.com, port: 443, credential_binding: { provider: x } }\n"
         "{ host: uninspected.example.com, port: 443, websocket_credential_rewrite: true, "
         "allow_uninspected_credentials: true }\n"
+        "{ host: path.example.com, port: 443, protocol: rest, access: full, path: /v1/** }\n"
+        "{ host: allpaths.example.com, port: 443, protocol: rest, access: full, enforcement: enforce, path: "
+        "/** }\n"
+        "{ host: nopath.example.com, port: 443, path: /v1/** }\n"
         "{ host: direct.example.com, port: 443, proxy: direct, " REST_LESS " }\n"
         "{ host: chain.example.com, port: 443, proxy: chain }\n");
     static const struct {
@@ -233,6 +237,9 @@ static void test_l7(void **state)
         {"sign.example.com", REASON_L7_REQUIRED, REASON_NONE},
         {"bind.example.com", REASON_L7_REQUIRED, REASON_NONE},
         {"uninspected.example.com", REASON_NONE, REASON_NONE},
+        {"path.example.com", REASON_L7_REQUIRED, REASON_NONE},
+        {"allpaths.example.com", REASON_NONE, REASON_NONE},
+        {"nopath.example.com", REASON_NONE, REASON_NONE},
         {"direct.example.com", REASON_NONE, REASON_NONE},
         {"chain.example.com", REASON_L7_REQUIRED, REASON_L7_REQUIRED},
     };
