@@ -255,29 +255,52 @@ static enum ip_class classify_v4(const uint8_t bytes[4])
  * in another. A reading in 0.0.0.0/8 is only the padding of another layout, and no translator sends to it: it
  * counts only if all are such.
  */
+static size_t read_nat64_local(const uint8_t bytes[16], struct ip out[IP_NAT64_READINGS_MAX])
+{
+    static const uint8_t layouts[IP_NAT64_READINGS_MAX][4] = {
+        {12, 13, 14, 15}, {6, 7, 9, 10}, {7, 9, 10, 11}, {9, 10, 11, 12}};
+    size_t count = 0;
+    for (size_t i = 0; i < IP_NAT64_READINGS_MAX; i++) {
+        const uint8_t *at = layouts[i];
+        if (bytes[at[0]] != 0) {
+            out[count++] = ip_v4(bytes[at[0]], bytes[at[1]], bytes[at[2]], bytes[at[3]]);
+        }
+    }
+    return count;
+}
+
+static bool is_nat64_local(const uint8_t bytes[16])
+{
+    return memcmp(bytes, nat64_local_prefix, sizeof nat64_local_prefix) == 0;
+}
+
 static enum ip_class classify_nat64_local(const uint8_t bytes[16])
 {
-    static const uint8_t layouts[][4] = {{12, 13, 14, 15}, {6, 7, 9, 10}, {7, 9, 10, 11}, {9, 10, 11, 12}};
     if (bytes[8] != 0) {
         return IP_CLASS_EMBEDDED;
     }
-    enum ip_class strictest = IP_CLASS_UNSPECIFIED;
-    bool has_reading = false;
-    for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++) {
-        uint8_t inner[4];
-        for (size_t k = 0; k < sizeof inner; k++) {
-            inner[k] = bytes[layouts[i][k]];
-        }
-        if (inner[0] == 0) {
-            continue;
-        }
-        enum ip_class class = classify_v4(inner);
-        if (!has_reading || ip_class_group(class) < ip_class_group(strictest)) {
+    struct ip inner[IP_NAT64_READINGS_MAX];
+    size_t count = read_nat64_local(bytes, inner);
+    enum ip_class strictest = count == 0 ? IP_CLASS_UNSPECIFIED : classify_v4(inner[0].bytes);
+    for (size_t i = 1; i < count; i++) {
+        enum ip_class class = classify_v4(inner[i].bytes);
+        if (ip_class_group(class) < ip_class_group(strictest)) {
             strictest = class;
         }
-        has_reading = true;
     }
     return strictest;
+}
+
+size_t ip_nat64_readings(const struct ip *a, struct ip out[IP_NAT64_READINGS_MAX])
+{
+    if (a->family != IP_V6) {
+        return 0;
+    }
+    if (memcmp(a->bytes, nat64_prefix, sizeof nat64_prefix) == 0) {
+        out[0] = ip_v4(a->bytes[12], a->bytes[13], a->bytes[14], a->bytes[15]);
+        return 1;
+    }
+    return is_nat64_local(a->bytes) ? read_nat64_local(a->bytes, out) : 0;
 }
 
 /* RFC 5214 6.1: the interface identifier is [00-00 or 02-00]-5E-FE and the IPv4 address. */
@@ -291,7 +314,7 @@ static enum ip_class classify_v6(const uint8_t bytes[16])
     if (memcmp(bytes, nat64_prefix, sizeof nat64_prefix) == 0) {
         return classify_v4(bytes + 12);
     }
-    if (memcmp(bytes, nat64_local_prefix, sizeof nat64_local_prefix) == 0) {
+    if (is_nat64_local(bytes)) {
         return classify_nat64_local(bytes);
     }
     enum ip_class class = find_row(v6_rows, sizeof v6_rows / sizeof v6_rows[0], bytes, IP_CLASS_RESERVED);

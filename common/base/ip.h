@@ -57,6 +57,13 @@ enum ip_class {
 
 enum ip_group { IP_GROUP_NEVER = 0, IP_GROUP_PRIVATE, IP_GROUP_PUBLIC };
 
+/*
+ * The IPv4 addresses that a translator may send a NAT64 address to: the one inside of 64:ff9b::/96, and one
+ * for each layout of 64:ff9b:1::/48, since the address does not say which is in use. Returns how many; 0: it
+ * is no NAT64 address, or one that stands for no address.
+ */
+#define IP_NAT64_READINGS_MAX 4
+size_t ip_nat64_readings(const struct ip *a, struct ip out[IP_NAT64_READINGS_MAX]);
 /* NAT64 (64:ff9b::/96, 64:ff9b:1::/48) takes the class of the IPv4 address inside (RFC 6052 2.2). */
 enum ip_class ip_classify(const struct ip *a);
 /* The class of some address inside that is never dialled, or IP_CLASS_UNKNOWN if the prefix holds no such

@@ -39,19 +39,16 @@ static const char *class_why(enum ip_class c)
     return "";
 }
 
-/* The addresses that a check must see: the one itself and, in NAT64's well-known prefix, the one inside. */
+/* The addresses that a check must see: the one itself and, for NAT64, those that it may stand for. */
 struct forms {
-    struct ip at[2];
+    struct ip at[1 + IP_NAT64_READINGS_MAX];
     size_t count;
 };
 
 static struct forms forms_of(const struct ip *ip)
 {
-    static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b}; /* RFC 6052 2.1 */
-    struct forms f = {.at = {*ip}, .count = 1};
-    if (ip->family == IP_V6 && memcmp(ip->bytes, nat64, sizeof nat64) == 0) {
-        f.at[f.count++] = ip_v4(ip->bytes[12], ip->bytes[13], ip->bytes[14], ip->bytes[15]);
-    }
+    struct forms f = {.at = {*ip}};
+    f.count = 1 + ip_nat64_readings(ip, f.at + 1);
     return f;
 }
 
@@ -86,9 +83,15 @@ static const char *guard_why(const struct policy *p, const struct dest_guard *gu
     return NULL;
 }
 
+/* NAT64 is judged by what is inside: all that it may stand for must be listed. */
 static bool is_listed(const struct policy_endpoint *ep, const struct forms *f)
 {
-    return policy_allows_ip(ep, &f->at[f->count - 1]); /* NAT64 is judged by the address inside */
+    for (size_t i = f->count > 1 ? 1 : 0; i < f->count; i++) {
+        if (!policy_allows_ip(ep, &f->at[i])) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* etcd, the Kubernetes API and the kubelet: what a name must not lead to by accident. */

@@ -496,6 +496,34 @@ static void test_nat64_local(void **state)
     }
 }
 
+static void test_nat64_readings(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *readings[IP_NAT64_READINGS_MAX];
+    } rows[] = {
+        {"64:ff9b::10.1.2.3", {"10.1.2.3"}},
+        {"64:ff9b::", {"0.0.0.0"}},
+        {"64:ff9b:1::10.1.2.3", {"10.1.2.3"}},
+        {"64:ff9b:1:a01:2:300::", {"10.1.2.3", "1.2.3.0", "2.3.0.0"}},
+        {"64:ff9b:1:a01:2:300:a01:203", {"10.1.2.3", "10.1.2.3", "1.2.3.0", "2.3.0.10"}},
+        {"64:ff9b:1::", {NULL}},
+        {"64:ff9b:2::10.1.2.3", {NULL}},
+        {"::ffff:10.1.2.3", {NULL}},
+        {"10.1.2.3", {NULL}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct ip a = must_ip(rows[i].text);
+        struct ip readings[IP_NAT64_READINGS_MAX];
+        size_t count = ip_nat64_readings(&a, readings);
+        for (size_t k = 0; k < IP_NAT64_READINGS_MAX && rows[i].readings[k] != NULL; k++) {
+            struct ip expect = must_ip(rows[i].readings[k]);
+            assert_true(k < count && ip_is_equal(&readings[k], &expect));
+        }
+        assert_true(count == IP_NAT64_READINGS_MAX || rows[i].readings[count] == NULL);
+    }
+}
+
 /* No choice of the other bytes makes a reading milder than the IPv4 address that stands there. */
 static void test_nat64_local_is_never_milder(void **state)
 {
@@ -637,6 +665,7 @@ int main(void)
         cmocka_unit_test(test_classes),
         cmocka_unit_test(test_nat64),
         cmocka_unit_test(test_nat64_local),
+        cmocka_unit_test(test_nat64_readings),
         cmocka_unit_test(test_nat64_local_is_never_milder),
         cmocka_unit_test(test_isatap),
         cmocka_unit_test(test_groups_and_names),

@@ -149,6 +149,9 @@ static void test_allowed_ips(void **state)
     check(f, &q, "fd13::9", false);
     check(f, &q, "64:ff9b::a01:203", true);  /* 10.1.2.3 inside */
     check(f, &q, "64:ff9b::101:101", false); /* 1.1.1.1 inside */
+    check(f, &q, "64:ff9b:1::a01:203", true);
+    check(f, &q, "64:ff9b:1::101:101", false);
+    check(f, &q, "64:ff9b:1:a02:2:300:a01:203", false); /* or 10.2.2.3 after /48 */
     check(f, &(struct question){&open_guard, f->hostless, 443, false}, "10.9.1.1", true);
     check(f, &(struct question){&open_guard, f->hostless, 443, false}, "10.8.1.1", false);
     check(f, &(struct question){&open_guard, f->literal, 443, false}, "10.0.0.1", true);
@@ -201,6 +204,10 @@ static void test_guard(void **state)
     check(f, &(struct question){&guard, f->exact, 443, false}, "64:ff9b::808:808",
           false);                                                                 /* in either form */
     check(f, &(struct question){&guard, f->exact, 443, false}, "9.9.9.9", false); /* egress.never */
+    check(f, &(struct question){&guard, f->exact, 443, false}, "64:ff9b::909:909", false);
+    check(f, &(struct question){&guard, f->exact, 443, false}, "64:ff9b:1::909:909", false);
+    check(f, &(struct question){&guard, f->exact, 443, false},
+          "64:ff9b:1:909:9:900::", false); /* after /48 */
     check(f, &(struct question){&guard, f->exact, 443, false}, "9.9.9.10", false);
     check(f, &(struct question){&guard, f->exact, 80, false}, "9.9.9.10", true);
     check(f, &(struct question){&guard, f->exact, 80, false}, "2001:db9::1", false);
