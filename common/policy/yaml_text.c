@@ -68,7 +68,10 @@ static bool is_forbidden(struct span s, size_t i, size_t len)
     if (len == 3) {
         bool is_bom = c[0] == 0xef && c[1] == 0xbb && c[2] == 0xbf;
         bool is_noncharacter = c[0] == 0xef && c[1] == 0xbf && c[2] >= 0xbe;
-        return is_bom || is_noncharacter;
+        /* U+202A..E and U+2066..9 show a line in another order than it has (CVE-2021-42574) */
+        bool is_embedding = c[0] == 0xe2 && c[1] == 0x80 && c[2] >= 0xaa && c[2] <= 0xae;
+        bool is_isolate = c[0] == 0xe2 && c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9;
+        return is_bom || is_noncharacter || is_embedding || is_isolate;
     }
     return false;
 }
@@ -111,6 +114,11 @@ static int check_characters(struct span s, struct yaml_fault *fault)
     size_t i = 0;
     while (i < s.len) {
         size_t len = yaml_break_len(s, i);
+        if (len > 0 && s.data[i] >= 0x80) {
+            /* to libyaml a new line, to an editor still the comment in front of it */
+            return fail(fault, pos, "a line break that is not seen as one (U+0085, U+2028 or U+2029)",
+                        "replace it with a plain line break");
+        }
         if (len > 0) {
             pos.line++;
             pos.col = 1;

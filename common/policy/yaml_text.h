@@ -15,8 +15,8 @@ struct yaml_text {
 };
 
 /*
- * 0 and *out; -EINVAL with *fault: not UTF-8, UTF-16, a NUL or another control character, a %TAG directive;
- * -E2BIG with *fault.
+ * 0 and *out; -EINVAL with *fault: not UTF-8, UTF-16, a NUL or another control character, a line break other
+ * than CR and LF, a mark that reorders a line, a %TAG directive; -E2BIG with *fault.
  */
 MUST_CHECK int yaml_text_check(struct span text, struct yaml_text *out, struct yaml_fault *fault);
 

@@ -91,6 +91,11 @@ static void test_check_bad(void **state)
     check_fault(SPAN_LIT("\n\n  \xc2\x9b"), 3, 3, "a control character");
     check_fault(SPAN_LIT("a\xef\xbb\xbf"), 1, 2, "a control character");
     check_fault(SPAN_LIT("a\xef\xbf\xbe"), 1, 2, "a control character");
+    check_fault(SPAN_LIT("# a\xe2\x80\xae"), 1, 4, "a control character");
+    check_fault(SPAN_LIT("# a\xe2\x81\xa6"), 1, 4, "a control character");
+    check_fault(SPAN_LIT("# a\xe2\x80\xa8 b: c\n"), 1, 4, "a line break that is not seen");
+    check_fault(SPAN_LIT("# a\n# b\xe2\x80\xa9"), 2, 4, "a line break that is not seen");
+    check_fault(SPAN_LIT("# a\xc2\x85 b: c\n"), 1, 4, "a line break that is not seen");
     check_fault(SPAN_LIT("\0"), 1, 1, "a NUL byte");
     check_fault(SPAN_LIT("a: 1\n...\r\n%TAG\t! x\n"), 3, 1, "a %TAG directive");
 }
