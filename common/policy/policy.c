@@ -119,15 +119,25 @@ static int index_endpoints(struct policy *p)
     return add_hosts(p);
 }
 
+/* How many were new. */
+static size_t mark_ports(const struct policy_endpoint *ep, uint8_t seen[65536 / 8])
+{
+    size_t count = 0;
+    for (size_t k = 0; k < ep->port_count; k++) {
+        uint8_t bit = (uint8_t)(1U << (ep->ports[k] % 8U));
+        count += (seen[ep->ports[k] / 8] & bit) == 0;
+        seen[ep->ports[k] / 8] |= bit;
+    }
+    return count;
+}
+
 static int collect_ports(struct policy *p)
 {
     uint8_t seen[65536 / 8] = {0};
-    for (size_t i = 0; i < p->endpoint_count; i++) {
-        for (size_t k = 0; k < p->endpoints[i]->port_count; k++) {
-            uint16_t port = p->endpoints[i]->ports[k];
-            uint8_t bit = (uint8_t)(1U << (port % 8U));
-            p->port_count += (seen[port / 8] & bit) == 0;
-            seen[port / 8] |= bit;
+    for (size_t r = 0; r < p->rules->rule_count; r++) {
+        const struct policy_rule *rule = &p->rules->rules[r];
+        for (size_t i = 0; i < rule->endpoint_count; i++) {
+            p->port_count += mark_ports(&rule->endpoints[i], seen);
         }
     }
     p->ports = calloc(p->port_count + 1, sizeof *p->ports);

@@ -282,8 +282,8 @@ static int load_all(struct load *l, struct yaml_doc **docs)
         l->file = (uint32_t)i;
         rc = load_text(l, &docs[i]);
     }
-    if (rc != 0) {
-        return rc;
+    if (rc != 0 || l->is_out_of_memory) {
+        return -ENOMEM; /* what is there is incomplete: judge nothing by it */
     }
     load_apply_overlays(l);
     load_check_statics(l);

@@ -6,7 +6,7 @@
 const char *reason_text(enum reason r)
 {
     static const char *const words[] = {[REASON_NONE] = "-",
-#define X(name, text) [REASON_##name] = text,
+#define X(name, text) [REASON_##name] = (text),
                                         REASON_LIST(X)
 #undef X
     };

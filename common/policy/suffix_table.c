@@ -8,10 +8,15 @@
 
 int suffix_table_init(struct suffix_table *t)
 {
-    *t = (struct suffix_table){.slot_count = INITIAL_SLOTS};
+    *t = (struct suffix_table){.slot_count = INITIAL_SLOTS, .node_cap = INITIAL_SLOTS};
     hash_key_init(&t->key);
     t->slots = calloc(t->slot_count, sizeof *t->slots);
-    return t->slots == NULL ? -ENOMEM : 0;
+    t->nodes = calloc(t->node_cap, sizeof *t->nodes);
+    if (t->slots == NULL || t->nodes == NULL) {
+        suffix_table_fini(t);
+        return -ENOMEM;
+    }
+    return 0;
 }
 
 void suffix_table_fini(struct suffix_table *t)
@@ -44,7 +49,7 @@ struct suffix_node *suffix_table_find(const struct suffix_table *t, struct span 
 
 static int grow_nodes(struct suffix_table *t)
 {
-    size_t cap = t->node_cap == 0 ? INITIAL_SLOTS : t->node_cap + t->node_cap / 2;
+    size_t cap = t->node_cap + t->node_cap / 2;
     struct suffix_node *nodes = cap >= SUFFIX_NONE ? NULL : realloc(t->nodes, cap * sizeof *nodes);
     if (nodes == NULL) {
         return -ENOMEM;
@@ -71,14 +76,15 @@ static int grow_slots(struct suffix_table *t)
 
 struct suffix_node *suffix_table_add(struct suffix_table *t, struct span text)
 {
+    REQUIRE(t->nodes != NULL && t->slot_count > 0); /* init and no fini */
     struct suffix_node *found = suffix_table_find(t, text);
     if (found != NULL) {
         return found;
     }
-    if (t->node_count == t->node_cap && grow_nodes(t) != 0) {
+    if (t->node_count * 3 >= t->slot_count * 2 && grow_slots(t) != 0) {
         return NULL;
     }
-    if (t->node_count * 3 >= t->slot_count * 2 && grow_slots(t) != 0) {
+    if (t->node_count == t->node_cap && grow_nodes(t) != 0) {
         return NULL;
     }
     size_t i = t->node_count++;

@@ -12,7 +12,7 @@
 
 #define MAX_DEPTH 16 /* libyaml 0.2.5 has no limit of its own */
 #define MAX_NODES ((size_t)4000000)
-#define SMALL_MAP 16 /* up to this many keys are compared pairwise */
+#define SMALL_MAP ((size_t)16) /* up to this many keys are compared pairwise */
 
 struct yaml_doc {
     struct arena *arena;
