@@ -88,7 +88,9 @@ for as in as_root as_user; do
   [ "$(echo through | run cat 2>/dev/null)" = through ] || fail "$as: standard input and output are not the command's"
   # shellcheck disable=SC2016
   expect 0 sh -c 'test "$#" = 3 && test "$2" = "a  b" && test -z "$3"' sh x 'a  b' ''
-  killed_by KILL
   killed_by TERM
-  say "$as: exit statuses are the command's, and nothing is left after SIGKILL and SIGTERM"
+  ! compgen -G "$TMPDIR/openshell-run.*" >/dev/null || fail "$as: private files are left: $(ls "$TMPDIR")"
+  killed_by KILL # which leaves nobody to remove the private files
+  rm -rf "$TMPDIR"/openshell-run.*
+  say "$as: exit statuses are the command's, and nothing is left after SIGTERM and SIGKILL"
 done

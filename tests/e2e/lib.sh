@@ -72,7 +72,10 @@ enter_lab() {
   done
   T=$(mktemp -d)
   chmod 755 "$T"
-  export T
+  mkdir -m 1777 "$T/tmp" # a launcher that is killed outright leaves its private files behind: let it be here
+  unset XDG_RUNTIME_DIR
+  TMPDIR=$T/tmp
+  export T TMPDIR
   trap 'leave_lab $?' EXIT
   trap 'exit 143' TERM
   trap 'exit 130' INT
@@ -92,7 +95,7 @@ leave_lab() {
       tail -n 40 "$file"
     done
   fi
-  rm -rf "$T"
+  rm -rf "$T" || :
   exit "$status"
 }
 
