@@ -68,13 +68,34 @@ static bool may_labels_meet(struct span a, struct span b)
            span_is_equal_nocase(span_sub(glob, glob.len - tail, tail), span_sub(word, word.len - tail, tail));
 }
 
+/* Two names never meet if their last labels are words and differ: what most pairs come to, at little cost. */
+static bool have_other_ends(struct span a, struct span b)
+{
+    size_t i = a.len;
+    size_t j = b.len;
+    while (i > 0 && j > 0 && ascii_lower(a.data[i - 1]) == ascii_lower(b.data[j - 1])) {
+        i--;
+        j--;
+    }
+    /* the label in which they differ must be free of globs in both, and so must what lies behind it */
+    while (i > 0 && a.data[i - 1] != '.') {
+        i--;
+    }
+    while (j > 0 && b.data[j - 1] != '.') {
+        j--;
+    }
+    struct span end_a = span_sub(a, i, a.len);
+    struct span end_b = span_sub(b, j, b.len);
+    return !is_glob(end_a) && !is_glob(end_b) && !span_is_equal_nocase(end_a, end_b);
+}
+
 /* May some name match both patterns? reach[j]: the labels of a so far and the first j of b can be the same.
  */
 static bool may_meet(struct span text_a, struct span text_b)
 {
     struct labels a;
     struct labels b;
-    if (!split(text_a, &a) || !split(text_b, &b)) {
+    if (have_other_ends(text_a, text_b) || !split(text_a, &a) || !split(text_b, &b)) {
         return false;
     }
     /*
