@@ -97,39 +97,6 @@ static void shape(struct load *l, struct load_endpoint *e, const struct load_ove
     }
 }
 
-/* Takes the overlay's ports out of e into an endpoint of their own, right behind it. */
-static struct load_endpoint *split_ports(struct load *l, struct load_endpoint *e,
-                                         const struct load_overlay *o)
-{
-    uint16_t *ports = load_alloc(l, l->out, e->ep.port_count, sizeof *ports);
-    struct load_endpoint *piece = load_alloc(l, l->scratch, 1, sizeof *piece);
-    if (ports == NULL || piece == NULL) {
-        return NULL;
-    }
-    size_t rest = 0;
-    size_t taken = e->ep.port_count;
-    for (size_t i = e->ep.port_count; i > 0; i--) { /* the taken ones end up sorted at the end */
-        if (policy_has_port(o->ports, o->port_count, e->ep.ports[i - 1])) {
-            ports[--taken] = e->ep.ports[i - 1];
-        }
-    }
-    for (size_t i = 0; i < e->ep.port_count; i++) {
-        if (!policy_has_port(o->ports, o->port_count, e->ep.ports[i])) {
-            ports[rest++] = e->ep.ports[i];
-        }
-    }
-    *piece = *e;
-    piece->ep.ports = ports + taken;
-    piece->ep.port_count = e->ep.port_count - taken;
-    e->ep.ports = ports;
-    e->ep.port_count = rest;
-    piece->pieces = NULL;
-    piece->next_piece = e->pieces;
-    e->pieces = piece;
-    e->next = piece;
-    return piece;
-}
-
 static size_t common_ports(const struct policy_endpoint *ep, const struct load_overlay *o)
 {
     size_t common = 0;
@@ -137,6 +104,40 @@ static size_t common_ports(const struct policy_endpoint *ep, const struct load_o
         common += policy_has_port(o->ports, o->port_count, ep->ports[i]);
     }
     return common;
+}
+
+/*
+ * Takes the overlay's ports, of which e has `common`, out of e into an endpoint of their own, right behind
+ * it. The array of ports is e's alone, so what remains stays in it: an entry for each port of a long list
+ * must not copy the list each time.
+ */
+static struct load_endpoint *split_ports(struct load *l, struct load_endpoint *e,
+                                         const struct load_overlay *o, size_t common)
+{
+    uint16_t *taken = load_alloc(l, l->out, common, sizeof *taken);
+    struct load_endpoint *piece = load_alloc(l, l->scratch, 1, sizeof *piece);
+    if (taken == NULL || piece == NULL) {
+        return NULL;
+    }
+    uint16_t *ports = (uint16_t *)(uintptr_t)e->ep.ports;
+    size_t taken_count = 0;
+    size_t rest = 0;
+    for (size_t i = 0; i < e->ep.port_count; i++) {
+        if (policy_has_port(o->ports, o->port_count, ports[i])) {
+            taken[taken_count++] = ports[i];
+        } else {
+            ports[rest++] = ports[i];
+        }
+    }
+    *piece = *e;
+    piece->ep.ports = taken;
+    piece->ep.port_count = taken_count;
+    e->ep.port_count = rest;
+    piece->pieces = NULL;
+    piece->next_piece = e->pieces;
+    e->pieces = piece;
+    e->next = piece;
+    return piece;
 }
 
 /* Shapes what of one endpoint the entry names. True if there was anything. */
@@ -147,7 +148,7 @@ static bool apply_to(struct load *l, struct load_endpoint *e, const struct load_
         return false;
     }
     if (common < e->ep.port_count && e->shaped_at.line == 0) {
-        e = split_ports(l, e, o);
+        e = split_ports(l, e, o, common);
     }
     if (e != NULL) {
         shape(l, e, o);

@@ -111,12 +111,49 @@ static void test_unknown_keys(void **state)
     policy_diags_fini(&diags);
 }
 
+/* Each entry takes its ports out of the same list, in no order: every port must come out once, and shaped. */
+static void test_overlay_of_each_port(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    struct policy_diags diags = {0};
+    struct policy_rules *rules = NULL;
+    bool seen[1001] = {false};
+    char line[64];
+    put(&b,
+        "version: 1\nnetwork_policies: {r: {binaries: [{path: \"/**\"}], endpoints: [{host: a.b, ports: [");
+    for (unsigned port = 1; port <= 1000; port++) {
+        (void)snprintf(line, sizeof line, "%u%s", port, port < 1000 ? "," : "]}]}}\n");
+        put(&b, line);
+    }
+    put(&b, "egress:\n  endpoints:\n");
+    for (unsigned i = 1; i < 1000; i++) {
+        (void)snprintf(line, sizeof line, "  - { host: a.b, port: %u, proxy: direct }\n", i * 7 % 1000 + 1);
+        put(&b, line);
+    }
+    const struct policy_text text = {.file = "big.yaml", .text = buf_span(&b)};
+    assert_int_equal(policy_load(&text, 1, &rules, &diags), 0);
+    const struct policy_rule *r = &rules->rules[0];
+    assert_int_equal(r->endpoint_count, 1000);
+    for (size_t i = 0; i < r->endpoint_count; i++) {
+        assert_int_equal(r->endpoints[i].port_count, 1);
+        uint16_t port = r->endpoints[i].ports[0];
+        assert_true(port >= 1 && port <= 1000 && !seen[port]);
+        assert_int_equal(r->endpoints[i].proxy, port == 1 ? PROXY_UNSET : PROXY_DIRECT);
+        seen[port] = true;
+    }
+    policy_rules_free(rules);
+    policy_diags_fini(&diags);
+    buf_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tag_directives),
         cmocka_unit_test(test_one_long_line),
         cmocka_unit_test(test_unknown_keys),
+        cmocka_unit_test(test_overlay_of_each_port),
     };
     return cmocka_run_group_tests_name("policy_limits", tests, NULL, NULL);
 }
