@@ -102,8 +102,8 @@ static int arm_leg(struct relay_leg *leg)
     struct relay *r = leg->relay;
     int events = wanted_events(leg, other_leg(leg));
     int rc = 0;
-    if (events != 0 || (leg->has_eof && leg->is_shut)) {
-        hangup_stop(r->env->hangup, &leg->hangup); /* finished both ways is a hang-up that tells nothing */
+    if (events != 0) {
+        hangup_stop(r->env->hangup, &leg->hangup);
     } else {
         rc = hangup_start(r->env->hangup, &leg->hangup, leg->fd);
     }
@@ -132,40 +132,29 @@ static enum pump_result arm_both(struct relay *r)
     return PUMP_OK;
 }
 
-/* The FIN of one side, once everything before it has been handed on. */
+/*
+ * The FIN of one side goes on to the other. A side is read only while nothing of it waits to be sent, so
+ * everything before the FIN is on its way already.
+ */
 static enum pump_result pass_fin(struct relay_leg *from)
 {
     struct relay *r = from->relay;
     struct relay_leg *to = other_leg(from);
-    if (!from->has_eof || to->is_shut || to->unsent.len > 0) {
-        return PUMP_OK;
-    }
-    to->is_shut = true;
+    (void)CHECK(to->unsent.len == 0);
+    from->has_eof = true;
     if (shutdown(to->fd, SHUT_WR) != 0 && errno != ENOTCONN) {
         return leg_failed(to, errno);
     }
-    if (from->is_shut) {
+    if (to->has_eof) {
         bool is_client = r->first_eof == RELAY_CLIENT;
         return end_relay(
             r, (struct relay_end){.reason = is_client ? REASON_CLIENT_CLOSED : REASON_UPSTREAM_CLOSED,
                                   .side = r->first_eof});
     }
-    return PUMP_OK;
-}
-
-static enum pump_result note_eof(struct relay_leg *from)
-{
-    struct relay *r = from->relay;
-    from->has_eof = true;
-    if (!other_leg(from)->has_eof) {
-        r->first_eof = side_of(from);
-        r->last_ms = clock_mono_ms(); /* the half-close time starts now */
-        r->fn(r->ctx, RELAY_HALF_CLOSED);
-        if (!r->is_running) {
-            return PUMP_ENDED;
-        }
-    }
-    return pass_fin(from);
+    r->first_eof = side_of(from);
+    r->last_ms = clock_mono_ms(); /* the half-close time starts now */
+    r->fn(r->ctx, RELAY_HALF_CLOSED);
+    return r->is_running ? PUMP_OK : PUMP_ENDED;
 }
 
 static enum pump_result pump(struct relay_leg *from)
@@ -181,7 +170,7 @@ static enum pump_result pump(struct relay_leg *from)
             return leg_failed(from, (int)-got);
         }
         if (got == 0) {
-            return note_eof(from);
+            return pass_fin(from);
         }
         r->last_ms = clock_mono_ms();
         struct span bytes = span_make(r->env->buffer, (size_t)got);
@@ -210,7 +199,7 @@ static enum pump_result flush(struct relay_leg *to)
         to->relay->last_ms = clock_mono_ms();
         buf_consume(&to->unsent, (size_t)sent);
     }
-    return pass_fin(other_leg(to));
+    return PUMP_OK;
 }
 
 static void on_leg_event(struct ev_loop *loop, ev_io *w, int revents)

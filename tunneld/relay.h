@@ -44,8 +44,7 @@ struct relay_leg {
     struct hangup_watch hangup;
     struct buf unsent;   /* for this side */
     uint64_t sent_bytes; /* to this side, taken by its socket */
-    bool has_eof;        /* its FIN was read */
-    bool is_shut;        /* ours was sent */
+    bool has_eof;        /* its FIN was read, and ours was sent to the other side */
 };
 
 struct relay {

@@ -775,7 +775,10 @@ def test_reload_while_resolving(env):
 
 def test_drain(env):
     with env.daemon(ALL, "--drain-timeout", "20s") as d:
-        with connect(d, "four.example.org:%d" % ECHO) as s, d.dial() as unused:
+        with connect(d, "four.example.org:%d" % ECHO) as s:
+            before = d.fd_count()
+            unused = d.dial()
+            wait_until(lambda: d.fd_count() > before)  # accepted, not only queued
             d.process.send_signal(signal.SIGTERM)
             d.wait_log("stopping")
             assert lab.is_ended(unused, 5)
