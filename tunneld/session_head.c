@@ -8,6 +8,10 @@
 #include <stdlib.h>
 
 #define LINGER_BYTES ((size_t)256 * 1024)
+/* Per read before the tunnel stands. What was read behind the head is kept while the upstream is dialled, so
+ * this bounds the memory of a client that sends much and gets nowhere; the kernel holds the rest. */
+#define HEAD_READ_BYTES (2 * HTTP_HEAD_MAX_BYTES)
+_Static_assert(HEAD_READ_BYTES <= RELAY_BUFFER_BYTES, "the buffer takes one read");
 
 static void fail_head(struct session *s)
 {
@@ -30,7 +34,7 @@ static void start_request(struct session *s, struct span behind)
     s->port = s->head->port;
     s->asked_ms = clock_mono_ms();
     session_head_stop(s);
-    int rc = buf_append(&s->early, behind, RELAY_BUFFER_BYTES);
+    int rc = buf_append(&s->early, behind, HEAD_READ_BYTES);
     if (rc != 0) {
         session_fail(s, &(struct session_fault){.reason = REASON_INTERNAL, .cause = -rc});
         return;
@@ -41,7 +45,7 @@ static void start_request(struct session *s, struct span behind)
 static void read_head(struct session *s)
 {
     uint8_t *buffer = s->tw->relay_env.buffer;
-    ssize_t got = recv(s->client_fd, buffer, RELAY_BUFFER_BYTES, MSG_DONTWAIT);
+    ssize_t got = recv(s->client_fd, buffer, HEAD_READ_BYTES, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
