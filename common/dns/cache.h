@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The answer cache: (name, family) -> reduced answer. Bounded in bytes, least recently used goes first. Keeps both
- * positive and negative results and failures, each with an expiry; TTLs count down exactly in whole seconds. Pure
- * (time is a parameter). One per worker.
+ * The answer cache: (name, family) -> reduced answer. Bounded in bytes, least recently used goes first. Keeps
+ * both positive and negative results and failures, each with an expiry; TTLs count down exactly in whole
+ * seconds. Pure (time is a parameter). One per worker.
  */
 #pragma once
 
@@ -20,8 +20,8 @@ struct cache_answer {
 struct cache;
 MUST_CHECK int cache_new(size_t max_bytes, struct cache **out);
 void cache_free(struct cache *c);
-enum cache_kind cache_get(struct cache *c, const struct host_name *name, enum ip_family family, int64_t now_ms,
-                          struct cache_answer *out);
+enum cache_kind cache_get(struct cache *c, const struct host_name *name, enum ip_family family,
+                          int64_t now_ms, struct cache_answer *out);
 void cache_put(struct cache *c, const struct host_name *name, enum ip_family family, int64_t now_ms,
                const struct cache_answer *a);
 size_t cache_bytes(const struct cache *c);

@@ -9,4 +9,5 @@
 /* Fills at most cap addresses in order, duplicates removed; IPv6 zone ids are skipped. Returns how many. */
 size_t resolv_conf_parse(struct span text, struct addr *out, size_t cap);
 /* Reads the file (<= 64 KiB). 0 or -errno with *err. *count may be 0. */
-MUST_CHECK int resolv_conf_read(const char *path, struct addr *out, size_t cap, size_t *count, struct err *err);
+MUST_CHECK int resolv_conf_read(const char *path, struct addr *out, size_t cap, size_t *count,
+                                struct err *err);

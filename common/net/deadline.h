@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Deadlines for many objects with one ev_timer per list. An object embeds struct deadline; a list groups objects of
- * one kind and fires each whose time has come, in order of time (a binary heap). Resolution is the loop's. Logic
- * passes times; the list reads ev_now-equivalent clock_mono_ms once per firing. One list per worker and kind.
+ * Deadlines for many objects with one ev_timer per list. An object embeds struct deadline; a list groups
+ * objects of one kind and fires each whose time has come, in order of time (a binary heap). Resolution is the
+ * loop's. Logic passes times; the list reads ev_now-equivalent clock_mono_ms once per firing. One list per
+ * worker and kind.
  */
 #pragma once
 
@@ -11,8 +12,8 @@
 #include <stdint.h>
 
 struct deadline {
-    int64_t at_ms;  /* clock_mono_ms scale */
-    size_t index;   /* position in the heap + 1; 0 = not armed */
+    int64_t at_ms; /* clock_mono_ms scale */
+    size_t index;  /* position in the heap + 1; 0 = not armed */
 };
 
 struct deadline_list;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory that callbacks may still see is freed after the loop iteration: an object is closed at once and idempotently
- * (watchers stopped, descriptors closed) and queued here; ev_prepare frees the queue. One per worker.
+ * Memory that callbacks may still see is freed after the loop iteration: an object is closed at once and
+ * idempotently (watchers stopped, descriptors closed) and queued here; ev_prepare frees the queue. One per
+ * worker.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sockets, non-blocking and close-on-exec from birth. All functions return a descriptor or 0, or -errno; *err, where
- * taken, gets a sentence with the address in it.
+ * Sockets, non-blocking and close-on-exec from birth. All functions return a descriptor or 0, or -errno;
+ * *err, where taken, gets a sentence with the address in it.
  */
 #pragma once
 
