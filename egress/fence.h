@@ -68,6 +68,8 @@ extern const char fence_hosts[];
 
 /* fence_init.c: becomes the init of COMMAND; returns only with the status to exit with. */
 int fence_init(const struct fence_config *cfg, bool in_pid_namespace);
+/* Closes every descriptor from 3 on but keep (-1: none). */
+void fence_close_descriptors(int keep);
 /* Sets the proxy variables (or leaves them) and takes away those that would lead out. */
 void fence_environment(bool no_proxy_env);
 /* wait(2) status to exit status: the code, or 128 + signal. */

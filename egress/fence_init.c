@@ -78,6 +78,25 @@ static int exec_fault(const char *name, int error)
     return error == EACCES && is_name && !is_in_path(name) ? ENOENT : error;
 }
 
+static void close_between(unsigned first, unsigned last)
+{
+    if (first <= last && syscall(SYS_close_range, first, last, 0U) != 0) {
+        for (unsigned fd = first; fd <= last && fd < 65536; fd++) { /* Linux before 5.9, or a filter */
+            (void)close((int)fd);
+        }
+    }
+}
+
+void fence_close_descriptors(int keep)
+{
+    if (keep < 3) {
+        close_between(3, ~0U);
+        return;
+    }
+    close_between(3, (unsigned)keep - 1);
+    close_between((unsigned)keep + 1, ~0U);
+}
+
 /* COMMAND itself: the second process of the namespace. */
 static void exec_command(const struct fence_config *cfg, const sigset_t *old_mask)
 {
@@ -87,11 +106,7 @@ static void exec_command(const struct fence_config *cfg, const sigset_t *old_mas
     (void)signal(SIGPIPE, SIG_DFL);
     (void)sigprocmask(SIG_SETMASK, old_mask, NULL);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (syscall(SYS_close_range, 3U, ~0U, 0U) != 0) {
-        for (int fd = 3; fd < 1024; fd++) {
-            (void)close(fd);
-        }
-    }
+    fence_close_descriptors(-1);
     fence_environment(cfg->no_proxy_env);
     (void)execvp(cfg->cmd[0], cfg->cmd);
     int error = exec_fault(cfg->cmd[0], errno);
@@ -131,6 +146,8 @@ int fence_init(const struct fence_config *cfg, bool in_pid_namespace)
     if (!in_pid_namespace) {
         (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     }
+    /* COMMAND has our uid and no fewer capabilities: without this it could trace us and take what we hold. */
+    (void)prctl(PR_SET_DUMPABLE, 0);
     if (privs_drop(NULL, 0, &err) != 0) {
         (void)fprintf(stderr, "openshell-egress: giving up privileges: %s\n", err.text);
         return EXIT_STATUS_OS;

@@ -204,6 +204,7 @@ static void become_child(const struct fence_config *fence, const sigset_t *old_m
     if (getppid() != launcher) {
         _exit(EXIT_STATUS_OS);
     }
+    fence_close_descriptors(sock); /* whatever the caller left open: COMMAND might find it in /proc/1/fd */
     _exit(fence_child(fence, sock));
 }
 
