@@ -327,6 +327,7 @@ static int set_up(struct fence_config *cfg, int sock, bool *in_user_namespace, s
         }
     }
     rc = rc == 0 ? fence_etc(cfg->etc_dir, cfg->degraded, err) : rc;
+    rc = rc == 0 ? fence_hide(cfg->private_dir, err) : rc;
     rc = rc == 0 ? fence_send(sock, FENCE_READY, 0, NULL, -1) : rc;
     return rc == 0 ? await_go(sock, err) : rc;
 }

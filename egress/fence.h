@@ -36,8 +36,9 @@ struct fence_config {
     struct synth_pools pools;
     const uint16_t *ports; /* that the policy names */
     size_t port_count;
-    const char
-        *etc_dir; /* an empty directory of ours: where the tmpfs for /etc is mounted, inside the fence only */
+    const char *private_dir; /* the map and the logs are in it: COMMAND finds it empty */
+    /* An empty directory in it: where the tmpfs for /etc is mounted, inside the fence only. */
+    const char *etc_dir;
     bool degraded;
     bool no_proxy_env;
     char **cmd; /* NULL-terminated */
@@ -61,6 +62,12 @@ MUST_CHECK int fence_send(int sock, enum fence_kind kind, int32_t number, const 
 
 /* fence_etc.c: our resolv.conf, nsswitch.conf and hosts in a private view of /etc. */
 MUST_CHECK int fence_etc(const char *etc_dir, bool degraded, struct err *err);
+/*
+ * COMMAND has the uid of the daemons, and tunneld believes the map: covers private_dir, below which the
+ * files of fence_etc() lie too, with an empty file system. Without capabilities, and in a mount namespace of
+ * its own making, COMMAND cannot take it away (mount_namespaces(7), locked mounts).
+ */
+MUST_CHECK int fence_hide(const char *private_dir, struct err *err);
 /* The texts, for the tests. Owned by nobody: static. */
 extern const char fence_resolv_conf[];
 extern const char fence_nsswitch_conf[];

@@ -119,3 +119,13 @@ int fence_etc(const char *etc_dir, bool degraded, struct err *err)
     }
     return rc;
 }
+
+int fence_hide(const char *private_dir, struct err *err)
+{
+    const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
+    if (mount("tmpfs", private_dir, "tmpfs", flags, "mode=0555,size=4k,nr_inodes=1") != 0) {
+        err_set(err, "hiding %s: %s", private_dir, strerror(errno));
+        return -errno;
+    }
+    return 0;
+}

@@ -127,6 +127,7 @@ static int run_fenced(struct run_options *o, const struct policy *policy, const 
         const struct fence_config fence = {.pools = *pools,
                                            .ports = ports,
                                            .port_count = port_count,
+                                           .private_dir = dir.path,
                                            .etc_dir = dir.etc,
                                            .degraded = o->degraded,
                                            .no_proxy_env = o->no_proxy_env,

@@ -16,7 +16,7 @@ as_root() {
 
 # No name is looked up here, so nobody needs to answer at this address.
 run() {
-  "$as" "$T/bin/openshell-egress" run --policy "$T/bin/discord.yaml" --upstream "$V4_A" -- "$@"
+  XDG_RUNTIME_DIR='' TMPDIR=$T/$as "$as" "$T/bin/openshell-egress" run --policy "$T/bin/discord.yaml" --upstream "$V4_A" -- "$@"
 }
 
 # inside STATUS COMMAND...: its output is left in $out.
@@ -38,8 +38,24 @@ no_descriptor_leaks() {
   inside 0 sh -c '! readlink /proc/1/fd/0 && ! cat /proc/1/environ && ! readlink /proc/1/root'
 }
 
+# The map is what tunneld believes, and belongs to the uid of the command: it must not find it.
+private_dir_is_hidden() {
+  # shellcheck disable=SC2016
+  inside 0 env "D=$T/$as" sh -c 'cd "$D"/openshell-run.* && ls -A . && ! touch x && ! ls "$D"/*/etc &&
+    ! find /proc/[0-9]*/root/"$D" /proc/[0-9]*/cwd/"$D" -name egress.map | grep .'
+  # in namespaces of its own, where it has every capability
+  # shellcheck disable=SC2016
+  inside 0 env "D=$T/$as" sh -c 'unshare --user --map-root-user --mount true || exit 0
+    unshare --user --map-root-user --mount sh -c "umount \"\$D\"/openshell-run.*; umount -l /etc; ls -A \"\$D\"/openshell-run.*" |
+      grep . && exit 1; exit 0'
+  ! grep -q 'egress\.map' <<<"$out" || fail "$as: the private directory shows: $out"
+  [ -z "$(ls -A "$T/$as")" ] || fail "$as: left behind: $(ls -AR "$T/$as")"
+}
+
 for as in as_root as_user; do
   "$as" true || skip "cannot become an ordinary user here; all but that passed"
+  mkdir -m 1777 "$T/$as"
   no_descriptor_leaks
+  private_dir_is_hidden
   say "$as: passed"
 done
