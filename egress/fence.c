@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -312,6 +313,24 @@ static int await_go(int sock, struct err *err)
     return 0;
 }
 
+/* Mounts in place of those COMMAND is to see. */
+static int set_up_mounts(const struct fence_config *cfg, struct err *err)
+{
+    char cwd[PATH_MAX];
+    bool has_cwd = getcwd(cwd, sizeof cwd) != NULL && cwd[0] == '/';
+    if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0) {
+        err_set(err, "making mounts private: %s", strerror(errno));
+        return -errno;
+    }
+    int rc = fence_etc(cfg->etc_dir, cfg->degraded, err);
+    rc = rc == 0 ? fence_hide(cfg->private_dir, err) : rc;
+    if (rc == 0 && has_cwd && chdir(cwd) != 0 && errno != EACCES && errno != ENOENT) {
+        rc = -errno; /* in /etc it would still be the host's, which root may write */
+        err_set(err, "%s: %s", cwd, strerror(-rc));
+    }
+    return rc;
+}
+
 static int set_up(struct fence_config *cfg, int sock, bool *in_user_namespace, struct err *err)
 {
     unsigned port_start = 1024;
@@ -321,13 +340,8 @@ static int set_up(struct fence_config *cfg, int sock, bool *in_user_namespace, s
     rc = rc == 0 ? fence_listeners(cfg, sock, err) : rc;
     if (rc == 0) {
         copy_port_start(port_start);
-        rc = mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 ? 0 : -errno;
-        if (rc != 0) {
-            err_set(err, "making mounts private: %s", strerror(-rc));
-        }
+        rc = set_up_mounts(cfg, err);
     }
-    rc = rc == 0 ? fence_etc(cfg->etc_dir, cfg->degraded, err) : rc;
-    rc = rc == 0 ? fence_hide(cfg->private_dir, err) : rc;
     rc = rc == 0 ? fence_send(sock, FENCE_READY, 0, NULL, -1) : rc;
     return rc == 0 ? await_go(sock, err) : rc;
 }

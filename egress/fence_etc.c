@@ -90,28 +90,44 @@ static int mount_files(const char *dir)
     return 0;
 }
 
-int fence_etc(const char *etc_dir, bool degraded, struct err *err)
+static int make_upper(const char *dir)
 {
     char path[512];
+    mode_t mask = umask(022);
+    (void)snprintf(path, sizeof path, "%s/upper", dir);
+    int rc = mkdir(path, 0755) == 0 ? 0 : -errno;
+    (void)snprintf(path, sizeof path, "%s/work", dir);
+    rc = rc == 0 && mkdir(path, 0755) != 0 ? -errno : rc;
+    rc = rc == 0 ? fill(dir) : rc;
+    (void)umask(mask);
+    return rc;
+}
+
+int fence_etc(const char *etc_dir, bool degraded, struct err *err)
+{
+    char dir[64];
     if (mount("tmpfs", etc_dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=1m") != 0) {
         err_set(err, "a tmpfs for /etc: %s", strerror(errno));
         return -errno;
     }
-    mode_t mask = umask(022);
-    (void)snprintf(path, sizeof path, "%s/upper", etc_dir);
-    int rc = mkdir(path, 0755) == 0 ? 0 : -errno;
-    (void)snprintf(path, sizeof path, "%s/work", etc_dir);
-    rc = rc == 0 && mkdir(path, 0755) != 0 ? -errno : rc;
-    rc = rc == 0 ? fill(etc_dir) : rc;
-    (void)umask(mask);
+    int fd = open(etc_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        err_set(err, "%s: %s", etc_dir, strerror(errno));
+        return -errno;
+    }
+    /* Not its path: a comma or backslash in it would read as part of the overlay's options. */
+    (void)snprintf(dir, sizeof dir, "/proc/self/fd/%d", fd);
+    int rc = make_upper(dir);
     if (rc != 0) {
         err_set(err, "writing the fence's resolv.conf: %s", strerror(-rc));
+        (void)close(fd);
         return rc;
     }
-    rc = mount_overlay(etc_dir);
+    rc = mount_overlay(dir);
     if (rc != 0 && degraded) {
-        rc = mount_files(etc_dir);
+        rc = mount_files(dir);
     }
+    (void)close(fd);
     if (rc != 0) {
         err_set(err, "an overlay on /etc: %s%s", strerror(-rc),
                 degraded ? ""

@@ -52,10 +52,43 @@ private_dir_is_hidden() {
   [ -z "$(ls -A "$T/$as")" ] || fail "$as: left behind: $(ls -AR "$T/$as")"
 }
 
+# Its options are separated by commas, its lower directories by colons.
+odd_directories_will_do() {
+  local name
+  for name in 'a b' 'a,b' 'a:b' 'a\b' 'a=b,c:d' "a'\"b"; do
+    mkdir -m 1777 "$T/$name"
+    out=$(XDG_RUNTIME_DIR='' TMPDIR=$T/$name "$as" "$T/bin/openshell-egress" run --policy "$T/bin/discord.yaml" \
+      --upstream "$V4_A" -- cat /etc/resolv.conf 2>&1) || fail "$as: TMPDIR $name: $out"
+    grep -qx 'nameserver 127.0.0.1' <<<"$out" || fail "$as: TMPDIR $name: the host's resolv.conf: $out"
+    rmdir "$T/$name" || fail "$as: TMPDIR $name: left behind"
+  done
+}
+
+# A working directory in /etc is the fence's /etc, and one that is gone or may not be entered is no obstacle.
+any_working_directory_will_do() {
+  local back=$PWD
+  cd /etc
+  inside 0 sh -c 'cat resolv.conf; ! touch fence-was-here'
+  cd "$back"
+  grep -qx 'nameserver 127.0.0.1' <<<"$out" || fail "$as: in /etc the host's resolv.conf is read: $out"
+  [ ! -e /etc/fence-was-here ] || fail "$as: the host's /etc was written"
+  mkdir "$T/gone"
+  cd "$T/gone"
+  rmdir "$T/gone"
+  inside 3 sh -c 'exit 3'
+  mkdir -m 700 "$T/closed"
+  cd "$T/closed"
+  inside 3 sh -c 'exit 3'
+  cd "$back"
+  rmdir "$T/closed"
+}
+
 for as in as_root as_user; do
   "$as" true || skip "cannot become an ordinary user here; all but that passed"
   mkdir -m 1777 "$T/$as"
   no_descriptor_leaks
   private_dir_is_hidden
+  odd_directories_will_do
+  any_working_directory_will_do
   say "$as: passed"
 done
