@@ -10,7 +10,7 @@
 #define LINGER_BYTES ((size_t)256 * 1024)
 /* Per read before the tunnel stands. What was read behind the head is kept while the upstream is dialled, so
  * this bounds the memory of a client that sends much and gets nowhere; the kernel holds the rest. */
-#define HEAD_READ_BYTES (2 * HTTP_HEAD_MAX_BYTES)
+#define HEAD_READ_BYTES ((size_t)2 * HTTP_HEAD_MAX_BYTES)
 _Static_assert(HEAD_READ_BYTES <= RELAY_BUFFER_BYTES, "the buffer takes one read");
 
 static void fail_head(struct session *s)

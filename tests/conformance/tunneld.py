@@ -217,6 +217,7 @@ def test_half_close_server_first(env):
         closed = d.wait_log("tunnel_close")
         assert closed["reason"] == "upstream_closed" and closed["who"] == "upstream", closed
         assert closed["bytes_up"] == len(sent), closed
+    wait_until(lambda: b"finfirst" in env.digests)
     assert env.digests[b"finfirst"] == hashlib.sha256(sent).digest()
 
 
