@@ -4,11 +4,11 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/run/exit_status.h"
+#include "egress/interrupt.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -247,13 +247,10 @@ static void copy_log(const struct daemon_proc *d)
 int daemon_proc_await_ready(struct daemon_proc *d, int timeout_ms)
 {
     char text[16];
-    struct pollfd p = {.fd = d->ready_fd, .events = POLLIN};
-    int64_t end_ms = clock_mono_ms() + timeout_ms;
-    int n = 0;
-    do {
-        int64_t left = end_ms - clock_mono_ms();
-        n = poll(&p, 1, left > 0 ? (int)left : 0);
-    } while (n < 0 && errno == EINTR);
+    int n = interrupt_poll(d->ready_fd, timeout_ms);
+    if (n < 0) {
+        return 128 - n;
+    }
     ssize_t got = n > 0 ? read(d->ready_fd, text, sizeof text) : -1;
     if (got >= 5 && memcmp(text, "READY", 5) == 0) {
         return 0;

@@ -36,7 +36,7 @@ struct daemon_start {
 MUST_CHECK int daemon_proc_start(const struct daemon_start *start, struct daemon_proc *out, struct err *err);
 /*
  * Waits for READY at most timeout_ms. 0; or the exit status to leave with (64, 71 or 78) after the daemon's
- * own words were copied to standard error.
+ * own words were copied to standard error; or 128 + N if signal N came.
  */
 int daemon_proc_await_ready(struct daemon_proc *d, int timeout_ms);
 /* Ends it: control descriptor closed, SIGKILL after 2 s. Idempotent. */

@@ -98,13 +98,11 @@ void fence_close_descriptors(int keep)
 }
 
 /* COMMAND itself: the second process of the namespace. */
-static void exec_command(const struct fence_config *cfg, const sigset_t *old_mask)
+static void exec_command(const struct fence_config *cfg)
 {
-    for (size_t i = 0; i < FORWARDED_COUNT; i++) {
-        (void)signal(forwarded[i], SIG_DFL);
-    }
-    (void)signal(SIGPIPE, SIG_DFL);
-    (void)sigprocmask(SIG_SETMASK, old_mask, NULL);
+    sigset_t none;
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     fence_close_descriptors(-1);
     fence_environment(cfg->no_proxy_env);
@@ -153,22 +151,22 @@ int fence_init(const struct fence_config *cfg, bool in_pid_namespace)
         return EXIT_STATUS_OS;
     }
     sigset_t signals;
-    sigset_t old_mask;
     (void)sigemptyset(&signals);
     (void)sigaddset(&signals, SIGCHLD);
     for (size_t i = 0; i < FORWARDED_COUNT; i++) {
         (void)sigaddset(&signals, forwarded[i]);
-        (void)signal(forwarded[i], SIG_DFL);
     }
     (void)sigprocmask(SIG_SETMASK, &signals, NULL);
-    (void)sigemptyset(&old_mask);
     pid_t command = fork();
     if (command < 0) {
         (void)fprintf(stderr, "openshell-egress: fork: %s\n", strerror(errno));
         return EXIT_STATUS_OS;
     }
     if (command == 0) {
-        exec_command(cfg, &old_mask);
+        exec_command(cfg);
     }
+    /* COMMAND stays in the caller's process group and so gets ^C from the terminal: once, not again from us.
+     */
+    (void)setpgid(0, 0);
     return wait_for(command, &signals);
 }

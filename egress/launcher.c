@@ -2,6 +2,7 @@
 #include "egress/launcher.h"
 
 #include "egress/daemon_proc.h"
+#include "egress/interrupt.h"
 
 #include "common/run/listen_fds.h"
 
@@ -85,6 +86,10 @@ static int collect(struct launcher *l, enum fence_kind until)
     for (;;) {
         struct fence_message message;
         int fd = -1;
+        int interrupted = interrupt_poll(l->sock, -1);
+        if (interrupted < 0) {
+            return 128 - interrupted;
+        }
         int rc = receive(l->sock, &message, &fd);
         if (rc != 0) {
             complain("the set-up of the fence ended unexpectedly");
@@ -192,14 +197,15 @@ static int supervise(struct launcher *l)
 }
 
 /* In the forked child. */
-static void become_child(const struct fence_config *fence, const sigset_t *old_mask, int sock, pid_t launcher)
+static void become_child(const struct fence_config *fence, int sock, pid_t launcher)
 {
-    /* ^C is for COMMAND: if it ended us, PDEATHSIG would end COMMAND before it could react. */
-    (void)signal(SIGINT, SIG_IGN);
-    (void)signal(SIGQUIT, SIG_IGN);
-    (void)signal(SIGHUP, SIG_IGN);
-    (void)signal(SIGTERM, SIG_IGN);
-    (void)sigprocmask(SIG_SETMASK, old_mask, NULL);
+    /*
+     * ^C, and whatever else is sent to the process group, is for COMMAND: if it ended us, PDEATHSIG would end
+     * COMMAND before it could react. Blocked, not ignored: COMMAND inherits what the caller ignores (nohup).
+     */
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)sigprocmask(SIG_SETMASK, &all, NULL);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != launcher) {
         _exit(EXIT_STATUS_OS);
@@ -211,14 +217,14 @@ static void become_child(const struct fence_config *fence, const sigset_t *old_m
 static int start_child(struct launcher *l, const struct fence_config *fence)
 {
     int pair[2];
-    sigset_t old_mask;
     static const int watched[] = {SIGCHLD, SIGTERM, SIGHUP,   SIGINT, SIGQUIT,
                                   SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT};
     (void)sigemptyset(&l->signals);
     for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++) {
         (void)sigaddset(&l->signals, watched[i]);
     }
-    (void)sigprocmask(SIG_BLOCK, &l->signals, &old_mask);
+    (void)sigprocmask(SIG_BLOCK, &l->signals, NULL);
+    (void)signal(SIGCHLD, SIG_DFL); /* a caller that ignores it would leave us nothing to wait for */
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
         complain(strerror(errno));
         return EXIT_STATUS_OS;
@@ -228,7 +234,7 @@ static int start_child(struct launcher *l, const struct fence_config *fence)
     l->child = fork();
     if (l->child == 0) {
         (void)close(pair[0]);
-        become_child(fence, &old_mask, pair[1], self);
+        become_child(fence, pair[1], self);
     }
     (void)close(pair[1]);
     if (l->child < 0) {

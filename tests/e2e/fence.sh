@@ -5,6 +5,7 @@
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 need setpriv util-linux
+need pgrep procps
 enter_lab "$@"
 
 mkdir -m 755 "$T/bin"
@@ -83,6 +84,35 @@ any_working_directory_will_do() {
   rmdir "$T/closed"
 }
 
+# A daemon that is never ready: the launcher still listens to who wants it to end.
+start_can_be_interrupted() {
+  local status=0 job
+  mkdir -p "$T/slow"
+  printf '#!/bin/sh\n: >"%s"\nexec sleep 4242\n' "$T/$as/asked" >"$T/slow/openshell-dnsd"
+  chmod 755 "$T/slow/openshell-dnsd"
+  OPENSHELL_EGRESS_DAEMON_DIR=$T/slow run echo started >"$T/$as.out.log" 2>&1 &
+  job=$!
+  wait_until 20 test -e "$T/$as/asked" || fail "$as: the slow daemon was not started"
+  kill -s TERM "$(pgrep -o -x openshell-egres)"
+  wait "$job" || status=$?
+  [ "$status" = 143 ] || fail "$as: SIGTERM before the command ran gave status $status"
+  ! grep -q started "$T/$as.out.log" || fail "$as: the command ran after SIGTERM"
+  ! pgrep -f 'sleep 4242' || fail "$as: the slow daemon is left"
+  rm "$T/$as/asked"
+  [ -z "$(ls -A "$T/$as")" ] || fail "$as: left behind: $(ls -AR "$T/$as")"
+}
+
+# ^C reaches the command from the terminal, so the init in between must not be in its process group and pass it on again.
+signals_are_as_without_the_fence() {
+  inside 0 cut -d ' ' -f 5 /proc/1/stat
+  grep -qx 1 <<<"$out" || fail "$as: the init is in the process group of the command: $out"
+  out=$(env --ignore-signal=HUP true 2>&1) || return 0 # coreutils before 8.31
+  out=$(XDG_RUNTIME_DIR='' TMPDIR=$T/$as timeout 60 env --ignore-signal=HUP --ignore-signal=CHLD \
+    "$T/bin/openshell-egress" run --policy "$T/bin/discord.yaml" --upstream "$V4_A" -- grep SigIgn /proc/self/status 2>&1) ||
+    fail "with SIGHUP and SIGCHLD ignored: $out"
+  grep -q '^SigIgn:.*1$' <<<"$out" || fail "the command does not ignore SIGHUP as its caller wanted: $out"
+}
+
 for as in as_root as_user; do
   "$as" true || skip "cannot become an ordinary user here; all but that passed"
   mkdir -m 1777 "$T/$as"
@@ -90,5 +120,7 @@ for as in as_root as_user; do
   private_dir_is_hidden
   odd_directories_will_do
   any_working_directory_will_do
+  start_can_be_interrupted
+  signals_are_as_without_the_fence
   say "$as: passed"
 done
