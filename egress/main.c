@@ -4,8 +4,11 @@
 #include "common/base/log.h"
 #include "common/run/exit_status.h"
 
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void usage(FILE *out)
 {
@@ -18,6 +21,19 @@ static void usage(FILE *out)
         "openshell-egress(1), openshell-dnsd(8) and openshell-tunneld(8) say more.\n");
 }
 
+/* A caller may have closed 0, 1 or 2: a socket of ours must not get that number and pass for it. */
+static bool has_standard_descriptors(void)
+{
+    int fd = 0;
+    while (fd >= 0 && fd <= STDERR_FILENO) {
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (fd >= 0 && fd <= STDERR_FILENO && fcntl(fd, F_SETFD, 0) != 0) {
+            return false;
+        }
+    }
+    return fd >= 0 && close(fd) == 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -25,6 +41,9 @@ int main(int argc, char **argv)
         int (*function)(int argc, char **argv);
     } commands[] = {{"check", command_check}, {"run", command_run}};
 
+    if (!has_standard_descriptors()) {
+        return EXIT_STATUS_OS;
+    }
     log_init("openshell-egress", LOG_ERROR, LOG_TEXT, 2);
     if (argc < 2) {
         usage(stderr);

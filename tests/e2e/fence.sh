@@ -113,6 +113,15 @@ signals_are_as_without_the_fence() {
   grep -q '^SigIgn:.*1$' <<<"$out" || fail "the command does not ignore SIGHUP as its caller wanted: $out"
 }
 
+closed_standard_descriptors_will_do() {
+  local status=0
+  (
+    exec <&- >&- 2>&-
+    run sh -c 'exit 5'
+  ) || status=$?
+  [ "$status" = 5 ] || fail "$as: with 0, 1 and 2 closed the status is $status, not 5"
+}
+
 for as in as_root as_user; do
   "$as" true || skip "cannot become an ordinary user here; all but that passed"
   mkdir -m 1777 "$T/$as"
@@ -120,6 +129,7 @@ for as in as_root as_user; do
   private_dir_is_hidden
   odd_directories_will_do
   any_working_directory_will_do
+  closed_standard_descriptors_will_do
   start_can_be_interrupted
   signals_are_as_without_the_fence
   say "$as: passed"
