@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -96,7 +97,11 @@ static int collect(struct launcher *l, enum fence_kind until)
             return EXIT_STATUS_OS;
         }
         const char *name = socket_name(message.kind);
-        if (name != NULL && fd >= 0 && l->socket_count < LISTEN_FDS_MAX) {
+        if (name != NULL && (fd < 0 || l->socket_count == LISTEN_FDS_MAX)) {
+            complain("too many open files for the listening sockets: raise the limit (ulimit -Hn)");
+            return EXIT_STATUS_OS;
+        }
+        if (name != NULL) {
             l->sockets[l->socket_count++] = (struct passed_socket){.fd = fd, .name = name};
             continue;
         }
@@ -261,6 +266,17 @@ static void clean_up(struct launcher *l)
     daemon_proc_stop(&l->dnsd);
 }
 
+/* Two sockets a port, and as many again while a daemon arranges them. COMMAND, forked before, keeps its
+ * limit. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit); /* if it fails, what then does not fit is reported */
+    }
+}
+
 int launcher_run(const struct run_options *options, const struct fence_config *fence,
                  const struct private_dir *dir)
 {
@@ -275,6 +291,7 @@ int launcher_run(const struct run_options *options, const struct fence_config *f
     l->dnsd = (struct daemon_proc){.control_fd = -1, .ready_fd = -1};
     l->tunneld = l->dnsd;
     int status = start_child(l, fence);
+    raise_descriptor_limit();
     status = status == 0 ? collect(l, FENCE_READY) : status;
     status = status == 0 ? start_daemons(l) : status;
     if (status == 0 && send(l->sock, "g", 1, MSG_NOSIGNAL) != 1) {

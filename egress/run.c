@@ -8,6 +8,7 @@
 #include "common/run/listen_fds.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,17 @@ static int run_fenced(struct run_options *o, const struct policy *policy, const 
     return status;
 }
 
+/* Before anything is set up; the daemons open it again, each for itself. */
+static bool can_log(const char *path)
+{
+    int fd = path == NULL ? -1 : open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0600);
+    if (fd < 0 && path != NULL) {
+        (void)fprintf(stderr, "openshell-egress run: --log: %s: %s\n", path, strerror(errno));
+        return false;
+    }
+    return fd < 0 || close(fd) == 0;
+}
+
 int command_run(int argc, char **argv)
 {
     struct run_options o;
@@ -160,6 +172,9 @@ int command_run(int argc, char **argv)
         goto out;
     }
     status = load_policy(&o, &policy);
+    if (status == 0 && !can_log(o.log)) {
+        status = EXIT_STATUS_OS;
+    }
     if (status == 0) {
         if (geteuid() == 0) {
             (void)fprintf(

@@ -122,6 +122,36 @@ closed_standard_descriptors_will_do() {
   [ "$status" = 5 ] || fail "$as: with 0, 1 and 2 closed the status is $status, not 5"
 }
 
+# As many ports as run takes, under the usual soft limit, which is not raised for the command.
+many_ports_will_do() {
+  local i status=0
+  {
+    printf 'version: 1\nnetwork_policies:\n  many:\n    name: many\n    endpoints:\n'
+    for i in $(seq 2000 2507) 53 3128; do printf '      - {host: many.example.com, port: %s}\n' "$i"; done
+    printf '    binaries: [{path: /**}]\n'
+  } >"$T/bin/many.yaml"
+  [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -ge 4096 ] || return 0
+  out=$(
+    ulimit -Sn 1024
+    "$as" "$T/bin/openshell-egress" run --policy "$T/bin/many.yaml" --upstream "$V4_A" -- sh -c 'ulimit -Sn' 2>&1
+  ) || fail "$as: 510 ports: $out"
+  grep -qx 1024 <<<"$out" || fail "$as: the command's limit of descriptors changed: $out"
+  out=$(
+    ulimit -n 256
+    "$as" "$T/bin/openshell-egress" run --policy "$T/bin/many.yaml" --upstream "$V4_A" -- true 2>&1
+  ) || status=$?
+  [ "$status" = 71 ] || fail "$as: status $status where 510 ports do not fit: $out"
+  grep -q 'too many open files for the listening sockets' <<<"$out" || fail "$as: 510 ports in 256 files: $out"
+}
+
+a_log_that_cannot_be_written_is_said() {
+  local status=0
+  out=$("$as" "$T/bin/openshell-egress" run --policy "$T/bin/discord.yaml" --log "$T/nosuch/log" -- echo started 2>&1) ||
+    status=$?
+  [ "$status" = 71 ] || fail "$as: --log in no directory: status $status: $out"
+  grep -qF -- "--log: $T/nosuch/log: No such file or directory" <<<"$out" || fail "$as: --log in no directory: $out"
+}
+
 for as in as_root as_user; do
   "$as" true || skip "cannot become an ordinary user here; all but that passed"
   mkdir -m 1777 "$T/$as"
@@ -130,6 +160,8 @@ for as in as_root as_user; do
   odd_directories_will_do
   any_working_directory_will_do
   closed_standard_descriptors_will_do
+  many_ports_will_do
+  a_log_that_cannot_be_written_is_said
   start_can_be_interrupted
   signals_are_as_without_the_fence
   say "$as: passed"
