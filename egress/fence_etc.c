@@ -75,7 +75,7 @@ static int mount_overlay(const char *dir)
     return mount("overlay", "/etc", "overlay", MS_NOSUID | MS_NODEV | MS_RDONLY, options) == 0 ? 0 : -errno;
 }
 
-/* Second best, only with --degraded: each file by itself. */
+/* Second best: each file by itself. */
 static int mount_files(const char *dir)
 {
     for (size_t i = 0; i < ETC_FILE_COUNT; i++) {
@@ -83,11 +83,25 @@ static int mount_files(const char *dir)
         char to[64];
         (void)snprintf(from, sizeof from, "%s/upper/%s", dir, etc_files[i].name);
         (void)snprintf(to, sizeof to, "/etc/%s", etc_files[i].name);
-        if (mount(from, to, NULL, MS_BIND, NULL) != 0) {
+        bool may_lack = i > 0; /* Alpine has no nsswitch.conf; without a resolv.conf there is no fence */
+        if (mount(from, to, NULL, MS_BIND, NULL) != 0 && !(errno == ENOENT && may_lack)) {
             return -errno;
         }
     }
     return 0;
+}
+
+/*
+ * As in most containers. An overlay is then refused to an ordinary user, since it would show what the mount
+ * covers; and it is not needed: nobody there can replace the file by rename (EBUSY).
+ */
+static bool is_mount_point(const char *path)
+{
+    struct statx own;
+    struct statx etc;
+    return statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_MNT_ID, &own) == 0 &&
+           statx(AT_FDCWD, "/etc", 0, STATX_MNT_ID, &etc) == 0 && (own.stx_mask & STATX_MNT_ID) != 0 &&
+           own.stx_mnt_id != etc.stx_mnt_id;
 }
 
 static int make_upper(const char *dir)
@@ -124,7 +138,7 @@ int fence_etc(const char *etc_dir, bool degraded, struct err *err)
         return rc;
     }
     rc = mount_overlay(dir);
-    if (rc != 0 && degraded) {
+    if (rc != 0 && (degraded || is_mount_point("/etc/resolv.conf"))) {
         rc = mount_files(dir);
     }
     (void)close(fd);

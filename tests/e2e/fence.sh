@@ -152,6 +152,17 @@ a_log_that_cannot_be_written_is_said() {
   grep -qF -- "--log: $T/nosuch/log: No such file or directory" <<<"$out" || fail "$as: --log in no directory: $out"
 }
 
+# As in a container, where the engine mounts its own resolv.conf.
+a_mounted_resolv_conf_will_do() {
+  echo 'nameserver 192.0.2.1' >"$T/resolv.conf"
+  chmod 644 "$T/resolv.conf"
+  export -f as_root as_user run
+  # shellcheck disable=SC2016
+  out=$(export as T V4_A && unshare --mount bash -c 'mount --bind "$T/resolv.conf" /etc/resolv.conf && run cat /etc/resolv.conf' 2>&1) ||
+    fail "$as: with a mounted resolv.conf: $out"
+  grep -qx 'nameserver 127.0.0.1' <<<"$out" || fail "$as: the mounted resolv.conf is read: $out"
+}
+
 for as in as_root as_user; do
   "$as" true || skip "cannot become an ordinary user here; all but that passed"
   mkdir -m 1777 "$T/$as"
@@ -162,6 +173,7 @@ for as in as_root as_user; do
   closed_standard_descriptors_will_do
   many_ports_will_do
   a_log_that_cannot_be_written_is_said
+  a_mounted_resolv_conf_will_do
   start_can_be_interrupted
   signals_are_as_without_the_fence
   say "$as: passed"
