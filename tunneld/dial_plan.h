@@ -11,7 +11,7 @@
 
 #define DIAL_PLAN_STAGGER_MS 250 /* RFC 8305 section 5: Connection Attempt Delay */
 #define DIAL_PLAN_PER_FAMILY                                                                                 \
-    8U                    /* more addresses than that are not tried: 16 attempts are enough for one tunnel */
+    8U                     /* more addresses than that are not tried: 16 attempts are enough for one tunnel */
 #define DIAL_PLAN_MAX 16UL /* of both families */
 
 enum dial_step {
