@@ -34,7 +34,16 @@ no_descriptor_leaks() {
   exec 9<"$T/secret"
   # shellcheck disable=SC2016
   inside 0 sh -c 'for fd in /proc/[0-9]*/fd/*; do readlink "$fd"; done; true'
+  run sh -c "echo up; exec sleep 60" >"$T/$as.up" 2>/dev/null &
+  local job=$! pid holders=0
   exec 9<&-
+  wait_until 20 grep -qsx up "$T/$as.up" || fail "$as: the command did not start"
+  for pid in $(pgrep '^openshell-'); do
+    [ -z "$(find "/proc/$pid/fd" -lname "$T/secret")" ] || holders=$((holders + 1))
+  done
+  kill -s TERM "$(pgrep -o -x openshell-egres)"
+  wait "$job" || true
+  [ "$holders" = 1 ] || fail "$as: $holders processes of ours hold the caller's descriptor; the launcher alone may"
   ! grep -q "$T/secret" <<<"$out" || fail "$as: a descriptor of the caller is to be had inside: $out"
   inside 0 sh -c '! readlink /proc/1/fd/0 && ! cat /proc/1/environ && ! readlink /proc/1/root'
 }
@@ -104,7 +113,9 @@ start_can_be_interrupted() {
 
 # ^C reaches the command from the terminal, so the init in between must not be in its process group and pass it on again.
 signals_are_as_without_the_fence() {
-  inside 0 cut -d ' ' -f 5 /proc/1/stat
+  # shellcheck disable=SC2016 # it leaves the group just after it started the command
+  inside 0 sh -c 'i=0; until [ "$(cut -d " " -f 5 /proc/1/stat)" = 1 ] || [ "$i" = 500 ]; do i=$((i + 1)); sleep 0.01; done
+    cut -d " " -f 5 /proc/1/stat'
   grep -qx 1 <<<"$out" || fail "$as: the init is in the process group of the command: $out"
   out=$(env --ignore-signal=HUP true 2>&1) || return 0 # coreutils before 8.31
   out=$(XDG_RUNTIME_DIR='' TMPDIR=$T/$as timeout 60 env --ignore-signal=HUP --ignore-signal=CHLD \
