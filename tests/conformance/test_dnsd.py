@@ -579,7 +579,8 @@ class TestHostile(Case):
         end = time.monotonic() + 10
         while not self.stub.asked("gone-client.t.example.net") and time.monotonic() < end:
             time.sleep(0.01)
-        first.close()
+        first.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        first.close()  # a reset: merely finished, it would still get its answer
         time.sleep(0.1)  # its place is free now, and the next one gets it
         second = self.dnsd.tcp()
         second.socket.settimeout(1.0)
