@@ -311,6 +311,17 @@ static bool make_room(struct listen_tcp *t)
     return false;
 }
 
+/*
+ * Left alone, the kernel takes megabytes for a client that does not read, and shows no progress of one that
+ * reads slowly until a third of that has gone.
+ */
+static void set_options(int fd)
+{
+    const int bytes = LISTEN_TCP_UNSENT_MAX;
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, (socklen_t)sizeof(bytes));
+    sock_set_nodelay(fd);
+}
+
 static bool take_slot(struct listen_tcp *t, struct tcp_conn *c)
 {
     for (uint32_t i = 0; i < LISTEN_TCP_CONNECTIONS_MAX; i++) {
@@ -337,7 +348,7 @@ static void on_connection_event(void *ctx, int fd, const struct addr *peer)
         return;
     }
     count_event(t, DNSD_COUNTER_TCP_CONNECTIONS);
-    sock_set_nodelay(fd);
+    set_options(fd);
     c->listener = t;
     c->fd = fd;
     c->peer = *peer;

@@ -47,13 +47,16 @@ class Daemon:
             argv = [sys.executable, "-c", PASS_SOCKETS, str(ready_w), fds] + argv
         env = {k: v for k, v in os.environ.items() if not k.startswith("OPENSHELL_")}
         with open(self.log_path, "w") as log:
-            self.process = subprocess.Popen(argv, stderr=log, env=env,
+            self.process = subprocess.Popen(argv, stdout=log, stderr=log, env=env,
                                             pass_fds=[ready_w] + [s.fileno() for s in passed])
         os.close(ready_w)
         self.addresses = {}
         ready = select.select([ready_r], [], [], WAIT_S)[0] and os.read(ready_r, 16)
         os.close(ready_r)
         if not expect_ready:
+            if ready:
+                self.process.kill()
+                raise AssertionError("ready, but should not be:\n%s" % self.log())
             self.status = self.process.wait(WAIT_S)
             return
         if ready != b"READY\n":

@@ -360,6 +360,28 @@ class TestTransport(Case):
         self.assertEqual({m.id for m in got}, set(range(300)))
         stream.close()
 
+    def test_tcp_pipelining_waits_for_a_client_that_reads_late(self):
+        raw = w.query("many.t.example.net")
+        self.assertEqual(len(self.dnsd.exchange(w.query("many.t.example.net", edns=w.opt())).answer), 60)  # cached
+        stream = self.dnsd.tcp()
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        stream.socket.setblocking(False)
+        frame, sent, left = struct.pack("!H", len(raw)) + raw, 0, b""
+        end = time.monotonic() + 1.0
+        while sent < 3000 and time.monotonic() < end:
+            try:
+                left = left or frame * 100
+                n = stream.socket.send(left)
+                left = left[n:]
+                sent += 100 if not left else 0
+            except BlockingIOError:
+                time.sleep(0.01)
+        stream.socket.settimeout(20)
+        for _ in range(sent):  # whatever it took, it answers, whole
+            (length,) = struct.unpack("!H", stream.read(2))
+            self.assertEqual(stream.read(length)[:8], struct.pack("!HHHH", 0x1234, w.QR | w.RD | w.RA, 1, 60))
+        stream.close()
+
     def test_tcp_answers_out_of_order(self):
         stream = self.dnsd.tcp()
         stream.send(w.query("slow.t.example.net", ident=1), w.query("localhost", ident=2))
@@ -383,6 +405,7 @@ class TestTransport(Case):
         stream.close()
 
     def test_tcp_nonsense_ends_the_connection(self):
+        start = time.monotonic()
         for raw in (b"\0\0", b"\0\5hello", struct.pack("!H", 12) + b"\0\1\x80\0" + b"\0" * 8):
             stream = self.dnsd.tcp()
             stream.socket.sendall(raw)
@@ -394,6 +417,7 @@ class TestTransport(Case):
         self.assertEqual((m.id, m.rcode), (9, w.FORMERR))
         self.assertIsNone(stream.receive())
         stream.close()
+        self.assertLess(time.monotonic() - start, 5.0, "at once, not when it has been idle for long")
 
     def test_tcp_transfers_are_refused(self):
         stream = self.dnsd.tcp()
