@@ -4,7 +4,7 @@
 #include <errno.h>
 
 enum { PLAN_V6 = 0, PLAN_V4 = 1 };
-_Static_assert(DIAL_PLAN_MAX == 2 * DIAL_PLAN_PER_FAMILY, "attempts are counted per family");
+_Static_assert(DIAL_PLAN_MAX == 2UL * DIAL_PLAN_PER_FAMILY, "attempts are counted per family");
 
 void dial_plan_init(struct dial_plan *p)
 {
