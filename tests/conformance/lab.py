@@ -92,7 +92,7 @@ class Netlink:
 
 # ---- servers ----
 
-def listener(host, port, backlog=256):
+def listener(host, port, backlog=1024):
     s = socket.socket(family_of(host), socket.SOCK_STREAM)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.bind((host, port))
@@ -275,6 +275,8 @@ class Daemon:
         return self
 
     def __exit__(self, kind, value, trace):
+        if kind is not None:
+            print("what it said:\n" + "\n".join(self.stderr_lines[-30:]), flush=True)
         status = self.stop()
         if kind is None and status != 0:
             raise AssertionError("exit status %d:\n%s" % (status, "\n".join(self.stderr_lines[-60:])))

@@ -340,16 +340,23 @@ def test_half_close_zero_is_never(env):
             assert not lab.is_ended(s, 1.5)
 
 
-def keepalive_timers(port):
-    """How many established sockets with this local or remote port run the keepalive timer (proc_net_tcp)."""
-    count = 0
+def tcp_rows():
+    """(local port, remote port, state, timer, inode) of each IPv4 socket (proc_net_tcp)."""
     with open("/proc/self/net/tcp", encoding="ascii") as f:
         for line in f.readlines()[1:]:
             field = line.split()
-            ports = [int(field[i].split(":")[1], 16) for i in (1, 2)]
-            if port in ports and field[3] == "01" and field[5].startswith("02:"):
-                count += 1
-    return count
+            yield (int(field[1].split(":")[1], 16), int(field[2].split(":")[1], 16), field[3], field[5], int(field[9]))
+
+
+def is_accepted(client):
+    """The daemon has taken the connection: one that is only queued has no inode."""
+    here, there = client.getsockname()[1], client.getpeername()[1]
+    return any(row[:2] == (there, here) and row[4] != 0 for row in tcp_rows())
+
+
+def keepalive_timers(port):
+    """How many established sockets with this local or remote port run the keepalive timer."""
+    return sum(1 for row in tcp_rows() if port in row[:2] and row[2] == "01" and row[3].startswith("02:"))
 
 
 def test_keepalive_on_both_legs(env):
@@ -468,16 +475,22 @@ def test_denied(env):
 
 
 def test_denials_are_rate_limited(env):
+    """What is not logged is counted: the number appears once there is room again."""
     with env.daemon(ALL, "--workers", "1") as d:
-        for _ in range(160):
-            assert refused(d, "x.example.org:1").status == 403
-        for _ in range(40):
-            time.sleep(0.1)
-            refused(d, "x.example.org:1")
-            if any("suppressed" in e for e in d.logs):
-                break
-        lines = [e for e in d.logs if e["event"] == "tunnel_denied"]
-        assert any(e.get("suppressed", 0) > 0 for e in lines) and len(lines) < 200, len(lines)
+        until = time.monotonic() + lab.GIVE_UP_S
+        asked = []
+
+        def flood():
+            while time.monotonic() < until and not any("suppressed" in e for e in d.logs):
+                assert refused(d, "x.example.org:1").status == 403
+                asked.append(1)
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            for flooding in [pool.submit(flood) for _ in range(8)]:
+                flooding.result()
+        assert d.wait_log("tunnel_denied")["level"] == "warn"
+        assert any(e.get("suppressed", 0) > 0 for e in d.logs)
+        assert d.count_log("tunnel_denied") < len(asked)
 
 
 def test_l7_and_binaries(env):
@@ -556,11 +569,14 @@ def test_dns_failures(env):
 def test_happy_eyeballs(env):
     with env.daemon(ALL) as d:
         for name in ("dual", "half", "badv6"):
-            began = time.monotonic()
-            with connect(d, "%s.example.org:%d" % (name, ECHO)) as s:
-                assert time.monotonic() - began < 1.0, name
-                s.sendall(b"v4")
-                assert read_exactly(s, 2) == b"v4"
+            times = []
+            for _ in range(3):  # the machine may be late once
+                began = time.monotonic()
+                with connect(d, "%s.example.org:%d" % (name, ECHO)) as s:
+                    times.append(time.monotonic() - began)
+                    s.sendall(b"v4")
+                    assert read_exactly(s, 2) == b"v4"
+            assert min(times) < 1.0, (name, times)
             d.wait_log("tunnel_open", host=name + ".example.org", addr="%s:%d" % (ADDR4, ECHO))
 
 
@@ -724,7 +740,7 @@ def test_chaos(env):
 
 def test_reload(env):
     both = policy(endpoint("four.example.org"), endpoint("echo.example.org"))
-    with env.daemon(both, "--revoke-grace", "700ms", "--workers", "2") as d:
+    with env.daemon(both, "--revoke-grace", "1500ms", "--workers", "2") as d:
         kept = [connect(d, "four.example.org:%d" % ECHO) for _ in range(4)]
         cut = [connect(d, "echo.example.org:%d" % ECHO) for _ in range(4)]
         d.reload(policy(endpoint("four.example.org")))
@@ -732,10 +748,10 @@ def test_reload(env):
         for s in cut:
             s.sendall(b"grace")  # still served meanwhile
             assert read_exactly(s, 5) == b"grace"
-            assert time.monotonic() - began < 0.7
+            assert time.monotonic() - began < 1.5
         for s in cut:
             assert lab.is_ended(s, 5)
-        assert time.monotonic() - began > 0.5
+        assert time.monotonic() - began > 1.2
         closed = d.wait_log("tunnel_close", reason="policy_changed")
         assert closed["host"] == "echo.example.org" and closed["who"] == "tunneld", closed
         assert refused(d, "echo.example.org:%d" % ECHO).status == 403
@@ -747,7 +763,7 @@ def test_reload(env):
         with connect(d, "echo.example.org:%d" % ECHO) as s:  # admitted again
             d.reload(policy(endpoint("four.example.org")) + "# changed\n")
             d.reload(both + "# changed\n")  # and again within the grace
-            assert not lab.is_ended(s, 1.2)
+            assert not lab.is_ended(s, 2.0)
         d.write_policy("version: 1\nnetwork_policies: { x: { endpoints: [ { hsot: y } ] } }\n")
         d.process.send_signal(signal.SIGHUP)
         d.wait_log("policy_reload_failed")
@@ -777,9 +793,8 @@ def test_reload_while_resolving(env):
 def test_drain(env):
     with env.daemon(ALL, "--drain-timeout", "20s") as d:
         with connect(d, "four.example.org:%d" % ECHO) as s:
-            before = d.fd_count()
             unused = d.dial()
-            wait_until(lambda: d.fd_count() > before)  # accepted, not only queued
+            wait_until(lambda: is_accepted(unused))
             d.process.send_signal(signal.SIGTERM)
             d.wait_log("stopping")
             assert lab.is_ended(unused, 5)
@@ -962,6 +977,10 @@ def try_connect(d):
         return False
 
 
+# These keep the servers of this process so busy that others would wait for an answer.
+ALONE = (test_no_leak, test_chaos)
+
+
 def run_test(name, function, env):
     began = time.monotonic()
     try:
@@ -984,7 +1003,8 @@ def main():
     tests = [(n, f) for n, f in globals().items() if n.startswith("test_") and (not wanted or n in wanted)]
     assert tests, "no such test"
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        results = list(pool.map(lambda t: run_test(t[0], t[1], env), tests))
+        results = list(pool.map(lambda t: run_test(t[0], t[1], env), [t for t in tests if t[1] not in ALONE]))
+    results += [run_test(t[0], t[1], env) for t in tests if t[1] in ALONE]
     print("%d of %d passed" % (sum(results), len(results)), flush=True)
     os._exit(0 if all(results) else 1)  # server threads never end
 
