@@ -80,6 +80,22 @@ static int check_settings(void *ctx, struct err *err)
     return 0;
 }
 
+void tunneld_warn_raw(const struct tunneld *d, const struct policy *p)
+{
+    const struct policy_rules *rules = policy_rules_of(p);
+    for (size_t i = 0; i < rules->rule_count && d->judge.l7 == L7_TUNNEL; i++) {
+        const struct policy_rule *r = &rules->rules[i];
+        for (size_t k = 0; k < r->endpoint_count; k++) {
+            const struct policy_endpoint *e = &r->endpoints[k];
+            if (e->requires_l7 && e->proxy == PROXY_UNSET) {
+                log_event(LOG_WARN, "l7_carried_raw",
+                          LOG_KV(kv_str("rule", r->key), kv_str("file", rules->files[e->pos.file]),
+                                 kv_u64("line", e->pos.line), kv_str("why", "--l7=tunnel")));
+            }
+        }
+    }
+}
+
 static int check_policy(void *ctx, const struct policy *p, struct err *err)
 {
     const struct tunneld *d = ctx;

@@ -27,4 +27,6 @@ struct tunneld {
     unsigned worker_count;
 };
 
+/* Warns of every endpoint that --l7=tunnel carries raw although its rules are about requests. */
+void tunneld_warn_raw(const struct tunneld *d, const struct policy *p);
 int tunneld_run(int argc, char **argv); /* the exit status */

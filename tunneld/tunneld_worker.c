@@ -95,6 +95,9 @@ int tunneld_worker_start(struct worker *w, struct err *err)
     tw->denied_limit.rate = DENIED_LOGS_PER_S;
     tw->failed_limit.rate = FAILED_LOGS_PER_S;
     w->data = tw;
+    if (w->index == 0) {
+        tunneld_warn_raw(daemon, w->policy);
+    }
     int rc = start_parts(tw, err);
     if (rc != 0) {
         if (err->text[0] == '\0') {
@@ -110,6 +113,9 @@ void tunneld_worker_policy(struct worker *w, struct policy *previous)
     (void)previous; /* every session that points into it is judged anew below */
     struct tunneld_worker *tw = w->data;
     tw->admit.policy = w->policy;
+    if (w->index == 0) {
+        tunneld_warn_raw(tw->daemon, w->policy);
+    }
     struct session *next = NULL;
     for (struct session *s = tw->sessions; s != NULL; s = next) {
         next = session_next(s);

@@ -500,6 +500,7 @@ def test_l7_and_binaries(env):
         assert answer.status == 403 and answer.json()["error"] == "l7_inspection_required", answer.body
         d.wait_log("tunnel_denied", reason="l7_inspection_required", rule="rule0")
     with env.daemon(policy(rest), "--l7", "tunnel") as d:
+        assert d.count_log("l7_carried_raw", rule="rule0") == 1
         connect(d, "echo.example.org:%d" % ECHO).close()
     text = policy(endpoint("echo.example.org"), binaries="/usr/bin/curl")
     status, said = run_once(env, text)
