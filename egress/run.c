@@ -150,6 +150,26 @@ static bool can_log(const char *path)
     return fd < 0 || close(fd) == 0;
 }
 
+/* uid 0 of a user namespace that maps that one uid only is an ordinary user in disguise (unshare -r). */
+static bool is_root(void)
+{
+    unsigned long inside = 0;
+    unsigned long outside = 0;
+    unsigned long count = 0;
+    char line[128] = "";
+    FILE *f = fopen("/proc/self/uid_map", "re");
+    if (f != NULL) {
+        if (fgets(line, sizeof line, f) != NULL) {
+            char *at = line;
+            inside = strtoul(at, &at, 10);
+            outside = strtoul(at, &at, 10);
+            count = strtoul(at, &at, 10);
+        }
+        (void)fclose(f);
+    }
+    return geteuid() == 0 && !(inside == 0 && outside != 0 && count == 1);
+}
+
 int command_run(int argc, char **argv)
 {
     struct run_options o;
@@ -176,7 +196,7 @@ int command_run(int argc, char **argv)
         status = EXIT_STATUS_OS;
     }
     if (status == 0) {
-        if (geteuid() == 0) {
+        if (is_root()) {
             (void)fprintf(
                 stderr, "openshell-egress: warning: the command runs as root: the fence then stops mistakes, "
                         "not attacks; run it as an ordinary user\n");
