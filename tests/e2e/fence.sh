@@ -35,14 +35,15 @@ no_descriptor_leaks() {
   # shellcheck disable=SC2016
   inside 0 sh -c 'for fd in /proc/[0-9]*/fd/*; do readlink "$fd"; done; true'
   run sh -c "echo up; exec sleep 60" >"$T/$as.up" 2>/dev/null &
-  local job=$! pid holders=0
+  local job=$! pid holders=0 status=0
   exec 9<&-
   wait_until 20 grep -qsx up "$T/$as.up" || fail "$as: the command did not start"
   for pid in $(pgrep '^openshell-'); do
     [ -z "$(find "/proc/$pid/fd" -lname "$T/secret")" ] || holders=$((holders + 1))
   done
   kill -s TERM "$(pgrep -o -x openshell-egres)"
-  wait "$job" || true
+  wait "$job" || status=$?
+  [ "$status" = 143 ] || fail "$as: ended by SIGTERM, run gave $status"
   [ "$holders" = 1 ] || fail "$as: $holders processes of ours hold the caller's descriptor; the launcher alone may"
   ! grep -q "$T/secret" <<<"$out" || fail "$as: a descriptor of the caller is to be had inside: $out"
   inside 0 sh -c '! readlink /proc/1/fd/0 && ! cat /proc/1/environ && ! readlink /proc/1/root'
