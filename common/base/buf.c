@@ -2,6 +2,7 @@
 #include "common/base/buf.h"
 
 #include "common/base/err.h"
+#include "common/base/json.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -83,30 +84,12 @@ void wbuf_printf(struct wbuf *w, const char *fmt, ...)
     w->len += (size_t)n;
 }
 
-static void put_json_byte(struct wbuf *w, uint8_t c)
-{
-    static const char hex[] = "0123456789abcdef";
-    /* RFC 8259 section 7: what has a short form, in the order of the forms */
-    static const char plain[] = "\"\\\b\f\n\r\t";
-    static const char shorts[] = "\"\\bfnrt";
-    const char *hit = memchr(plain, c, sizeof plain - 1);
-    if (hit != NULL) {
-        wbuf_u8(w, '\\');
-        wbuf_u8(w, (uint8_t)shorts[hit - plain]);
-    } else if (c < 0x20 || c > 126) {
-        wbuf_put(w, SPAN_LIT("\\u00"));
-        wbuf_u8(w, (uint8_t)hex[c >> 4]);
-        wbuf_u8(w, (uint8_t)hex[c & 15]);
-    } else {
-        wbuf_u8(w, c);
-    }
-}
-
 void wbuf_json(struct wbuf *w, struct span s)
 {
     size_t before = w->len;
     for (size_t i = 0; i < s.len; i++) {
-        put_json_byte(w, s.data[i]);
+        uint8_t escaped[JSON_ESCAPE_CAP];
+        wbuf_put(w, span_make(escaped, json_escape(s.data[i], escaped)));
     }
     if (w->overflow) {
         w->len = before; /* all of it or nothing: half an escape is no JSON */

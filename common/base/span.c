@@ -49,3 +49,35 @@ struct span span_trim_ows(struct span s)
     }
     return s;
 }
+
+static bool is_continuation(struct span s, size_t i)
+{
+    return i < s.len && (s.data[i] & 0xc0U) == 0x80;
+}
+
+size_t span_char_len(struct span s, size_t i)
+{
+    uint8_t c = s.data[i];
+    if (c < 0x80) {
+        return 1;
+    }
+    if (c < 0xc2 || c > 0xf4 || !is_continuation(s, i + 1)) {
+        return 0;
+    }
+    if (c < 0xe0) {
+        return 2;
+    }
+    uint8_t second = s.data[i + 1];
+    if (!is_continuation(s, i + 2)) {
+        return 0;
+    }
+    if (c < 0xf0) {
+        bool is_overlong = c == 0xe0 && second < 0xa0;
+        bool is_surrogate = c == 0xed && second > 0x9f;
+        return is_overlong || is_surrogate ? 0 : 3;
+    }
+    if (!is_continuation(s, i + 3) || (c == 0xf0 && second < 0x90) || (c == 0xf4 && second > 0x8f)) {
+        return 0;
+    }
+    return 4;
+}

@@ -45,6 +45,9 @@ size_t span_find(struct span s, uint8_t c);
 /* s without leading and trailing SP and HTAB (RFC 9110 5.6.3 OWS). */
 struct span span_trim_ows(struct span s);
 
+/* Bytes of the UTF-8 character at s.data[i], i < s.len, or 0 if it is not valid (RFC 3629). */
+size_t span_char_len(struct span s, size_t i);
+
 static inline uint8_t ascii_lower(uint8_t c)
 {
     return (c >= 'A' && c <= 'Z') ? (uint8_t)(c + 32) : c;

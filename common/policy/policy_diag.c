@@ -18,7 +18,7 @@
  */
 static size_t next_char(struct span s, size_t i, bool *is_safe)
 {
-    size_t len = yaml_char_len(s, i);
+    size_t len = span_char_len(s, i);
     const uint8_t *c = s.data + i;
     *is_safe = true;
     if (len == 0) {
@@ -173,7 +173,7 @@ static size_t char_offset(struct span s, size_t index)
 {
     size_t i = 0;
     while (i < s.len && index > 0) {
-        size_t len = yaml_char_len(s, i);
+        size_t len = span_char_len(s, i);
         i += len == 0 ? 1 : len;
         index--;
     }
@@ -184,7 +184,7 @@ static size_t char_count(struct span s)
 {
     size_t count = 0;
     for (size_t i = 0; i < s.len; count++) {
-        size_t len = yaml_char_len(s, i);
+        size_t len = span_char_len(s, i);
         i += len == 0 ? 1 : len;
     }
     return count;

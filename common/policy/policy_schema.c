@@ -91,7 +91,7 @@ static uint32_t word_len(struct span line, uint32_t col)
 {
     size_t i = 0;
     for (uint32_t c = 1; c < col && i < line.len; c++) {
-        size_t len = yaml_char_len(line, i);
+        size_t len = span_char_len(line, i);
         i += len == 0 ? 1 : len;
     }
     struct span rest = span_sub(line, i, line.len);

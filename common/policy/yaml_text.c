@@ -4,38 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-static bool is_continuation(struct span s, size_t i)
-{
-    return i < s.len && (s.data[i] & 0xc0U) == 0x80;
-}
-
-size_t yaml_char_len(struct span s, size_t i)
-{
-    uint8_t c = s.data[i];
-    if (c < 0x80) {
-        return 1;
-    }
-    if (c < 0xc2 || c > 0xf4 || !is_continuation(s, i + 1)) {
-        return 0;
-    }
-    if (c < 0xe0) {
-        return 2;
-    }
-    uint8_t second = s.data[i + 1];
-    if (!is_continuation(s, i + 2)) {
-        return 0;
-    }
-    if (c < 0xf0) {
-        bool is_overlong = c == 0xe0 && second < 0xa0;
-        bool is_surrogate = c == 0xed && second > 0x9f;
-        return is_overlong || is_surrogate ? 0 : 3;
-    }
-    if (!is_continuation(s, i + 3) || (c == 0xf0 && second < 0x90) || (c == 0xf4 && second > 0x8f)) {
-        return 0;
-    }
-    return 4;
-}
-
 size_t yaml_break_len(struct span s, size_t i)
 {
     if (i >= s.len) {
@@ -125,7 +93,7 @@ static int check_characters(struct span s, struct yaml_fault *fault)
             i += len;
             continue;
         }
-        len = yaml_char_len(s, i);
+        len = span_char_len(s, i);
         if (len == 0 || is_forbidden(s, i, len)) {
             return fail_at_byte(fault, pos, s.data[i], len > 0);
         }
@@ -249,7 +217,7 @@ void yaml_cursor_advance(struct yaml_cursor *c, struct span s, size_t line, size
             c->line++;
             c->col = 0;
         } else {
-            len = yaml_char_len(s, c->offset);
+            len = span_char_len(s, c->offset);
             len = len == 0 ? 1 : len;
             c->col++;
         }

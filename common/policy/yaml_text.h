@@ -23,9 +23,6 @@ MUST_CHECK int yaml_text_check(struct span text, struct yaml_text *out, struct y
 /* Bytes of the line break at s.data[i], or 0. */
 size_t yaml_break_len(struct span s, size_t i);
 
-/* Bytes of the UTF-8 character at s.data[i], i < s.len, or 0 if it is not valid (RFC 3629). */
-size_t yaml_char_len(struct span s, size_t i);
-
 /* A place that only moves forward, so that following a parser through a text is linear. Zero = the start. */
 struct yaml_cursor {
     size_t offset;

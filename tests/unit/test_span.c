@@ -73,11 +73,47 @@ static void test_trim(void **state)
     assert_int_equal(span_trim_ows(span_make(NULL, 0)).len, 0);
 }
 
+static void test_char_len(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t len, expect;
+    } rows[] = {
+        {"a", 1, 1},
+        {"\x7f", 1, 1},
+        {"\x80", 1, 0},
+        {"\xc1\xbf", 2, 0}, /* overlong */
+        {"\xc2\x80", 2, 2},
+        {"\xc2", 1, 0},
+        {"\xc2\x41", 2, 0},
+        {"\xdf\xbf", 2, 2},
+        {"\xe0\x9f\xbf", 3, 0}, /* overlong */
+        {"\xe0\xa0\x80", 3, 3},
+        {"\xe2\x82", 2, 0},
+        {"\xed\x9f\xbf", 3, 3},
+        {"\xed\xa0\x80", 3, 0}, /* surrogate */
+        {"\xef\xbf\xbd", 3, 3},
+        {"\xf0\x8f\xbf\xbf", 4, 0}, /* overlong */
+        {"\xf0\x90\x80\x80", 4, 4},
+        {"\xf4\x8f\xbf\xbf", 4, 4},
+        {"\xf4\x90\x80\x80", 4, 0}, /* behind U+10FFFF */
+        {"\xf5\x80\x80\x80", 4, 0},
+        {"\xf0\x90\x80", 3, 0},
+        {"\xff", 1, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (span_char_len(span_make(rows[i].bytes, rows[i].len), 0) != rows[i].expect) {
+            fail_msg("row %zu", i);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equal), cmocka_unit_test(test_equal_nocase), cmocka_unit_test(test_sub),
-        cmocka_unit_test(test_find),  cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_find),  cmocka_unit_test(test_trim),         cmocka_unit_test(test_char_len),
     };
     return cmocka_run_group_tests_name("span", tests, NULL, NULL);
 }

@@ -10,42 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static void test_char_len(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *bytes;
-        size_t len, expect;
-    } rows[] = {
-        {"a", 1, 1},
-        {"\x7f", 1, 1},
-        {"\x80", 1, 0},
-        {"\xc1\xbf", 2, 0}, /* overlong */
-        {"\xc2\x80", 2, 2},
-        {"\xc2", 1, 0},
-        {"\xc2\x41", 2, 0},
-        {"\xdf\xbf", 2, 2},
-        {"\xe0\x9f\xbf", 3, 0}, /* overlong */
-        {"\xe0\xa0\x80", 3, 3},
-        {"\xe2\x82", 2, 0},
-        {"\xed\x9f\xbf", 3, 3},
-        {"\xed\xa0\x80", 3, 0}, /* surrogate */
-        {"\xef\xbf\xbd", 3, 3},
-        {"\xf0\x8f\xbf\xbf", 4, 0}, /* overlong */
-        {"\xf0\x90\x80\x80", 4, 4},
-        {"\xf4\x8f\xbf\xbf", 4, 4},
-        {"\xf4\x90\x80\x80", 4, 0}, /* behind U+10FFFF */
-        {"\xf5\x80\x80\x80", 4, 0},
-        {"\xf0\x90\x80", 3, 0},
-        {"\xff", 1, 0},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (yaml_char_len(span_make(rows[i].bytes, rows[i].len), 0) != rows[i].expect) {
-            fail_msg("row %zu", i);
-        }
-    }
-}
-
 static void test_break_len(void **state)
 {
     (void)state;
@@ -181,8 +145,8 @@ static void test_cursor(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_char_len),   cmocka_unit_test(test_break_len), cmocka_unit_test(test_check_bad),
-        cmocka_unit_test(test_check_good), cmocka_unit_test(test_size),      cmocka_unit_test(test_cursor),
+        cmocka_unit_test(test_break_len), cmocka_unit_test(test_check_bad), cmocka_unit_test(test_check_good),
+        cmocka_unit_test(test_size),      cmocka_unit_test(test_cursor),
     };
     return cmocka_run_group_tests_name("yaml_text", tests, NULL, NULL);
 }
