@@ -247,7 +247,7 @@ static int drop_privileges(struct start *s)
 static int start_workers(struct start *s)
 {
     struct err err = {""};
-    daemon_loop_set_policy(&s->loop, policy_store_current(s->store));
+    daemon_loop_start_policy(&s->loop, policy_store_current(s->store));
     const struct worker_pool_config cfg = {.spec = s->spec,
                                            .count = s->worker_count,
                                            .policy = s->loop.published,

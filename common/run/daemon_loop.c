@@ -6,20 +6,76 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-void daemon_loop_set_policy(struct daemon_loop *l, struct policy *policy)
+static void set_policy(struct daemon_loop *l, struct policy *policy)
 {
     struct policy *former = l->published;
     l->published = policy_ref(policy);
     policy_unref(former);
 }
 
+/* Every worker runs the policy that is published. */
+static void note_in_use(struct daemon_loop *l)
+{
+    const struct policy_rules *rules = policy_rules_of(l->published);
+    struct policy_health *h = &l->health;
+    h->generation = policy_generation(l->published);
+    h->rules = rules->rule_count;
+    h->endpoints = 0;
+    for (size_t i = 0; i < rules->rule_count; i++) {
+        h->endpoints += rules->rules[i].endpoint_count;
+    }
+    h->loaded_wall_s = (int64_t)time(NULL);
+}
+
+void daemon_loop_start_policy(struct daemon_loop *l, struct policy *policy)
+{
+    set_policy(l, policy);
+    note_in_use(l);
+}
+
 /* ---- reload ---- */
 
-static void log_reload_failed(const struct daemon_loop *l, const struct policy_diags *diags, const char *why)
+static const struct policy_diag *first_error(const struct policy_diags *diags)
 {
+    for (size_t i = 0; i < diags->count; i++) {
+        if (diags->items[i].severity == DIAG_ERROR) {
+            return &diags->items[i];
+        }
+    }
+    return NULL;
+}
+
+static void note_refused(struct policy_health *h, const struct policy_diags *diags, const char *why)
+{
+    const struct policy_diag *d = first_error(diags);
+    h->is_stale = true;
+    h->failures++;
+    h->failed_wall_s = (int64_t)time(NULL);
+    h->error_count = diags->error_count > 0 ? diags->error_count : 1;
+    if (d == NULL) {
+        (void)snprintf(h->error, sizeof(h->error), "%s", why);
+    } else if (d->line == 0) {
+        (void)snprintf(h->error, sizeof(h->error), "%s: %s", d->file, d->message);
+    } else {
+        (void)snprintf(h->error, sizeof(h->error), "%s:%u:%u: %s", d->file, d->line, d->col, d->message);
+    }
+}
+
+static void note_agreed(struct policy_health *h)
+{
+    h->is_stale = false;
+    h->error_count = 0;
+    h->error[0] = '\0';
+}
+
+static void reload_failed(struct daemon_loop *l, const struct policy_diags *diags, const char *why)
+{
+    note_refused(&l->health, diags, why);
     log_event(LOG_ERROR, "policy_reload_failed",
               LOG_KV(kv_str("why", why), kv_u64("errors", diags->error_count),
                      kv_u64("kept_generation", policy_generation(l->published))));
@@ -36,15 +92,17 @@ static bool reload(struct daemon_loop *l)
     struct policy *current = policy_store_current(l->store);
     ev_now_update(l->ev); /* reading a large policy takes time that no timer should have lost */
     if (rc < 0) {
-        log_reload_failed(l, &diags, rc == -EINVAL ? "errors in the policy" : strerror(-rc));
+        reload_failed(l, &diags, rc == -EINVAL ? "errors in the policy" : strerror(-rc));
     } else if (current == l->published) {
+        note_agreed(&l->health);
         log_event(LOG_INFO, "policy_unchanged", LOG_KV(kv_u64("generation", policy_generation(current))));
     } else if (l->spec->check_policy != NULL && l->spec->check_policy(l->spec->ctx, current, &err) < 0) {
         /* also when the text is the same as at a refused reload before */
-        log_reload_failed(l, &diags, err.text);
+        reload_failed(l, &diags, err.text);
     } else {
         policy_report_log(&diags, DIAG_WARNING);
-        daemon_loop_set_policy(l, current);
+        note_agreed(&l->health);
+        set_policy(l, current);
         worker_pool_publish(l->pool, current);
         published = true;
     }
@@ -69,14 +127,10 @@ static void on_hup_signal(struct ev_loop *loop, ev_signal *w, int revents)
 
 static void announce(struct daemon_loop *l)
 {
-    const struct policy_rules *rules = policy_rules_of(l->published);
-    size_t endpoints = 0;
-    for (size_t i = 0; i < rules->rule_count; i++) {
-        endpoints += rules->rules[i].endpoint_count;
-    }
+    note_in_use(l);
     log_event(LOG_INFO, "policy_loaded",
-              LOG_KV(kv_u64("generation", policy_generation(l->published)),
-                     kv_u64("rules", rules->rule_count), kv_u64("endpoints", endpoints)));
+              LOG_KV(kv_u64("generation", l->health.generation), kv_u64("rules", l->health.rules),
+                     kv_u64("endpoints", l->health.endpoints)));
     notify_service_manager("READY=1");
 }
 

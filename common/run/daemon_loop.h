@@ -6,6 +6,7 @@
 #pragma once
 
 #include "common/policy/policy_store.h"
+#include "common/run/policy_health.h"
 #include "common/run/worker_pool.h"
 
 struct daemon_loop {
@@ -14,6 +15,7 @@ struct daemon_loop {
     struct policy_store *store; /* borrowed */
     struct worker_pool *pool;   /* borrowed, set before daemon_loop_run */
     struct policy *published;   /* a reference: what the workers have, or are about to get */
+    struct policy_health health;
     ev_signal on_hup, on_term, on_int;
     ev_io control;
     int control_fd; /* owned; -1: none */
@@ -31,5 +33,5 @@ void daemon_loop_run(struct daemon_loop *l);
 void daemon_loop_fini(struct daemon_loop *l);
 /* For worker_pool_config.on_progress; ctx is the loop. */
 void daemon_loop_on_progress(void *ctx);
-/* Sets what is published; takes a reference. */
-void daemon_loop_set_policy(struct daemon_loop *l, struct policy *policy);
+/* The policy that the workers start with; takes a reference. */
+void daemon_loop_start_policy(struct daemon_loop *l, struct policy *policy);
