@@ -105,27 +105,34 @@ static bool is_exact(const struct policy_endpoint *ep)
     return ep->host_kind == ENDPOINT_EXACT || ep->host_kind == ENDPOINT_IP;
 }
 
-/* NULL if the endpoint lets the address through. */
-static const char *endpoint_why(const struct policy_endpoint *ep, const struct dest_guard *guard,
-                                const struct dest_verdict *v, const struct forms *f, bool is_static)
+enum address_rule judge_address_rule(const struct dest_guard *guard, const struct policy_endpoint *endpoint,
+                                     uint16_t port)
 {
-    switch (ip_class_group(v->cls)) {
+    if (endpoint->allowed_ip_count > 0) {
+        return ADDRESS_RULE_LISTED;
+    }
+    if (!is_exact(endpoint)) {
+        return is_control_plane_port(port) ? ADDRESS_RULE_NONE : ADDRESS_RULE_PUBLIC;
+    }
+    return guard->strict_private ? ADDRESS_RULE_PUBLIC : ADDRESS_RULE_PRIVATE;
+}
+
+/* NULL if an address of the class may pass under the rule; allowed_ips themselves are not looked at. */
+static const char *rule_why(enum address_rule rule, enum ip_class cls, bool is_static, bool strict_private)
+{
+    if (rule == ADDRESS_RULE_NONE) {
+        return "a control-plane port needs an endpoint with its exact host, or allowed_ips";
+    }
+    switch (ip_class_group(cls)) {
     case IP_GROUP_NEVER:
-        if (!is_static || v->cls != IP_CLASS_LINK_LOCAL) {
-            return class_why(v->cls);
-        }
-        break;
+        return is_static && cls == IP_CLASS_LINK_LOCAL ? NULL : class_why(cls);
     case IP_GROUP_PRIVATE:
-        if (ep->allowed_ip_count == 0 && !is_static && (!is_exact(ep) || guard->strict_private)) {
-            return guard->strict_private ? "with --strict-private this address needs allowed_ips"
-                                         : class_why(v->cls);
+        if (rule == ADDRESS_RULE_PUBLIC && !is_static) {
+            return strict_private ? "with --strict-private this address needs allowed_ips" : class_why(cls);
         }
         break;
     case IP_GROUP_PUBLIC:
         break;
-    }
-    if (ep->allowed_ip_count > 0 && !is_listed(ep, f)) {
-        return "the endpoint's allowed_ips do not list this address";
     }
     return NULL;
 }
@@ -137,12 +144,12 @@ void judge_dest(const struct policy *p, const struct dest_guard *guard,
     struct forms f = forms_of(ip);
     *out = (struct dest_verdict){.verdict = VERDICT_DENY, .cls = ip_classify(ip)};
     const char *why = guard_why(p, guard, &f, port);
-    if (why == NULL && is_control_plane_port(port) && !is_exact(endpoint) &&
-        endpoint->allowed_ip_count == 0) {
-        why = "a control-plane port needs an endpoint with its exact host, or allowed_ips";
-    }
+    enum address_rule rule = judge_address_rule(guard, endpoint, port);
     if (why == NULL) {
-        why = endpoint_why(endpoint, guard, out, &f, is_static);
+        why = rule_why(rule, out->cls, is_static, guard->strict_private);
+    }
+    if (why == NULL && rule == ADDRESS_RULE_LISTED && !is_listed(endpoint, &f)) {
+        why = "the endpoint's allowed_ips do not list this address";
     }
     out->verdict = why == NULL ? VERDICT_ALLOW : VERDICT_DENY;
     out->why = why == NULL ? "" : why;

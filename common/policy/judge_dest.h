@@ -25,6 +25,16 @@ struct dest_verdict {
     const char *why; /* for people, one clause naming class and remedy; a literal; "" if allowed */
 };
 
+/* Which addresses an endpoint opens on a port; the never classes and the guard come before it. */
+enum address_rule {
+    ADDRESS_RULE_NONE = 0, /* a control-plane port, and neither an exact host nor allowed_ips */
+    ADDRESS_RULE_PUBLIC,   /* public ones only */
+    ADDRESS_RULE_PRIVATE,  /* private ones too: the host is exact */
+    ADDRESS_RULE_LISTED    /* those in its allowed_ips, nothing else */
+};
+enum address_rule judge_address_rule(const struct dest_guard *guard, const struct policy_endpoint *endpoint,
+                                     uint16_t port);
+
 /*
  * May the address be dialled on port for a host that was admitted by endpoint?
  * is_static: the address comes from egress.hosts (may be private or link-local, never loopback, metadata or

@@ -46,19 +46,32 @@ struct candidates {
     bool requires_l7;      /* any of them */
     bool has_other_binary; /* host and port matched, the process did not */
     const struct policy_endpoint *best;
+    const struct judge_trace *trace; /* NULL: nobody looks on */
 };
+
+static void tell(const struct candidates *c, const struct policy_endpoint *ep, enum candidate_fate fate)
+{
+    if (c->trace != NULL) {
+        c->trace->fn(c->trace->ctx, ep, fate);
+    }
+}
 
 static bool consider(const struct policy_endpoint *ep, void *ctx)
 {
     struct candidates *c = ctx;
-    bool is_wanted = !c->hostless_only || ep->host_kind == ENDPOINT_HOSTLESS;
-    if (!is_wanted || !policy_has_port(ep->ports, ep->port_count, c->port)) {
+    if (c->hostless_only && ep->host_kind != ENDPOINT_HOSTLESS) {
+        return true;
+    }
+    if (!policy_has_port(ep->ports, ep->port_count, c->port)) {
+        tell(c, ep, CANDIDATE_OTHER_PORT);
         return true;
     }
     if (!c->ignore_binaries && !ep->rule->admits_any_binary) {
+        tell(c, ep, CANDIDATE_OTHER_BINARY);
         c->has_other_binary = true;
         return true;
     }
+    tell(c, ep, CANDIDATE_ADMITS);
     c->requires_l7 = c->requires_l7 || ep->requires_l7;
     if (is_more_specific(ep, c->best)) {
         c->best = ep;
@@ -100,20 +113,33 @@ static bool is_raw_refused(const struct judge_config *cfg, const struct candidat
     return c->requires_l7 && cfg->l7 != L7_TUNNEL;
 }
 
-static void choose_timers(const struct policy *p, const struct judge_config *cfg, struct tunnel_verdict *v)
+void judge_tuning_levels(const struct policy *p, const struct judge_config *cfg,
+                         const struct policy_endpoint *endpoint, struct judge_tuning out[JUDGE_LEVEL_COUNT])
 {
     const struct policy_rules *rules = policy_rules_of(p);
-    struct tunnel_timers timers;
-    struct tunnel_keepalive keepalive;
-    tunnel_timers_builtin(&timers, &keepalive);
-    v->timers = v->endpoint->timers;
-    v->keepalive = v->endpoint->keepalive;
-    tunnel_timers_inherit(&v->timers, &cfg->option_timers);
-    tunnel_keepalive_inherit(&v->keepalive, &cfg->option_keepalive);
-    tunnel_timers_inherit(&v->timers, &rules->default_timers);
-    tunnel_keepalive_inherit(&v->keepalive, &rules->default_keepalive);
-    tunnel_timers_inherit(&v->timers, &timers);
-    tunnel_keepalive_inherit(&v->keepalive, &keepalive);
+    out[JUDGE_LEVEL_ENDPOINT] = (struct judge_tuning){&endpoint->timers, &endpoint->keepalive};
+    out[JUDGE_LEVEL_OPTION] = (struct judge_tuning){&cfg->option_timers, &cfg->option_keepalive};
+    out[JUDGE_LEVEL_DEFAULTS] = (struct judge_tuning){&rules->default_timers, &rules->default_keepalive};
+    out[JUDGE_LEVEL_BUILTIN] = (struct judge_tuning){&tunnel_builtin_timers, &tunnel_builtin_keepalive};
+}
+
+static void choose_timers(const struct policy *p, const struct judge_config *cfg, struct tunnel_verdict *v)
+{
+    struct judge_tuning levels[JUDGE_LEVEL_COUNT];
+    judge_tuning_levels(p, cfg, v->endpoint, levels);
+    v->timers = *levels[0].timers;
+    v->keepalive = *levels[0].keepalive;
+    for (size_t i = 1; i < JUDGE_LEVEL_COUNT; i++) {
+        tunnel_timers_inherit(&v->timers, levels[i].timers);
+        tunnel_keepalive_inherit(&v->keepalive, levels[i].keepalive);
+    }
+}
+
+void judge_candidates(const struct policy *p, const struct judge_config *cfg, const struct host *host,
+                      uint16_t port, const struct judge_trace *trace)
+{
+    struct candidates c = {.port = port, .ignore_binaries = cfg->ignore_binaries, .trace = trace};
+    find_candidates(p, host, &c);
 }
 
 void judge_tunnel(const struct policy *p, const struct judge_config *cfg, const struct host *host,

@@ -53,6 +53,34 @@ void judge_tunnel(const struct policy *p, const struct judge_config *cfg, const 
                   uint16_t port, struct tunnel_verdict *out);
 
 /*
+ * The endpoints that judge_tunnel comes to, each with what became of it, in no order; one that admits several
+ * addresses of a static host may come more than once. Of those that are CANDIDATE_ADMITS the most specific
+ * is the one of the verdict.
+ */
+enum candidate_fate {
+    CANDIDATE_OTHER_PORT = 0, /* the host matches, the port does not */
+    CANDIDATE_OTHER_BINARY,   /* host and port match, the process does not */
+    CANDIDATE_ADMITS
+};
+struct judge_trace {
+    void (*fn)(void *ctx, const struct policy_endpoint *endpoint, enum candidate_fate fate);
+    void *ctx;
+};
+void judge_candidates(const struct policy *p, const struct judge_config *cfg, const struct host *host,
+                      uint16_t port, const struct judge_trace *trace);
+
+/* Where timers and keepalive come from, highest first: what one level leaves UNSET the next one says. */
+enum judge_level { JUDGE_LEVEL_ENDPOINT = 0, JUDGE_LEVEL_OPTION, JUDGE_LEVEL_DEFAULTS, JUDGE_LEVEL_BUILTIN };
+#define JUDGE_LEVEL_COUNT 4
+struct judge_tuning { /* all borrowed */
+    const struct tunnel_timers *timers;
+    const struct tunnel_keepalive *keepalive;
+};
+/* The levels in order, as judge_tunnel inherits them for this endpoint. */
+void judge_tuning_levels(const struct policy *p, const struct judge_config *cfg,
+                         const struct policy_endpoint *endpoint, struct judge_tuning out[JUDGE_LEVEL_COUNT]);
+
+/*
  * The YAML that would admit host:port, narrowest form, for a denial's "rule_missing". Writes a NUL-terminated
  * text. Returns its length, or 0 if it does not fit.
  */

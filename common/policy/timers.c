@@ -40,16 +40,20 @@ void tunnel_keepalive_inherit(struct tunnel_keepalive *k, const struct tunnel_ke
     }
 }
 
+const struct tunnel_timers tunnel_builtin_timers = {
+    .connect_ms = 10000,
+    .idle_ms = 0,
+    .lifetime_ms = 0,
+    .half_close_ms = 300000,
+    .user_ms = TIMER_AUTO,
+};
+const struct tunnel_keepalive tunnel_builtin_keepalive = {
+    .mode = KEEPALIVE_ON, .idle_s = 60, .interval_s = 15, .probes = 4};
+
 void tunnel_timers_builtin(struct tunnel_timers *t, struct tunnel_keepalive *k)
 {
-    *t = (struct tunnel_timers){
-        .connect_ms = 10000,
-        .idle_ms = 0,
-        .lifetime_ms = 0,
-        .half_close_ms = 300000,
-        .user_ms = TIMER_AUTO,
-    };
-    *k = (struct tunnel_keepalive){.mode = KEEPALIVE_ON, .idle_s = 60, .interval_s = 15, .probes = 4};
+    *t = tunnel_builtin_timers;
+    *k = tunnel_builtin_keepalive;
 }
 
 int64_t tunnel_user_timeout_ms(const struct tunnel_timers *t, const struct tunnel_keepalive *k)

@@ -35,6 +35,9 @@ void tunnel_timers_inherit(struct tunnel_timers *t, const struct tunnel_timers *
 /* Takes the whole of lower when k is UNSET. */
 void tunnel_keepalive_inherit(struct tunnel_keepalive *k, const struct tunnel_keepalive *lower);
 /* connect 10 s, idle 0, lifetime 0, half-close 5 min, user auto; keepalive 60 s, 15 s, 4. */
+extern const struct tunnel_timers tunnel_builtin_timers;
+extern const struct tunnel_keepalive tunnel_builtin_keepalive;
+/* Copies both. */
 void tunnel_timers_builtin(struct tunnel_timers *t, struct tunnel_keepalive *k);
 /* The TCP_USER_TIMEOUT to set, in ms: resolves AUTO; 0 = leave the kernel's. */
 int64_t tunnel_user_timeout_ms(const struct tunnel_timers *t, const struct tunnel_keepalive *k);

@@ -187,6 +187,31 @@ static void test_control_plane_ports(void **state)
     check(f, &(struct question){&open_guard, f->wild, 2381, false}, "8.8.8.8", true);
 }
 
+/* The rule as a word is the rule that judges: seen from both sides for each kind of endpoint. */
+static void test_address_rule(void **state)
+{
+    const struct fixture *f = *state;
+    const struct policy_endpoint *all[] = {f->exact, f->wild, f->listed, f->literal, f->hostless};
+    static const enum address_rule open_443[] = {ADDRESS_RULE_PRIVATE, ADDRESS_RULE_PUBLIC,
+                                                 ADDRESS_RULE_LISTED, ADDRESS_RULE_PRIVATE,
+                                                 ADDRESS_RULE_LISTED};
+    for (size_t i = 0; i < COUNT(all); i++) {
+        assert_int_equal(judge_address_rule(&open_guard, all[i], 443), open_443[i]);
+        for (size_t strict = 0; strict < 2; strict++) {
+            const struct dest_guard *guard = strict ? &strict_guard : &open_guard;
+            for (size_t port = 443; port <= 6443; port += 6000) {
+                enum address_rule rule = judge_address_rule(guard, all[i], (uint16_t)port);
+                const struct question q = {guard, all[i], (uint16_t)port, false};
+                check(f, &q, "1.1.1.1", rule == ADDRESS_RULE_PUBLIC || rule == ADDRESS_RULE_PRIVATE);
+                check(f, &q, "192.168.7.7", rule == ADDRESS_RULE_PRIVATE);
+                check(f, &q, "127.0.0.1", false);
+            }
+        }
+    }
+    assert_int_equal(judge_address_rule(&open_guard, f->wild, 6443), ADDRESS_RULE_NONE);
+    assert_int_equal(judge_address_rule(&strict_guard, f->exact, 6443), ADDRESS_RULE_PUBLIC);
+}
+
 static void test_guard(void **state)
 {
     const struct fixture *f = *state;
@@ -276,6 +301,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_allowed_ips, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_static, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_control_plane_ports, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_address_rule, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_guard, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_answer, set_up, tear_down),
         cmocka_unit_test(test_answer_any_endpoint),

@@ -319,6 +319,60 @@ static void test_timers(void **state)
     cfg.option_keepalive = (struct tunnel_keepalive){KEEPALIVE_ON, 1, 1, 1};
     assert_int_equal(judge(p, &cfg, "b.example.com", 443).keepalive.probes, 1);
     assert_int_equal(judge(p, &cfg, "a.example.com", 443).keepalive.probes, 2);
+    struct judge_tuning levels[JUDGE_LEVEL_COUNT];
+    v = judge(p, &cfg, "a.example.com", 443);
+    judge_tuning_levels(p, &cfg, v.endpoint, levels);
+    assert_int_equal(levels[JUDGE_LEVEL_ENDPOINT].timers->user_ms, 5000);
+    assert_int_equal(levels[JUDGE_LEVEL_OPTION].timers->lifetime_ms, 7000);
+    assert_int_equal(levels[JUDGE_LEVEL_DEFAULTS].timers->connect_ms, 3000);
+    assert_int_equal(levels[JUDGE_LEVEL_BUILTIN].timers->half_close_ms, 300000);
+    assert_int_equal(levels[JUDGE_LEVEL_BUILTIN].keepalive->probes, 4);
+    policy_unref(p);
+}
+
+struct seen {
+    const struct policy *p;
+    size_t count;
+    unsigned char fate[8]; /* by endpoint; 0xff: never came */
+};
+
+static void note(void *ctx, const struct policy_endpoint *endpoint, enum candidate_fate fate)
+{
+    struct seen *s = ctx;
+    const struct policy_rule *rules = policy_rules_of(s->p)->rules;
+    size_t at = endpoint->rule == &rules[0] ? (size_t)(endpoint - rules[0].endpoints)
+                                            : 4 + (size_t)(endpoint - rules[1].endpoints);
+    assert_true(at < sizeof s->fate);
+    s->fate[at] = (unsigned char)fate;
+    s->count++;
+}
+
+/* Who looks on sees every endpoint of the host once, with its fate, and none of another host. */
+static void test_trace(void **state)
+{
+    (void)state;
+    struct policy *p = policy_text_compile(
+        "version: 1\nnetwork_policies:\n"
+        "  any: { binaries: [{ path: \"/**\" }], endpoints: [{ host: a.example.com, port: 443 }, "
+        "{ host: \"*.example.com\", port: 443 }, { host: \"**.example.com\", port: 80 }, "
+        "{ host: b.example.com, port: 443 }] }\n"
+        "  some: { binaries: [{ path: /bin/a }], endpoints: [{ host: a.example.com, port: 443 }, "
+        "{ host: a.example.com, port: 80 }] }\n");
+    struct host h;
+    assert_int_equal(host_parse(SPAN_LIT("a.example.com"), &h), HOST_FAULT_NONE);
+    struct seen s = {.p = p};
+    memset(s.fate, 0xff, sizeof s.fate);
+    const struct judge_trace trace = {note, &s};
+    judge_candidates(p, &plain, &h, 443, &trace);
+    assert_int_equal(s.count, 5);
+    assert_int_equal(s.fate[0], CANDIDATE_ADMITS);
+    assert_int_equal(s.fate[1], CANDIDATE_ADMITS);
+    assert_int_equal(s.fate[2], CANDIDATE_OTHER_PORT);
+    assert_int_equal(s.fate[3], 0xff);
+    assert_int_equal(s.fate[4], CANDIDATE_OTHER_BINARY);
+    assert_int_equal(s.fate[5], CANDIDATE_OTHER_PORT); /* the port is looked at first */
+    judge_candidates(p, &no_binaries, &h, 443, &trace);
+    assert_int_equal(s.fate[4], CANDIDATE_ADMITS);
     policy_unref(p);
 }
 
@@ -369,6 +423,7 @@ int main(void)
         cmocka_unit_test(test_l7_of_any_candidate),
         cmocka_unit_test(test_many_candidates),
         cmocka_unit_test(test_timers),
+        cmocka_unit_test(test_trace),
         cmocka_unit_test(test_suggest),
     };
     return cmocka_run_group_tests_name("judge_name", tests, NULL, NULL);
