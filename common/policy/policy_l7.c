@@ -89,25 +89,82 @@ static bool is_everything(const struct yaml_node *allow)
     return is_any_path(path) && span_is_equal(method, SPAN_LIT("*"));
 }
 
-/* True if one of the rules admits everything. */
-static bool load_rules(struct load *l, const struct yaml_node *rules)
+/* Does this "allow" name nothing? "query" alone is nothing: OpenShell takes it as a condition on a request. A
+ * key that is wrong was reported, and meant something. */
+static bool is_nothing(const struct yaml_node *allow)
+{
+    for (const struct yaml_node *m = allow->first; m != NULL; m = m->next) {
+        bool is_empty = m->kind == YAML_SCALAR ? m->text.len == 0 : m->count == 0;
+        if (!is_empty && !span_is_equal(m->key, SPAN_LIT("query"))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct rules_found {
+    bool admits_all;  /* one of them does */
+    bool admits_some; /* one of them does, or one is wrong and was reported */
+};
+
+static struct rules_found load_rules(struct load *l, const struct yaml_node *rules)
 {
     static const struct key_spec keys[] = {{"allow", KEY_MAP}};
     static const struct key_table table = KEY_TABLE("a rule of \"rules\"", keys);
-    bool admits_all = false;
+    struct rules_found found = {false, false};
     for (const struct yaml_node *n = rules->first; n != NULL; n = n->next) {
-        if (!load_check_map(l, n, &table)) {
+        const struct yaml_node *allow = load_check_map(l, n, &table) ? yaml_map_get(n, "allow") : NULL;
+        if (n->kind == YAML_MAP && allow == NULL) {
+            load_error(l, n->pos, "write - allow: { method: GET, path: \"/**\" }", "a rule needs \"allow\"");
+        }
+        if (allow == NULL || allow->kind != YAML_MAP) {
+            found.admits_some = true;
             continue;
         }
-        const struct yaml_node *allow = yaml_map_get(n, "allow");
-        if (allow == NULL) {
-            load_error(l, n->pos, "write - allow: { method: GET, path: \"/**\" }", "a rule needs \"allow\"");
-        } else if (allow->kind == YAML_MAP) {
-            check_request(l, allow, &allow_table);
-            admits_all = admits_all || is_everything(allow);
+        check_request(l, allow, &allow_table);
+        found.admits_all = found.admits_all || is_everything(allow);
+        found.admits_some = found.admits_some || !is_nothing(allow);
+    }
+    return found;
+}
+
+/* OpenShell takes no GraphQL rule that does not say which kind of operation it is about. */
+static void check_operation(struct load *l, const struct yaml_node *n)
+{
+    static const char *const words[] = {"", "query", "mutation", "subscription"};
+    static const struct word_list list = {words, 4, false};
+    struct span text;
+    const struct yaml_node *type = yaml_map_get(n, "operation_type");
+    if (load_get_text(n, "operation_type", &text)) {
+        (void)load_get_word(l, n, "operation_type", &list);
+    } else if (type == NULL || load_is_text(type)) {
+        load_error(l, type == NULL ? n->pos : type->pos,
+                   "write operation_type: query, mutation or subscription",
+                   "with protocol: graphql this needs \"operation_type\"");
+    }
+}
+
+static void check_operations(struct load *l, const struct yaml_node *n)
+{
+    const struct yaml_node *rules = load_get_list(n, "rules");
+    const struct yaml_node *deny_rules = load_get_list(n, "deny_rules");
+    const struct yaml_node *queries = load_get_map(n, "graphql_persisted_queries");
+    for (const struct yaml_node *r = rules == NULL ? NULL : rules->first; r != NULL; r = r->next) {
+        const struct yaml_node *allow = r->kind == YAML_MAP ? load_get_map(r, "allow") : NULL;
+        if (allow != NULL) {
+            check_operation(l, allow);
         }
     }
-    return admits_all;
+    for (const struct yaml_node *d = deny_rules == NULL ? NULL : deny_rules->first; d != NULL; d = d->next) {
+        if (d->kind == YAML_MAP) {
+            check_operation(l, d);
+        }
+    }
+    for (const struct yaml_node *q = queries == NULL ? NULL : queries->first; q != NULL; q = q->next) {
+        if (q->kind == YAML_MAP) {
+            check_operation(l, q);
+        }
+    }
 }
 
 static void check_graphql_queries(struct load *l, const struct yaml_node *map)
@@ -196,12 +253,21 @@ static void check_tcp(struct load *l, const struct yaml_node *n, const struct lo
     }
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         const struct yaml_node *m = yaml_map_get(n, others[i]);
-        if (m != NULL && (m->kind == YAML_SCALAR || m->count > 0)) {
+        bool is_set =
+            m != NULL && (m->kind == YAML_SCALAR ? !span_is_equal(m->text, SPAN_LIT("0"))
+                                                 : m->count > 0 || span_is_equal(m->key, SPAN_LIT("mcp")));
+        if (is_set) {
             load_error(l, m->key_pos, hint, message, others[i]);
         }
     }
-    if (!e->is_broken && (e->ep.host_kind == ENDPOINT_IP || e->ep.host_kind == ENDPOINT_HOSTLESS)) {
+    if (e->is_broken) {
+        return;
+    }
+    if (e->ep.host_kind == ENDPOINT_IP || e->ep.host_kind == ENDPOINT_HOSTLESS) {
         load_error(l, n->pos, "leave the protocol out", "protocol: tcp needs a host name");
+    } else if (load_get_text(n, "host", &text) && text.data[text.len - 1] == '.') {
+        load_error(l, yaml_map_get(n, "host")->pos, "remove the dot at the end",
+                   "protocol: tcp needs a host name without a dot at the end");
     }
 }
 
@@ -212,6 +278,7 @@ static bool is_l7(enum policy_protocol p)
 
 struct l7_parts {
     const struct yaml_node *rules, *deny_rules;
+    struct rules_found found;
     bool has_access;
     bool allows_all_mcp;
 };
@@ -242,6 +309,15 @@ static void check_combination(struct load *l, const struct yaml_node *n, const s
     } else if (p->deny_rules != NULL && protocol != PROTOCOL_MCP && p->rules == NULL && !p->has_access) {
         load_error(l, p->deny_rules->key_pos, "add access or rules",
                    "\"deny_rules\" need something that they take away from");
+    }
+    if (p->rules != NULL && !p->found.admits_some && !p->allows_all_mcp) {
+        load_error(l, p->rules->key_pos,
+                   "name what is allowed, as in allow: { method: GET, path: \"/**\" }, or write access: full",
+                   "these rules allow nothing: no \"allow\" says a method, a path or what else is meant");
+    }
+    if (protocol != PROTOCOL_MCP && load_get_map(n, "mcp") != NULL) {
+        load_error(l, yaml_map_get(n, "mcp")->key_pos, "write protocol: mcp, or remove the key",
+                   "\"mcp\" has a meaning only with protocol: mcp");
     }
     if (protocol == PROTOCOL_SQL && e->ep.is_enforced) {
         load_error(l, yaml_map_get(n, "enforcement")->pos, "write enforcement: audit",
@@ -277,7 +353,8 @@ void load_l7(struct load *l, const struct yaml_node *n, struct load_endpoint *e)
     check_stanzas(l, n);
     check_words(l, n);
     bool admits_all = e->ep.access == ACCESS_FULL;
-    if (parts.rules != NULL && load_rules(l, parts.rules)) {
+    parts.found = parts.rules != NULL ? load_rules(l, parts.rules) : (struct rules_found){false, false};
+    if (parts.found.admits_all) {
         admits_all = e->ep.protocol != PROTOCOL_MCP && e->ep.protocol != PROTOCOL_JSON_RPC;
     }
     for (const struct yaml_node *d = parts.deny_rules == NULL ? NULL : parts.deny_rules->first; d != NULL;
@@ -288,6 +365,9 @@ void load_l7(struct load *l, const struct yaml_node *n, struct load_endpoint *e)
         check_tcp(l, n, e);
     } else {
         check_combination(l, n, e, &parts);
+    }
+    if (e->ep.protocol == PROTOCOL_GRAPHQL) {
+        check_operations(l, n);
     }
     e->ep.admits_less = is_l7(e->ep.protocol) && (!admits_all || parts.deny_rules != NULL);
     e->ep.is_path_bound = is_path_bound(n, e);
