@@ -7,6 +7,17 @@
 
 #define DENIED_TEXT "policy_denied: no rule names this host; see 'openshell-egress check'"
 
+void answer_config_set(struct answer_config *cfg, const struct settings_dnsd *s,
+                       const struct dest_guard *guard)
+{
+    cfg->mode = (enum answer_mode)s->answer;
+    cfg->deny = (enum deny_mode)s->deny;
+    cfg->aaaa = (enum aaaa_mode)s->aaaa;
+    cfg->deny_ttl_s = s->deny_ttl_s;
+    cfg->synthetic_ttl_s = s->synthetic_ttl_s;
+    cfg->guard = guard;
+}
+
 static void start(struct answer *out, enum dns_rcode rcode, enum answer_event event)
 {
     out->rcode = rcode;

@@ -26,6 +26,10 @@ struct answer_config { /* immutable, shared by the workers */
     const struct dest_guard *guard; /* borrowed */
 };
 
+/* Takes from the settings what decides; guard is borrowed, and the pools are left as they are. */
+void answer_config_set(struct answer_config *cfg, const struct settings_dnsd *s,
+                       const struct dest_guard *guard);
+
 struct answer_question {
     const struct answer_config *cfg;
     const struct policy *policy;

@@ -3,14 +3,12 @@
 
 #include "common/base/clock.h"
 #include "common/dns/dns_ldns.h"
-#include "common/dns/resolv_conf.h"
 #include "common/run/daemon.h"
+#include "common/run/upstreams.h"
 #include "dnsd/listeners.h"
 
 #include <errno.h>
 
-#define DNS_PORT 53
-#define UPSTREAMS_MAX 16
 #define DRAIN_MS (QUERY_TOTAL_MS + 500) /* every conversation has ended by then */
 #define ADDRS_MAX 256                   /* distinct listeners put on the list of addresses never answered */
 
@@ -28,32 +26,6 @@ struct dnsd {
     struct synth_map *map;
     struct dnsd_shared shared;
 };
-
-/* An address that can be asked: one host, and a port. */
-static int parse_upstream(const char *text, struct addr *out, struct err *err)
-{
-    if (addr_parse(span_str(text), DNS_PORT, out) != 0 || out->port == 0 ||
-        ip_classify(&out->ip) == IP_CLASS_UNSPECIFIED) {
-        err_set(err, "--upstream %s: not an address (ADDR, ADDR:PORT, [IPV6]:PORT)", text);
-        return -EINVAL;
-    }
-    return 0;
-}
-
-static int check_upstreams(const struct str_list *list, struct err *err)
-{
-    if (list->count > UPSTREAMS_MAX) {
-        err_set(err, "--upstream: at most %d, not %zu", UPSTREAMS_MAX, list->count);
-        return -EINVAL;
-    }
-    for (size_t i = 0; i < list->count; i++) {
-        struct addr unused;
-        if (parse_upstream(list->items[i], &unused, err) != 0) {
-            return -EINVAL;
-        }
-    }
-    return 0;
-}
 
 static int check_lists(const struct settings_dnsd *s, struct err *err)
 {
@@ -78,44 +50,20 @@ static int check_settings(void *ctx, struct err *err)
     const struct dnsd *d = ctx;
     const struct settings_dnsd *s = &d->settings;
     struct synth_pools pools;
+    struct addr upstreams[UPSTREAMS_MAX];
+    size_t upstream_count;
     if (s->ttl_min_s > s->ttl_max_s) {
         err_set(err, "--ttl-min is greater than --ttl-max");
         return -EINVAL;
     }
     int rc = listeners_check(&s->listen, err);
     if (rc == 0) {
-        rc = check_upstreams(&s->shared.upstream, err);
+        rc = upstreams_parse(&s->shared.upstream, upstreams, &upstream_count, err);
     }
     if (rc == 0) {
         rc = guard_parse_pools(&s->shared.pool, &pools, err);
     }
     return rc == 0 ? check_lists(s, err) : rc;
-}
-
-/* --upstream, else the nameservers of resolv.conf as they are now. */
-static int read_upstreams(struct dnsd *d, struct err *err)
-{
-    const struct settings_dnsd *s = &d->settings;
-    for (size_t i = 0; i < s->shared.upstream.count; i++) {
-        int rc = parse_upstream(s->shared.upstream.items[i], &d->upstreams[i], err);
-        if (rc != 0) {
-            return rc;
-        }
-        d->upstream_count++;
-    }
-    if (d->upstream_count > 0) {
-        return 0;
-    }
-    int rc = resolv_conf_read(s->resolv_conf, d->upstreams, UPSTREAMS_MAX, &d->upstream_count, err);
-    if (rc != 0) {
-        err_prefix(err, "no --upstream, and --resolv-conf");
-        return -EINVAL; /* a matter of configuration, not of the system */
-    }
-    if (d->upstream_count == 0) {
-        err_set(err, "no --upstream, and no nameserver in %s", s->resolv_conf);
-        return -EINVAL;
-    }
-    return 0;
 }
 
 static int open_sockets(struct dnsd *d, struct listen_fds *passed, unsigned worker_count, struct err *err)
@@ -160,12 +108,7 @@ static void on_drained(struct worker *w)
 static void fill_shared(struct dnsd *d, unsigned worker_count)
 {
     const struct settings_dnsd *s = &d->settings;
-    d->answer.mode = (enum answer_mode)s->answer;
-    d->answer.deny = (enum deny_mode)s->deny;
-    d->answer.aaaa = (enum aaaa_mode)s->aaaa;
-    d->answer.deny_ttl_s = s->deny_ttl_s;
-    d->answer.synthetic_ttl_s = s->synthetic_ttl_s;
-    d->answer.guard = &d->guard.view;
+    answer_config_set(&d->answer, s, &d->guard.view);
     resolver_config_defaults(&d->resolver);
     d->resolver.upstreams = d->upstreams;
     d->resolver.upstream_count = d->upstream_count;
@@ -195,7 +138,8 @@ static void log_start(const struct dnsd *d)
 static int open_all(void *ctx, struct listen_fds *passed, unsigned worker_count, struct err *err)
 {
     struct dnsd *d = ctx;
-    int rc = read_upstreams(d, err);
+    const struct settings_dnsd *s = &d->settings;
+    int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, d->upstreams, &d->upstream_count, err);
     if (rc == 0) {
         rc = open_sockets(d, passed, worker_count, err);
     }

@@ -136,7 +136,7 @@ static int start_one(struct launcher *l, bool is_dnsd, struct daemon_proc *out)
     struct daemon_start start = {
         .program = is_dnsd ? "openshell-dnsd" : "openshell-tunneld",
         .log_path = l->options->log != NULL ? l->options->log : private_log,
-        .args = is_dnsd ? &l->options->dnsd : &l->options->tunneld,
+        .args = is_dnsd ? &l->options->daemons.dnsd : &l->options->daemons.tunneld,
         .sockets = own,
         .socket_count = count,
     };

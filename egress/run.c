@@ -70,9 +70,9 @@ static int add_common(struct run_options *o, struct arg_list *args, const struct
 
 static int add_arguments(struct run_options *o, const struct private_dir *dir)
 {
-    int rc = add_common(o, &o->dnsd, dir);
-    rc = rc == 0 ? add_common(o, &o->tunneld, dir) : rc;
-    return rc == 0 ? arg_list_add(&o->dnsd, "--answer=synthetic") : rc;
+    int rc = add_common(o, &o->daemons.dnsd, dir);
+    rc = rc == 0 ? add_common(o, &o->daemons.tunneld, dir) : rc;
+    return rc == 0 ? arg_list_add(&o->daemons.dnsd, "--answer=synthetic") : rc;
 }
 
 static int parse_pools(struct run_options *o, struct synth_pools *out, struct err *err)

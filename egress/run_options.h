@@ -5,19 +5,12 @@
  */
 #pragma once
 
-#include "common/base/err.h"
-#include "common/run/settings_tables.h"
-
-struct arg_list { /* NULL-terminated once used; strings borrowed or static */
-    const char **items;
-    size_t count, cap;
-};
+#include "egress/daemon_args.h"
 
 struct run_options {
     struct arg_list policies; /* at least the default */
     struct arg_list pools;    /* as given; empty = the default pools */
-    struct arg_list dnsd;     /* arguments for the daemons, without argv[0] */
-    struct arg_list tunneld;
+    struct daemon_args daemons;
     const char *log;   /* --log FILE or NULL */
     bool no_proxy_env; /* --proxy-env off */
     bool degraded;     /* --degraded */
@@ -28,5 +21,3 @@ struct run_options {
 /* argv[0] is "run". 0; -EINVAL with *err naming the option (exit 64); -ENOMEM. */
 MUST_CHECK int run_options_parse(int argc, char **argv, struct run_options *out, struct err *err);
 void run_options_fini(struct run_options *o);
-/* 0 or -ENOMEM */
-MUST_CHECK int arg_list_add(struct arg_list *l, const char *item);

@@ -1,6 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tunneld/admit.h"
 
+struct judge_config admit_config(const struct settings_tunneld *s)
+{
+    return (struct judge_config){.l7 = s->l7 == 0 ? L7_REFUSE : L7_TUNNEL,
+                                 .ignore_binaries = s->binary_identity == BINARY_IGNORE,
+                                 .option_timers = s->timers,
+                                 .option_keepalive = s->keepalive};
+}
+
+const struct policy_rule *admit_unenforceable(const struct policy *p, const struct judge_config *judge)
+{
+    const struct policy_rules *rules = policy_rules_of(p);
+    for (size_t i = 0; i < rules->rule_count && !judge->ignore_binaries; i++) {
+        if (!rules->rules[i].admits_any_binary) {
+            return &rules->rules[i];
+        }
+    }
+    return NULL;
+}
+
 bool admit_name(const struct admit *a, const struct host *host, uint16_t port, struct tunnel_verdict *out)
 {
     judge_tunnel(a->policy, a->judge, host, port, out);

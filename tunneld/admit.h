@@ -9,6 +9,7 @@
 #include "common/net/addr.h"
 #include "common/policy/judge_dest.h"
 #include "common/policy/judge_name.h"
+#include "common/run/settings_tables.h"
 
 struct admit {                        /* all borrowed */
     const struct judge_config *judge; /* immutable while serving */
@@ -16,6 +17,11 @@ struct admit {                        /* all borrowed */
     const struct policy *policy;      /* the worker's current one */
 };
 
+/* What of the settings decides. */
+struct judge_config admit_config(const struct settings_tunneld *s);
+/* The first rule that names binaries although nobody can be told by them here: tunneld does not start with
+ * it. NULL if there is none. */
+const struct policy_rule *admit_unenforceable(const struct policy *p, const struct judge_config *judge);
 /* May this host and port be reached at all, raw? out->reason says why not. */
 bool admit_name(const struct admit *a, const struct host *host, uint16_t port, struct tunnel_verdict *out);
 /* The addresses that egress.hosts gives to the name instead of the DNS, or NULL. */

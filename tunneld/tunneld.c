@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tunneld/tunneld.h"
 
-#include "common/dns/resolv_conf.h"
+#include "tunneld/admit.h"
 #include "tunneld/tunneld_worker.h"
 
 #include <errno.h>
@@ -18,24 +18,6 @@ static bool has_kind(const struct listen_set *set, enum listen_kind kind)
     return false;
 }
 
-static int parse_upstreams(struct tunneld *d, struct err *err)
-{
-    const struct str_list *list = &d->settings.shared.upstream;
-    if (list->count > TUNNELD_UPSTREAMS_MAX) {
-        err_set(err, "--upstream: at most %d", TUNNELD_UPSTREAMS_MAX);
-        return -EINVAL;
-    }
-    for (size_t i = 0; i < list->count; i++) {
-        struct addr *a = &d->upstreams[i];
-        if (addr_parse(span_str(list->items[i]), 53, a) != 0 || a->port == 0) {
-            err_set(err, "--upstream: \"%s\" is not ADDR[:PORT]", list->items[i]);
-            return -EINVAL;
-        }
-    }
-    d->upstream_count = list->count;
-    return 0;
-}
-
 /* Every list is read here once, before anything is opened: a bad item is an option error, and --check finds
  * it. */
 static int check_lists(struct tunneld *d, struct err *err)
@@ -43,7 +25,7 @@ static int check_lists(struct tunneld *d, struct err *err)
     const struct settings_tunneld *s = &d->settings;
     int rc = listen_check(&s->listen, LISTEN_CONNECT, err);
     rc = rc == 0 ? listen_check(&s->transparent, LISTEN_CAPTURE, err) : rc;
-    rc = rc == 0 ? parse_upstreams(d, err) : rc;
+    rc = rc == 0 ? upstreams_parse(&s->shared.upstream, d->upstreams, &d->upstream_count, err) : rc;
     if (rc == 0) {
         struct guard guard;
         rc = guard_build(&s->shared, NULL, 0, &guard, err);
@@ -73,10 +55,7 @@ static int check_settings(void *ctx, struct err *err)
     if (rc != 0) {
         return rc;
     }
-    d->judge = (struct judge_config){.l7 = s->l7 == 0 ? L7_REFUSE : L7_TUNNEL,
-                                     .ignore_binaries = s->binary_identity == BINARY_IGNORE,
-                                     .option_timers = s->timers,
-                                     .option_keepalive = s->keepalive};
+    d->judge = admit_config(s);
     return 0;
 }
 
@@ -99,36 +78,15 @@ void tunneld_warn_raw(const struct tunneld *d, const struct policy *p)
 static int check_policy(void *ctx, const struct policy *p, struct err *err)
 {
     const struct tunneld *d = ctx;
-    const struct policy_rules *rules = policy_rules_of(p);
-    for (size_t i = 0; i < rules->rule_count && !d->judge.ignore_binaries; i++) {
-        const struct policy_rule *r = &rules->rules[i];
-        if (!r->admits_any_binary) {
-            err_set(err,
-                    "%s:%u: rule \"%s\" names binaries, which this version cannot enforce: remove the list, "
-                    "or start "
-                    "with --binary-identity=ignore to admit every program",
-                    rules->files[r->pos.file], r->pos.line, r->key);
-            return -EINVAL;
-        }
+    const struct policy_rule *r = admit_unenforceable(p, &d->judge);
+    if (r == NULL) {
+        return 0;
     }
-    return 0;
-}
-
-/* Without --upstream: the nameservers of resolv.conf as they are now. */
-static int read_upstreams(struct tunneld *d, struct err *err)
-{
-    if (d->upstream_count == 0) {
-        int rc = resolv_conf_read(d->settings.resolv_conf, d->upstreams, TUNNELD_UPSTREAMS_MAX,
-                                  &d->upstream_count, err);
-        if (rc != 0) {
-            return rc;
-        }
-    }
-    if (d->upstream_count == 0) {
-        err_set(err, "%s names no server: give --upstream", d->settings.resolv_conf);
-        return -EINVAL;
-    }
-    return 0;
+    err_set(err,
+            "%s:%u: rule \"%s\" names binaries, which this version cannot enforce: remove the list, or start "
+            "with --binary-identity=ignore to admit every program",
+            policy_rules_of(p)->files[r->pos.file], r->pos.line, r->key);
+    return -EINVAL;
 }
 
 static int open_listeners(struct tunneld *d, struct listen_fds *passed, struct err *err)
@@ -176,7 +134,8 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
 {
     struct tunneld *d = ctx;
     d->worker_count = worker_count;
-    int rc = read_upstreams(d, err);
+    const struct settings_tunneld *s = &d->settings;
+    int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, d->upstreams, &d->upstream_count, err);
     if (rc == 0) {
         rc = acl_build(&d->settings.shared.allow_client, passed->count > 0, &d->acl, err);
     }

@@ -9,10 +9,9 @@
 #include "common/run/daemon.h"
 #include "common/run/guard.h"
 #include "common/run/synth_map.h"
+#include "common/run/upstreams.h"
 #include "tunneld/limits.h"
 #include "tunneld/listen.h"
-
-#define TUNNELD_UPSTREAMS_MAX 16
 
 struct tunneld {
     struct settings_tunneld settings;
@@ -22,7 +21,7 @@ struct tunneld {
     struct listen_set listeners;
     struct limits *limits;
     struct synth_map *map; /* NULL without a capture listener */
-    struct addr upstreams[TUNNELD_UPSTREAMS_MAX];
+    struct addr upstreams[UPSTREAMS_MAX];
     size_t upstream_count;
     unsigned worker_count;
 };

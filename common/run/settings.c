@@ -65,6 +65,23 @@ enum settings_origin settings_origin_of(const struct settings_arena *a, size_t r
     return (enum settings_origin)a->origin[row];
 }
 
+static const struct setting *find_row(const struct setting *table, struct span name)
+{
+    for (const struct setting *row = table; row->name != NULL; row++) {
+        if (span_is_equal(span_str(row->name), name)) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+enum settings_origin settings_origin(const struct setting *table, const struct settings_arena *a,
+                                     const char *name)
+{
+    const struct setting *row = find_row(table, span_str(name));
+    return row == NULL ? ORIGIN_DEFAULT : settings_origin_of(a, (size_t)(row - table));
+}
+
 void settings_free(struct settings_arena *a)
 {
     if (a == NULL) {
@@ -96,16 +113,6 @@ static int set_text(struct settings_arena *a, const struct setting *row, void *o
         p += len;
     }
     return 0;
-}
-
-static const struct setting *find_row(const struct setting *table, struct span name)
-{
-    for (const struct setting *row = table; row->name != NULL; row++) {
-        if (span_is_equal(span_str(row->name), name)) {
-            return row;
-        }
-    }
-    return NULL;
 }
 
 /* A name cut short is the commonest slip; abbreviations are not taken (they change meaning when a name is
@@ -191,23 +198,24 @@ static int read_options(const struct settings_source *src, void *out, struct set
 }
 
 /* PREFIX_NAME in upper case, '-' as '_'. */
-static void variable_name(const char *prefix, const char *name, char *out, size_t cap)
+const char *settings_variable(const char *env_prefix, const char *name, char text[SETTINGS_VARIABLE_CAP])
 {
-    struct wbuf w = wbuf_make(out, cap - 1);
-    wbuf_str(&w, prefix);
+    struct wbuf w = wbuf_make(text, SETTINGS_VARIABLE_CAP - 1);
+    wbuf_str(&w, env_prefix);
     wbuf_u8(&w, '_');
     for (const char *p = name; *p != '\0'; p++) {
         char c = *p == '-' ? '_' : *p;
         wbuf_u8(&w, (uint8_t)((c >= 'a' && c <= 'z') ? c - 32 : c));
     }
-    out[w.len] = '\0';
+    text[w.len] = '\0';
+    return text;
 }
 
 static int read_environment(const struct settings_source *src, const struct setting *row, void *out,
                             struct settings_arena *a, struct err *err)
 {
-    char name[128];
-    variable_name(src->env_prefix, row->name, name, sizeof(name));
+    char name[SETTINGS_VARIABLE_CAP];
+    (void)settings_variable(src->env_prefix, row->name, name);
     const char *text = row->option_only ? NULL : getenv(name);
     if (text == NULL || text[strspn(text, space)] == '\0') {
         text = row->derive != NULL ? row->derive() : NULL;

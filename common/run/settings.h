@@ -48,6 +48,8 @@ struct setting {
 
 struct settings_arena; /* owns every string */
 
+enum settings_origin { ORIGIN_DEFAULT = 0, ORIGIN_ENVIRONMENT, ORIGIN_OPTION };
+
 /*
  * Reads defaults, environment and argv[1..] into *out (a settings struct, zeroed by the caller). 0, or
  * -EINVAL with *err naming the option or variable, or -ENOMEM. *arena is to be freed with settings_free after
@@ -69,5 +71,11 @@ void settings_free(struct settings_arena *arena);
 /* "NAME VALUE  # from option|environment|default" lines to stdout for --dump-config. */
 void settings_dump(const struct settings_source *src, const void *settings,
                    const struct settings_arena *arena);
+/* Where the value of the named row came from; ORIGIN_DEFAULT also for a name that the table does not have. */
+enum settings_origin settings_origin(const struct setting *table, const struct settings_arena *a,
+                                     const char *name);
+/* The row's variable, "OPENSHELL_TUNNELD_IDLE_TIMEOUT"; returns text. */
+#define SETTINGS_VARIABLE_CAP 128
+const char *settings_variable(const char *env_prefix, const char *name, char text[SETTINGS_VARIABLE_CAP]);
 /* Usage text to stdout. */
 void settings_help(const struct setting *table, const char *program, const char *summary);

@@ -7,8 +7,6 @@
 #include "common/run/settings.h"
 #include "common/base/buf.h"
 
-enum settings_origin { ORIGIN_DEFAULT = 0, ORIGIN_ENVIRONMENT, ORIGIN_OPTION };
-
 /* Owned copy of len bytes, NUL-terminated; NULL without memory. */
 char *settings_keep(struct settings_arena *a, const char *text, size_t len);
 /* Appends a kept copy to a list of the arena's. 0 or -ENOMEM. */

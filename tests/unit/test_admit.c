@@ -151,9 +151,36 @@ static void test_still(void **state)
     policy_unref(rig.policy);
 }
 
+static void test_settings_and_binaries(void **state)
+{
+    (void)state;
+    struct settings_tunneld settings = {.l7 = L7_TUNNEL, .binary_identity = BINARY_IGNORE};
+    tunnel_timers_unset(&settings.timers);
+    settings.timers.idle_ms = 5;
+    settings.keepalive.mode = KEEPALIVE_OFF;
+    struct judge_config judge = admit_config(&settings);
+    assert_int_equal(judge.l7, L7_TUNNEL);
+    assert_true(judge.ignore_binaries);
+    assert_int_equal(judge.option_timers.idle_ms, 5);
+    assert_int_equal(judge.option_keepalive.mode, KEEPALIVE_OFF);
+    struct rig rig;
+    rig_start(&rig,
+              "version: 1\nnetwork_policies:\n"
+              "  any: { binaries: [{ path: \"/**\" }], endpoints: [{ host: a.example.com, port: 1 }] }\n"
+              "  some: { binaries: [{ path: /bin/a }], endpoints: [{ host: b.example.com, port: 1 }] }\n");
+    assert_null(admit_unenforceable(rig.policy, &judge));
+    settings.binary_identity = BINARY_ENFORCE;
+    judge = admit_config(&settings);
+    const struct policy_rule *r = admit_unenforceable(rig.policy, &judge);
+    assert_non_null(r);
+    assert_string_equal(r->key, "some");
+    policy_unref(rig.policy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_settings_and_binaries),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_static_hosts),

@@ -67,8 +67,8 @@ static void test_options_go_to_the_daemon_that_has_them(void **state)
                            &o, &err),
                      0);
     assert_list(&o.policies, ARGS("a.yaml", "b"));
-    assert_list(&o.dnsd, ARGS("--upstream", "192.0.2.1", "--deny-ttl", "5s", "--strict-private"));
-    assert_list(&o.tunneld, ARGS("--upstream", "192.0.2.1", "--idle-timeout=2s", "--strict-private"));
+    assert_list(&o.daemons.dnsd, ARGS("--upstream", "192.0.2.1", "--deny-ttl", "5s", "--strict-private"));
+    assert_list(&o.daemons.tunneld, ARGS("--upstream", "192.0.2.1", "--idle-timeout=2s", "--strict-private"));
     assert_true(o.no_proxy_env);
     assert_string_equal(o.log, "x.log");
     run_options_fini(&o);

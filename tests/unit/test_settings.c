@@ -241,6 +241,13 @@ static void test_environment(void **state)
     assert_string_equal(r.s.shared.map, "/run/openshell/egress.map");
     assert_true(r.s.shared.strict_private);
     assert_false(r.s.shared.version);
+    char name[SETTINGS_VARIABLE_CAP];
+    assert_int_equal(settings_origin(settings_tunneld_table, r.arena, "idle-timeout"), ORIGIN_ENVIRONMENT);
+    assert_int_equal(settings_origin(settings_tunneld_table, r.arena, "head-timeout"), ORIGIN_OPTION);
+    assert_int_equal(settings_origin(settings_tunneld_table, r.arena, "listen"), ORIGIN_DEFAULT);
+    assert_int_equal(settings_origin(settings_tunneld_table, r.arena, "no-such-row"), ORIGIN_DEFAULT);
+    assert_string_equal(settings_variable("OPENSHELL_TUNNELD", "idle-timeout", name),
+                        "OPENSHELL_TUNNELD_IDLE_TIMEOUT");
     finish(&r);
     READ(&r, "--upstream=192.0.2.1"); /* replaces the variable's list, no mixture */
     assert_int_equal(r.rc, 0);
