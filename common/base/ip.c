@@ -284,7 +284,9 @@ static enum ip_class classify_nat64_local(const uint8_t bytes[16])
     enum ip_class strictest = count == 0 ? IP_CLASS_UNSPECIFIED : classify_v4(inner[0].bytes);
     for (size_t i = 1; i < count; i++) {
         enum ip_class class = classify_v4(inner[i].bytes);
-        if (ip_class_group(class) < ip_class_group(strictest)) {
+        /* of what is never dialled, link-local is the mildest: egress.hosts may name it */
+        bool is_worse = strictest == IP_CLASS_LINK_LOCAL && ip_class_group(class) == IP_GROUP_NEVER;
+        if (is_worse || ip_class_group(class) < ip_class_group(strictest)) {
             strictest = class;
         }
     }

@@ -334,6 +334,33 @@ static bool has_credential_keys(const struct yaml_node *n)
            load_get_map(n, "credential_binding") != NULL;
 }
 
+static bool names_operation(const struct yaml_node *request)
+{
+    struct span text;
+    return load_get_text(request, "operation_type", &text) ||
+           load_get_text(request, "operation_name", &text) || load_get_list(request, "fields") != NULL;
+}
+
+/*
+ * Does OpenShell judge GraphQL operations here? Then it refuses persisted queries that are not registered,
+ * with access: full too. With protocol: websocket it does so where anything is said about operations. Rules
+ * that take away are no matter: with them less than everything is admitted anyway.
+ */
+static bool judges_operations(const struct yaml_node *n, enum policy_protocol protocol)
+{
+    const struct yaml_node *queries = load_get_map(n, "graphql_persisted_queries");
+    const struct yaml_node *rules = load_get_list(n, "rules");
+    struct span mode;
+    if (protocol != PROTOCOL_WEBSOCKET) {
+        return protocol == PROTOCOL_GRAPHQL;
+    }
+    bool is_judged = load_get_text(n, "persisted_queries", &mode) || (queries != NULL && queries->count > 0);
+    for (const struct yaml_node *r = rules == NULL ? NULL : rules->first; r != NULL; r = r->next) {
+        is_judged = is_judged || names_operation(yaml_map_get(r, "allow"));
+    }
+    return is_judged;
+}
+
 /* Without an L7 protocol "path" has no effect. */
 static bool is_path_bound(const struct yaml_node *n, const struct load_endpoint *e)
 {
@@ -369,7 +396,8 @@ void load_l7(struct load *l, const struct yaml_node *n, struct load_endpoint *e)
     if (e->ep.protocol == PROTOCOL_GRAPHQL) {
         check_operations(l, n);
     }
-    e->ep.admits_less = is_l7(e->ep.protocol) && (!admits_all || parts.deny_rules != NULL);
+    e->ep.admits_less = is_l7(e->ep.protocol) &&
+                        (!admits_all || parts.deny_rules != NULL || judges_operations(n, e->ep.protocol));
     e->ep.is_path_bound = is_path_bound(n, e);
     e->ep.has_credentials = has_credential_keys(n) && !load_get_bool(n, "allow_uninspected_credentials");
 }

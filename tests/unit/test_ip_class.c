@@ -184,8 +184,12 @@ static void test_nat64_local(void **state)
         {"64:ff9b:1::7f:0:100:0", IP_CLASS_LOOPBACK},      /* 127.0.0.1 after /64 */
         {"64:ff9b:1:a00:0:100:808:808", IP_CLASS_PRIVATE}, /* public after /96, 10.0.0.1 after /48 */
         {"64:ff9b:1:7f00:0:100:808:808", IP_CLASS_LOOPBACK},
-        {"64:ff9b:1:808:8:800:7f00:1", IP_CLASS_LOOPBACK}, /* the other way round */
-        {"64:ff9b:1:0:100::808:808", IP_CLASS_EMBEDDED},   /* bits 64..71 are not zero */
+        {"64:ff9b:1:808:8:800:7f00:1", IP_CLASS_LOOPBACK},    /* the other way round */
+        {"64:ff9b:1:7f00:0:100:a9fe:101", IP_CLASS_LOOPBACK}, /* not link-local, though that stands first */
+        {"64:ff9b:1:a9fe:a9:fe00:a9fe:101", IP_CLASS_METADATA},
+        {"64:ff9b:1:a9fe:1:100:7f00:1", IP_CLASS_LOOPBACK},
+        {"64:ff9b:1:a9fe:1:100:a00:1", IP_CLASS_LINK_LOCAL},
+        {"64:ff9b:1:0:100::808:808", IP_CLASS_EMBEDDED}, /* bits 64..71 are not zero */
         {"64:ff9b:1:0:ff00::a00:1", IP_CLASS_EMBEDDED},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
