@@ -188,7 +188,7 @@ static void test_nat64_local(void **state)
         {"64:ff9b:1:7f00:0:100:a9fe:101", IP_CLASS_LOOPBACK}, /* not link-local, though that stands first */
         {"64:ff9b:1:a9fe:a9:fe00:a9fe:101", IP_CLASS_METADATA},
         {"64:ff9b:1:a9fe:1:100:7f00:1", IP_CLASS_LOOPBACK},
-        {"64:ff9b:1:a9fe:1:100:a00:1", IP_CLASS_LINK_LOCAL},
+        {"64:ff9b:1::a9fe:101", IP_CLASS_LINK_LOCAL},
         {"64:ff9b:1:0:100::808:808", IP_CLASS_EMBEDDED}, /* bits 64..71 are not zero */
         {"64:ff9b:1:0:ff00::a00:1", IP_CLASS_EMBEDDED},
     };
