@@ -299,12 +299,12 @@ static int load_init(struct load *l)
 {
     l->out = arena_new();
     l->scratch = arena_new();
-    if (l->out == NULL || l->scratch == NULL || htab_init(&l->rules_by_key, 64) != 0) {
+    if (l->out == NULL || l->scratch == NULL || htab_init(&l->rules_by_key, 64) != 0 ||
+        policy_source_init(&l->source, l->texts, l->text_count) != 0) {
         return -ENOMEM;
     }
-    l->line_starts = load_alloc(l, l->scratch, l->text_count, sizeof(uint32_t *));
     l->rules = load_alloc(l, l->out, 1, sizeof *l->rules);
-    if (l->line_starts == NULL || l->rules == NULL) {
+    if (l->rules == NULL) {
         return -ENOMEM;
     }
     l->rules->arena = l->out;
@@ -330,6 +330,7 @@ int policy_load(const struct policy_text *texts, size_t count, struct policy_rul
     if (l.rules_by_key.buckets != NULL) {
         htab_fini(&l.rules_by_key);
     }
+    policy_source_fini(&l.source);
     arena_free(l.scratch);
     if (rc == 0 && diags->error_count > errors) {
         rc = -EINVAL;

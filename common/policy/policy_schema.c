@@ -36,76 +36,6 @@ struct policy_pos load_pos(const struct load *l, struct yaml_pos pos)
     return (struct policy_pos){.file = l->file, .line = pos.line, .col = pos.col};
 }
 
-/* Where each line of a text starts: made once, when the first diagnostic of the file asks. */
-static const uint32_t *line_starts(struct load *l, uint32_t file)
-{
-    if (l->line_starts[file] != NULL) {
-        return l->line_starts[file];
-    }
-    struct span s = l->texts[file].text;
-    size_t lines = 1;
-    for (size_t i = 0; i < s.len;) {
-        size_t len = yaml_break_len(s, i);
-        lines += len > 0;
-        i += len > 0 ? len : 1;
-    }
-    uint32_t *starts = load_alloc(l, l->scratch, lines + 1, sizeof *starts); /* [0] is the number of lines */
-    if (starts == NULL) {
-        return NULL;
-    }
-    starts[0] = (uint32_t)lines;
-    size_t line = 1;
-    starts[line] = s.len >= 3 && memcmp(s.data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-    for (size_t i = 0; i < s.len;) {
-        size_t len = yaml_break_len(s, i);
-        i += len > 0 ? len : 1;
-        if (len > 0) {
-            starts[++line] = (uint32_t)i;
-        }
-    }
-    l->line_starts[file] = starts;
-    return starts;
-}
-
-static struct span source_line(struct load *l, uint32_t file, uint32_t line)
-{
-    struct span s = l->texts[file].text;
-    if (line == 0 || s.len > YAML_TEXT_MAX_BYTES) {
-        return (struct span){0};
-    }
-    const uint32_t *starts = line_starts(l, file);
-    if (starts == NULL || line > starts[0]) {
-        return (struct span){0};
-    }
-    size_t from = starts[line];
-    size_t to = from;
-    /* one character more than is kept: a file can be one line, and each of its diagnostics comes here */
-    while (to < s.len && to - from < POLICY_DIAG_LINE_MAX_BYTES + 4 && yaml_break_len(s, to) == 0) {
-        to++;
-    }
-    return span_sub(s, from, to - from);
-}
-
-/* What to underline where only the start of a value is known: a word, or a quoted text. */
-static uint32_t word_len(struct span line, uint32_t col)
-{
-    size_t i = 0;
-    for (uint32_t c = 1; c < col && i < line.len; c++) {
-        size_t len = span_char_len(line, i);
-        i += len == 0 ? 1 : len;
-    }
-    struct span rest = span_sub(line, i, line.len);
-    if (rest.len > 0 && (rest.data[0] == '"' || rest.data[0] == '\'')) {
-        size_t end = span_find(span_sub(rest, 1, rest.len), rest.data[0]);
-        return end + 2 <= rest.len ? (uint32_t)(end + 2) : 1;
-    }
-    uint32_t len = 0;
-    while (len < rest.len && rest.data[len] < 0x80 && memchr(" \t,:{}[]", rest.data[len], 8) == NULL) {
-        len++;
-    }
-    return len == 0 ? 1 : len;
-}
-
 /* Of those behind the first thousand only the number is told. */
 static bool is_kept(const struct load *l)
 {
@@ -125,9 +55,8 @@ __attribute__((format(printf, 3, 0))) static void add_diag(struct load *l, const
     char message[MESSAGE_CAP];
     (void)vsnprintf(message, sizeof message, fmt, args);
     struct diag_place place = {.file = l->texts[at->file].file, .pos = at->pos};
-    if (l->diags->count < POLICY_DIAGS_MAX) {
-        place.source_line = source_line(l, at->file, at->pos.line);
-        place.pos.len = at->pos.len > 0 ? at->pos.len : word_len(place.source_line, at->pos.col);
+    if (is_kept(l) && policy_source_place(&l->source, at->file, at->pos, &place) != 0) {
+        l->is_out_of_memory = true;
     }
     if (policy_diags_add(l->diags, at->severity, &place, message, at->hint) != 0) {
         l->is_out_of_memory = true;

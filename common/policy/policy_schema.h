@@ -8,7 +8,7 @@
 
 #include "common/base/htab.h"
 #include "common/policy/arena.h"
-#include "common/policy/policy_diag.h"
+#include "common/policy/policy_source.h"
 #include "common/policy/yaml_text.h"
 
 /* What is built while loading; the final arrays are laid out at the end, when everything is known. */
@@ -76,7 +76,7 @@ struct load {
     struct arena *out;     /* becomes the policy's */
     struct arena *scratch; /* freed at the end of the load */
     struct policy_rules *rules;
-    uint32_t **line_starts; /* for each text; NULL until a diagnostic needs it */
+    struct policy_source source; /* of the texts */
     struct load_rule *first_rule, *last_rule;
     struct htab rules_by_key;
     struct load_selector *selectors;
