@@ -132,9 +132,14 @@ static bool has_suffix(const char *name, const char *suffix)
     return len > suffix_len && strcmp(name + len - suffix_len, suffix) == 0;
 }
 
+bool policy_files_is_name(const char *name)
+{
+    return name[0] != '.' && (has_suffix(name, ".yaml") || has_suffix(name, ".yml"));
+}
+
 static int is_policy_name(const struct dirent *e)
 {
-    return e->d_name[0] != '.' && (has_suffix(e->d_name, ".yaml") || has_suffix(e->d_name, ".yml"));
+    return policy_files_is_name(e->d_name);
 }
 
 static int compare_names(const struct dirent **a, const struct dirent **b)

@@ -17,6 +17,8 @@ struct policy_texts {          /* zero-initialised = empty; owner calls policy_t
 MUST_CHECK int policy_files_read(const char *const *paths, size_t count, struct policy_texts *out,
                                  struct policy_diags *diags);
 void policy_texts_fini(struct policy_texts *t);
+/* Does a file of this name in a directory belong to the policy? */
+bool policy_files_is_name(const char *name);
 
 /*
  * Reads, loads and merges. 0 and *out; -EINVAL with *diags; -ENOENT, -EACCES, … with a diag naming the path.

@@ -4,6 +4,7 @@
 #include "common/base/num.h"
 #include "common/net/sock.h"
 #include "common/run/daemon_loop.h"
+#include "common/run/daemon_reload.h"
 #include "common/run/exit_status.h"
 #include "common/run/notify.h"
 #include "common/run/policy_report.h"
@@ -240,14 +241,15 @@ static int drop_privileges(struct start *s)
         return fail_with(s, rc, &err);
     }
     /* A policy that cannot be read any more would be found out only at the first reload: read it once as what
-     * we are now. */
+     * we are now. Watched first, so that no change falls between. */
+    daemon_reload_watch(&s->loop);
     return load_policy(s);
 }
 
 static int start_workers(struct start *s)
 {
     struct err err = {""};
-    daemon_loop_start_policy(&s->loop, policy_store_current(s->store));
+    daemon_reload_start(&s->loop, policy_store_current(s->store));
     const struct worker_pool_config cfg = {.spec = s->spec,
                                            .count = s->worker_count,
                                            .policy = s->loop.published,

@@ -1,137 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/run/daemon_loop.h"
 
+#include "common/run/daemon_reload.h"
 #include "common/run/notify.h"
-#include "common/run/policy_report.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-static void set_policy(struct daemon_loop *l, struct policy *policy)
-{
-    struct policy *former = l->published;
-    l->published = policy_ref(policy);
-    policy_unref(former);
-}
-
-/* Every worker runs the policy that is published. */
-static void note_in_use(struct daemon_loop *l)
-{
-    const struct policy_rules *rules = policy_rules_of(l->published);
-    struct policy_health *h = &l->health;
-    h->generation = policy_generation(l->published);
-    h->rules = rules->rule_count;
-    h->endpoints = 0;
-    for (size_t i = 0; i < rules->rule_count; i++) {
-        h->endpoints += rules->rules[i].endpoint_count;
-    }
-    h->loaded_wall_s = (int64_t)time(NULL);
-}
-
-void daemon_loop_start_policy(struct daemon_loop *l, struct policy *policy)
-{
-    set_policy(l, policy);
-    note_in_use(l);
-}
-
-/* ---- reload ---- */
-
-static const struct policy_diag *first_error(const struct policy_diags *diags)
-{
-    for (size_t i = 0; i < diags->count; i++) {
-        if (diags->items[i].severity == DIAG_ERROR) {
-            return &diags->items[i];
-        }
-    }
-    return NULL;
-}
-
-static void note_refused(struct policy_health *h, const struct policy_diags *diags, const char *why)
-{
-    const struct policy_diag *d = first_error(diags);
-    h->is_stale = true;
-    h->failures++;
-    h->failed_wall_s = (int64_t)time(NULL);
-    h->error_count = diags->error_count > 0 ? diags->error_count : 1;
-    if (d == NULL) {
-        (void)snprintf(h->error, sizeof(h->error), "%s", why);
-    } else if (d->line == 0) {
-        (void)snprintf(h->error, sizeof(h->error), "%s: %s", d->file, d->message);
-    } else {
-        (void)snprintf(h->error, sizeof(h->error), "%s:%u:%u: %s", d->file, d->line, d->col, d->message);
-    }
-}
-
-static void note_agreed(struct policy_health *h)
-{
-    h->is_stale = false;
-    h->error_count = 0;
-    h->error[0] = '\0';
-}
-
-static void reload_failed(struct daemon_loop *l, const struct policy_diags *diags, const char *why)
-{
-    note_refused(&l->health, diags, why);
-    log_event(LOG_ERROR, "policy_reload_failed",
-              LOG_KV(kv_str("why", why), kv_u64("errors", diags->error_count),
-                     kv_u64("kept_generation", policy_generation(l->published))));
-    policy_report_log(diags, DIAG_ERROR);
-}
-
-/* True if a new policy is on its way to the workers. All or nothing: whatever is wrong, the old one stays. */
-static bool reload(struct daemon_loop *l)
-{
-    struct policy_diags diags = {0};
-    struct err err = {""};
-    bool changed = false, published = false;
-    int rc = policy_store_reload(l->store, &diags, &changed);
-    struct policy *current = policy_store_current(l->store);
-    ev_now_update(l->ev); /* reading a large policy takes time that no timer should have lost */
-    if (rc < 0) {
-        reload_failed(l, &diags, rc == -EINVAL ? "errors in the policy" : strerror(-rc));
-    } else if (current == l->published) {
-        note_agreed(&l->health);
-        log_event(LOG_INFO, "policy_unchanged", LOG_KV(kv_u64("generation", policy_generation(current))));
-    } else if (l->spec->check_policy != NULL && l->spec->check_policy(l->spec->ctx, current, &err) < 0) {
-        /* also when the text is the same as at a refused reload before */
-        reload_failed(l, &diags, err.text);
-    } else {
-        policy_report_log(&diags, DIAG_WARNING);
-        note_agreed(&l->health);
-        set_policy(l, current);
-        worker_pool_publish(l->pool, current);
-        published = true;
-    }
-    policy_diags_fini(&diags);
-    return published;
-}
 
 static void on_hup_signal(struct ev_loop *loop, ev_signal *w, int revents)
 {
     (void)loop;
     (void)revents;
-    struct daemon_loop *l = w->data;
-    if (l->is_stopping) {
-        return;
-    }
-    notify_reloading();
-    l->is_announcing = reload(l) || l->is_announcing;
-    if (!l->is_announcing) {
-        notify_service_manager("READY=1");
-    }
-}
-
-static void announce(struct daemon_loop *l)
-{
-    note_in_use(l);
-    log_event(LOG_INFO, "policy_loaded",
-              LOG_KV(kv_u64("generation", l->health.generation), kv_u64("rules", l->health.rules),
-                     kv_u64("endpoints", l->health.endpoints)));
-    notify_service_manager("READY=1");
+    daemon_reload_asked(w->data);
 }
 
 /* ---- end ---- */
@@ -197,7 +78,7 @@ void daemon_loop_on_progress(void *ctx)
     struct daemon_loop *l = ctx;
     if (l->is_announcing && worker_pool_has_generation(l->pool, policy_generation(l->published))) {
         l->is_announcing = false;
-        announce(l);
+        daemon_reload_done(l);
     }
     if (l->is_stopping && worker_pool_is_drained(l->pool)) {
         finish(l);
@@ -232,6 +113,7 @@ int daemon_loop_init(struct daemon_loop *l, const struct daemon_spec *spec, int 
     if (control_fd >= 0) {
         ev_io_start(l->ev, &l->control);
     }
+    daemon_reload_init(l);
     return 0;
 }
 
@@ -260,6 +142,7 @@ void daemon_loop_fini(struct daemon_loop *l)
         ev_signal_stop(l->ev, &l->on_int);
         ev_timer_stop(l->ev, &l->drain);
         ev_io_stop(l->ev, &l->control);
+        daemon_reload_fini(l);
         ev_loop_destroy(l->ev);
         l->ev = NULL;
     }
@@ -267,6 +150,4 @@ void daemon_loop_fini(struct daemon_loop *l)
         (void)close(l->control_fd);
         l->control_fd = -1;
     }
-    policy_unref(l->published);
-    l->published = NULL;
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "common/net/path_watch.h"
 #include "common/policy/policy_store.h"
 #include "common/run/policy_health.h"
 #include "common/run/worker_pool.h"
@@ -15,12 +16,16 @@ struct daemon_loop {
     struct policy_store *store; /* borrowed */
     struct worker_pool *pool;   /* borrowed, set before daemon_loop_run */
     struct policy *published;   /* a reference: what the workers have, or are about to get */
+    struct policy *in_use;      /* a reference: what every worker has */
     struct policy_health health;
+    struct path_watch *watch; /* of the policy's paths; NULL: not to be had */
+    int watch_error;          /* why not, as logged */
     ev_signal on_hup, on_term, on_int;
     ev_io control;
     int control_fd; /* owned; -1: none */
     ev_timer drain;
     bool is_announcing; /* published is not yet in use everywhere */
+    bool is_asked;      /* SIGHUP wants an answer */
     bool is_stopping;
     bool is_drained;
 };
@@ -33,5 +38,3 @@ void daemon_loop_run(struct daemon_loop *l);
 void daemon_loop_fini(struct daemon_loop *l);
 /* For worker_pool_config.on_progress; ctx is the loop. */
 void daemon_loop_on_progress(void *ctx);
-/* The policy that the workers start with; takes a reference. */
-void daemon_loop_start_policy(struct daemon_loop *l, struct policy *policy);

@@ -38,7 +38,7 @@ static int hook_check_settings(void *ctx, struct err *err)
 static int hook_check_policy(void *ctx, const struct policy *p, struct err *err)
 {
     const struct fake *f = ctx;
-    if (policy_generation(p) == (uint64_t)f->script.refuse_generation) {
+    if (policy_rules_of(p)->rule_count == f->script.refuse_rules && f->script.refuse_rules != 0) {
         err_set(err, "this policy cannot be served here");
         return -EINVAL;
     }
@@ -133,7 +133,7 @@ int fake_daemon_main(const struct fake_script *script, char **argv)
 /* ---- its launcher ---- */
 
 #define ARGS_MAX 12
-const struct fake_script fake_plain = {.start_fails_at = -1, .refuse_generation = -1, .drain_ms = 3600000};
+const struct fake_script fake_plain = {.start_fails_at = -1, .drain_ms = 3600000};
 
 static void run_child(const struct fake_script *script, char **argv, int out, int ready, int control)
 {

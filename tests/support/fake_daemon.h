@@ -21,7 +21,7 @@ struct fake_counts {
 /* How the hooks are to behave. */
 struct fake_script {
     int open_rc, start_fails_at; /* index of the worker, -1: none */
-    int refuse_generation;       /* by check_policy */
+    size_t refuse_rules;         /* check_policy refuses a policy of that many; 0: none */
     bool never_drained;
     int64_t drain_ms;
 };

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -101,7 +102,7 @@ static void test_policy_errors(void **state)
     assert_int_equal(fake_end_of(&c), 78);
     fake_printed(&c, fake_policy_path);
     struct fake_script refusing = fake_plain;
-    refusing.refuse_generation = 1;
+    refusing.refuse_rules = 1;
     fake_write_policy(1, "");
     FAKE_START(&c, &refusing, "--workers=1");
     assert_int_equal(fake_end_of(&c), 78);
@@ -213,7 +214,7 @@ static void test_reload(void **state)
     (void)state;
     struct fake_child c;
     struct fake_script refusing = fake_plain;
-    refusing.refuse_generation = 3;
+    refusing.refuse_rules = 3;
     FAKE_START(&c, &refusing, "--workers=4");
     fake_wait_ready(&c);
     assert_int_equal(kill(c.pid, SIGHUP), 0);
@@ -235,10 +236,67 @@ static void test_reload(void **state)
     fake_wait_for(&c, "cannot be served here", 2);
     fake_write_policy(4, "");
     assert_int_equal(kill(c.pid, SIGHUP), 0);
-    fake_wait_for(&c, " policy_loaded generation=4 rules=4 endpoints=4", 1);
+    fake_wait_for(&c, " policy_loaded generation=3 rules=4 endpoints=4", 1);
     assert_int_equal(fake_counts->policies, 8);
     assert_int_equal(kill(c.pid, SIGTERM), 0);
     assert_int_equal(fake_end_of(&c), 0);
+}
+
+/* No signal: the daemon sees the files itself. A text that was refused is told once, and again when asked. */
+static void test_files_change(void **state)
+{
+    (void)state;
+    struct fake_child c;
+    struct fake_script refusing = fake_plain;
+    refusing.refuse_rules = 5;
+    FAKE_START(&c, &refusing, "--workers=4", "--log-level=debug");
+    fake_wait_ready(&c);
+    fake_write_policy(2, "");
+    fake_wait_for(&c, " policy_loaded generation=2 rules=2 endpoints=2", 1);
+    assert_int_equal(fake_counts->policies, 4);
+    fake_write_policy(2, ""); /* written anew, but it says the same */
+    fake_wait_for(&c, " debug fake policy_unchanged generation=2", 1);
+    fake_write_policy(2, "  r9:\n    endpints: []\n");
+    fake_wait_for(&c, " policy_error ", 1);
+    fake_write_policy(2, "  r9:\n    endpints: []\n"); /* the same mistake, written anew */
+    fake_write_policy(2, "");
+    fake_wait_for(&c, " info fake policy_restored generation=2", 1);
+    assert_int_equal(unlink(fake_policy_path), 0);
+    fake_wait_for(&c, " why=\"No such file or directory\" errors=1 kept_generation=2", 1);
+    assert_int_equal(kill(c.pid, SIGHUP), 0);
+    fake_wait_for(&c, " why=\"No such file or directory\" errors=1 kept_generation=2", 2);
+    fake_write_policy(2, "");
+    fake_wait_for(&c, " policy_restored generation=2", 2);
+    fake_write_policy(5, "");
+    fake_wait_for(&c, "cannot be served here", 1);
+    fake_write_policy(5, "");
+    assert_int_equal(utimes(fake_policy_path, NULL), 0);
+    fake_write_policy(3, "");
+    fake_wait_for(&c, " policy_loaded generation=3 rules=3 endpoints=3", 1);
+    assert_int_equal(kill(c.pid, SIGTERM), 0);
+    assert_int_equal(fake_end_of(&c), 0);
+}
+
+/* The same mistake touched again is not told again: the next line of the log is about something else. */
+static void test_refused_once(void **state)
+{
+    (void)state;
+    struct fake_child c;
+    FAKE_START(&c, &fake_plain, "--workers=1", "--log-level=debug");
+    fake_wait_ready(&c);
+    fake_write_policy(1, "  r9:\n    endpints: []\n");
+    fake_wait_for(&c, " policy_reload_failed ", 1);
+    fake_write_policy(1, "  r9:\n    endpints: []\n");
+    fake_wait_for(&c, " policy_still_refused ", 1);
+    fake_write_policy(1, "");
+    fake_wait_for(&c, " policy_restored ", 1);
+    fake_write_policy(1, "  r9:\n    endpints: []\n"); /* once it was good in between, it is news */
+    fake_wait_for(&c, " policy_reload_failed ", 2);
+    assert_int_equal(kill(c.pid, SIGHUP), 0);
+    fake_wait_for(&c, " policy_reload_failed ", 3);
+    assert_int_equal(kill(c.pid, SIGTERM), 0);
+    assert_int_equal(fake_end_of(&c), 0);
+    assert_null(strstr(c.text, "generation=2"));
 }
 
 /* Reloads as fast as they come, while workers take them; the last policy always arrives. */
@@ -261,12 +319,17 @@ static void test_many_reloads(void **state)
     assert_int_equal(fake_end_of(&c), 0);
 }
 
-static void expect_notice(int fd, const char *text)
+static void next_notice(int fd, char got[1024])
 {
-    char got[256];
-    ssize_t n = recv(fd, got, sizeof(got) - 1, 0);
+    ssize_t n = recv(fd, got, 1023, 0);
     assert_true(n > 0);
     got[n] = '\0';
+}
+
+static void expect_notice(int fd, const char *text)
+{
+    char got[1024];
+    next_notice(fd, got);
     if (strncmp(got, text, strlen(text)) != 0) {
         fail_msg("\"%s\" instead of \"%s\"", got, text);
     }
@@ -284,13 +347,17 @@ static void test_service_manager(void **state)
     FAKE_START(&c, &fake_plain, "--workers=2");
     unsetenv("NOTIFY_SOCKET");
     expect_notice(fd, "READY=1");
-    fake_write_policy(2, "");
     assert_int_equal(kill(c.pid, SIGHUP), 0);
     expect_notice(fd, "RELOADING=1\nMONOTONIC_USEC=");
-    expect_notice(fd, "READY=1");
+    expect_notice(fd,
+                  "READY=1\nSTATUS=policy generation 1: 1 rules, 1 endpoints"); /* also if nothing changed */
+    fake_write_policy(2, "  r9:\n    nmae: x\n");
+    expect_notice(fd, "READY=1\nSTATUS=policy generation 1 kept, the files are refused: ");
+    fake_write_policy(2, "");
+    expect_notice(fd, "READY=1\nSTATUS=policy generation 2: 2 rules, 2 endpoints");
     assert_int_equal(kill(c.pid, SIGHUP), 0);
     expect_notice(fd, "RELOADING=1\n");
-    expect_notice(fd, "READY=1"); /* also if nothing changed */
+    expect_notice(fd, "READY=1\nSTATUS=policy generation 2: ");
     assert_int_equal(kill(c.pid, SIGTERM), 0);
     expect_notice(fd, "STOPPING=1");
     assert_int_equal(fake_end_of(&c), 0);
@@ -332,11 +399,11 @@ static void test_user(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_asked_for_text), CASE(test_usage_errors), CASE(test_bad_control_descriptor),
-        CASE(test_policy_errors),  CASE(test_check),        CASE(test_open_errors),
-        CASE(test_serve_and_end),  CASE(test_drain),        CASE(test_launcher_gone),
-        CASE(test_reload),         CASE(test_many_reloads), CASE(test_service_manager),
-        CASE(test_user),
+        CASE(test_asked_for_text), CASE(test_usage_errors),    CASE(test_bad_control_descriptor),
+        CASE(test_policy_errors),  CASE(test_check),           CASE(test_open_errors),
+        CASE(test_serve_and_end),  CASE(test_drain),           CASE(test_launcher_gone),
+        CASE(test_reload),         CASE(test_many_reloads),    CASE(test_files_change),
+        CASE(test_refused_once),   CASE(test_service_manager), CASE(test_user),
     };
     return cmocka_run_group_tests_name("daemon", tests, NULL, NULL);
 }

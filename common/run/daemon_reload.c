@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/run/daemon_reload.h"
+
+#include "common/policy/policy_files.h"
+#include "common/run/notify.h"
+#include "common/run/policy_report.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static void hold(struct policy **slot, struct policy *policy)
+{
+    struct policy *former = *slot;
+    *slot = policy == NULL ? NULL : policy_ref(policy);
+    policy_unref(former);
+}
+
+/* ---- health ---- */
+
+/* Every worker runs the policy that is published. */
+static void note_in_use(struct daemon_loop *l)
+{
+    const struct policy_rules *rules = policy_rules_of(l->published);
+    struct policy_health *h = &l->health;
+    hold(&l->in_use, l->published);
+    h->generation = policy_generation(l->published);
+    h->rules = rules->rule_count;
+    h->endpoints = 0;
+    for (size_t i = 0; i < rules->rule_count; i++) {
+        h->endpoints += rules->rules[i].endpoint_count;
+    }
+    h->loaded_wall_s = (int64_t)time(NULL);
+}
+
+static const struct policy_diag *first_error(const struct policy_diags *diags)
+{
+    for (size_t i = 0; i < diags->count; i++) {
+        if (diags->items[i].severity == DIAG_ERROR) {
+            return &diags->items[i];
+        }
+    }
+    return NULL;
+}
+
+static void note_refused(struct policy_health *h, const struct policy_diags *diags, const char *why)
+{
+    const struct policy_diag *d = first_error(diags);
+    h->is_stale = true;
+    h->failures++;
+    h->failed_wall_s = (int64_t)time(NULL);
+    h->error_count = diags->error_count > 0 ? diags->error_count : 1;
+    if (d == NULL) {
+        (void)snprintf(h->error, sizeof(h->error), "%s", why);
+    } else if (d->line == 0) {
+        (void)snprintf(h->error, sizeof(h->error), "%s: %s", d->file, d->message);
+    } else {
+        (void)snprintf(h->error, sizeof(h->error), "%s:%u:%u: %s", d->file, d->line, d->col, d->message);
+    }
+    for (char *p = h->error; *p != '\0'; p++) {
+        if ((unsigned char)*p < ' ' || *p == 0x7f) { /* a file may have any name; readers get one line */
+            *p = '?';
+        }
+    }
+}
+
+static void note_agreed(struct policy_health *h)
+{
+    h->is_stale = false;
+    h->error_count = 0;
+    h->error[0] = '\0';
+}
+
+/* For systemctl status; also ends a reload that was begun with RELOADING=1. */
+static void tell_service_manager(const struct policy_health *h)
+{
+    char text[POLICY_HEALTH_ERROR_CAP + 128];
+    if (h->is_stale) {
+        (void)snprintf(text, sizeof(text),
+                       "READY=1\nSTATUS=policy generation %ju kept, the files are refused: %s",
+                       (uintmax_t)h->generation, h->error);
+    } else {
+        (void)snprintf(text, sizeof(text), "READY=1\nSTATUS=policy generation %ju: %zu rules, %zu endpoints",
+                       (uintmax_t)h->generation, h->rules, h->endpoints);
+    }
+    notify_service_manager(text);
+}
+
+/* ---- what came of reading ---- */
+
+static void refused(struct daemon_loop *l, const struct policy_diags *diags, const char *why)
+{
+    note_refused(&l->health, diags, why);
+    log_event(LOG_ERROR, "policy_reload_failed",
+              LOG_KV(kv_str("why", why), kv_u64("errors", diags->error_count),
+                     kv_u64("kept_generation", policy_generation(l->published))));
+    policy_report_log(diags, DIAG_ERROR);
+}
+
+/* The files say what is published. */
+static void agreed(struct daemon_loop *l)
+{
+    bool was_stale = l->health.is_stale;
+    note_agreed(&l->health);
+    log_event(was_stale || l->is_asked ? LOG_INFO : LOG_DEBUG,
+              was_stale ? "policy_restored" : "policy_unchanged",
+              LOG_KV(kv_u64("generation", policy_generation(l->published))));
+}
+
+/* Takes the candidate. */
+static void consider(struct daemon_loop *l, struct policy *candidate, const struct policy_diags *diags)
+{
+    struct err err = {""};
+    if (l->spec->check_policy != NULL && l->spec->check_policy(l->spec->ctx, candidate, &err) < 0) {
+        refused(l, diags, err.text);
+        policy_store_refuse(l->store, candidate);
+        return;
+    }
+    note_agreed(&l->health);
+    policy_report_log(diags, DIAG_WARNING);
+    policy_store_accept(l->store, candidate);
+    hold(&l->published, candidate);
+    worker_pool_publish(l->pool, candidate);
+    l->is_announcing = true;
+}
+
+static void judge(struct daemon_loop *l, int rc, const struct policy_reading *reading,
+                  const struct policy_diags *diags)
+{
+    if (rc < 0) {
+        refused(l, diags, rc == -EINVAL ? "errors in the policy" : strerror(-rc));
+    } else if (reading->candidate != NULL) {
+        consider(l, reading->candidate, diags);
+    } else if (reading->is_repeated) {
+        log_event(LOG_DEBUG, "policy_still_refused",
+                  LOG_KV(kv_u64("kept_generation", policy_generation(l->published))));
+    } else {
+        agreed(l);
+    }
+    if (!l->is_announcing) {
+        tell_service_manager(&l->health);
+    }
+    l->is_asked = false;
+}
+
+static void reload(struct daemon_loop *l)
+{
+    struct policy_diags diags = {0};
+    struct policy_reading reading;
+    if (l->watch != NULL) {
+        path_watch_begin(l->watch);
+    }
+    int rc = policy_store_read(l->store, !l->is_asked, &diags, &reading);
+    ev_now_update(l->ev); /* reading a large policy takes time that no timer should have lost */
+    if (l->watch == NULL || path_watch_end(l->watch)) {
+        judge(l, rc, &reading, &diags);
+    } else {
+        policy_unref(reading.candidate); /* changed while it was read: the watch calls again */
+    }
+    policy_diags_fini(&diags);
+}
+
+/* ---- the watch ---- */
+
+static const char *remedy(int error)
+{
+    switch (error) {
+    case ENOSPC:
+        return "raise fs.inotify.max_user_watches; until then send SIGHUP after a change";
+    case EMFILE:
+        return "raise fs.inotify.max_user_instances or the limit of open files; until then send SIGHUP after "
+               "a change";
+    case EACCES:
+        return "make the directory readable for the daemon's user, or send SIGHUP after a change";
+    default:
+        return "send SIGHUP after a change";
+    }
+}
+
+static void on_watch_failure(void *ctx, const char *directory, int error)
+{
+    (void)ctx;
+    log_event(LOG_WARN, "policy_watch_failed",
+              LOG_KV(kv_str("directory", directory), kv_str("why", strerror(error)),
+                     kv_str("hint", remedy(error))));
+}
+
+static void on_files_change(void *ctx)
+{
+    struct daemon_loop *l = ctx;
+    if (!l->is_stopping) {
+        reload(l);
+    }
+}
+
+void daemon_reload_init(struct daemon_loop *l)
+{
+    const struct str_list *paths = &l->spec->shared->policy;
+    const struct path_watch_config cfg = {.loop = l->ev,
+                                          .paths = paths->items,
+                                          .path_count = paths->count,
+                                          .wants = policy_files_is_name,
+                                          .quiet_ms = RELOAD_QUIET_MS,
+                                          .limit_ms = RELOAD_LIMIT_MS,
+                                          .on_change = on_files_change,
+                                          .on_failure = on_watch_failure,
+                                          .ctx = l};
+    int rc = path_watch_new(&cfg, &l->watch);
+    if (rc != l->watch_error) {
+        l->watch_error = rc;
+        if (rc < 0) {
+            on_watch_failure(l, "-", -rc);
+        }
+    }
+}
+
+void daemon_reload_watch(struct daemon_loop *l)
+{
+    if (l->watch != NULL) {
+        path_watch_arm(l->watch);
+    }
+}
+
+void daemon_reload_start(struct daemon_loop *l, struct policy *policy)
+{
+    hold(&l->published, policy);
+    note_in_use(l);
+}
+
+void daemon_reload_asked(struct daemon_loop *l)
+{
+    if (l->is_stopping) {
+        return;
+    }
+    notify_reloading();
+    l->is_asked = true;
+    if (l->watch == NULL) {
+        daemon_reload_init(l); /* perhaps somebody raised the limit */
+    }
+    reload(l);
+}
+
+void daemon_reload_done(struct daemon_loop *l)
+{
+    note_in_use(l);
+    log_event(LOG_INFO, "policy_loaded",
+              LOG_KV(kv_u64("generation", l->health.generation), kv_u64("rules", l->health.rules),
+                     kv_u64("endpoints", l->health.endpoints)));
+    tell_service_manager(&l->health);
+}
+
+void daemon_reload_fini(struct daemon_loop *l)
+{
+    path_watch_free(l->watch);
+    l->watch = NULL;
+    hold(&l->published, NULL);
+    hold(&l->in_use, NULL);
+}
