@@ -1,27 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The counters of a dnsd worker: indexes into its struct metrics, and their names in the log line at its end.
- */
+/* The counters of a dnsd worker: indexes into its struct metrics, and their names in the log line at its end,
+ * in /status and in /metrics. */
 #pragma once
 
-#define DNSD_COUNTER_LIST(X)                                                                                 \
-    X(QUERIES, "queries")                 /* messages taken from clients */                                  \
-    X(DROPPED, "dropped")                 /* too short, or a response: no answer */                          \
-    X(ERRORS, "errors")                   /* FORMERR, NOTIMP, REFUSED, BADVERS */                            \
-    X(CLIENT_REFUSED, "client_refused")   /* outside --allow-client */                                       \
-    X(DENIED, "denied")                   /* by policy or address rules */                                   \
-    X(NOISE, "noise")                     /* search lists, single labels, reverse lookups */                 \
-    X(LOCAL, "local")                     /* localhost, parents, other types */                              \
-    X(ADMITTED, "admitted")               /* answered for the upstream or from egress.hosts */               \
-    X(REPAIRED, "repaired")               /* a bad family answered NODATA */                                 \
-    X(FAILED, "failed")                   /* SERVFAIL */                                                     \
-    X(BUSY, "busy")                       /* ... of those, because too many were in flight */                \
-    X(UNSENT, "unsent")                   /* answers the transport could not take */                         \
-    X(TCP_CONNECTIONS, "tcp_connections") /* accepted */                                                     \
-    X(TCP_EVICTED, "tcp_evicted")         /* closed or refused for the limit on connections */
+#include "common/base/metrics.h"
+
+/* clang-format off */
+#define DNSD_COUNTER_LIST(X)                                                                                        \
+    X(QUERIES, "queries", "Messages taken from clients")                                                            \
+    X(DROPPED, "dropped", "Messages that are too short or are responses: no answer")                                \
+    X(ERRORS, "errors", "Answers FORMERR, NOTIMP, REFUSED or BADVERS to what is no proper question")                \
+    X(CLIENT_REFUSED, "client_refused", "Questions from outside --allow-client")                                    \
+    X(DENIED, "denied", "Questions denied by the policy or by address rules")                                       \
+    X(NOISE, "noise", "Questions for search lists, single labels and reverse lookups, denied")                      \
+    X(LOCAL, "local", "Questions answered here: localhost, parents of names, other types")                          \
+    X(ADMITTED, "admitted", "Questions answered for the upstream or from egress.hosts")                             \
+    X(REPAIRED, "repaired", "Answers NODATA for a family that is bad upstream while the other is good")             \
+    X(FAILED, "failed", "Answers SERVFAIL")                                                                         \
+    X(BUSY, "busy", "Answers SERVFAIL because too many questions were in flight")                                   \
+    X(UNSENT, "unsent", "Answers that the transport could not take")                                                \
+    X(TCP_CONNECTIONS, "tcp_connections", "TCP connections accepted")                                               \
+    X(TCP_EVICTED, "tcp_evicted", "TCP connections closed or refused for the limit on them")
+/* clang-format on */
 
 enum dnsd_counter {
-#define X(name, text) DNSD_COUNTER_##name,
+#define X(name, text, help) DNSD_COUNTER_##name,
     DNSD_COUNTER_LIST(X)
 #undef X
         DNSD_COUNTER_COUNT
 };
+
+extern const struct metrics_info dnsd_counters[DNSD_COUNTER_COUNT];

@@ -119,17 +119,18 @@ void dnsd_worker_drain(struct worker *w)
     query_engine_drain(d->engine);
 }
 
+const struct metrics_info dnsd_counters[DNSD_COUNTER_COUNT] = {
+#define X(name, text, help) {text, METRICS_COUNTER, help},
+    DNSD_COUNTER_LIST(X)
+#undef X
+};
+
 static void log_counters(const struct worker *w)
 {
-    static const char *const names[] = {
-#define X(name, text) text,
-        DNSD_COUNTER_LIST(X)
-#undef X
-    };
     struct log_kv kv[DNSD_COUNTER_COUNT + 2];
     kv[0] = kv_u64("worker", w->index);
     for (size_t i = 0; i < DNSD_COUNTER_COUNT; i++) {
-        kv[i + 1] = kv_u64(names[i], metrics_read(&w->metrics, i));
+        kv[i + 1] = kv_u64(dnsd_counters[i].name, metrics_read(&w->metrics, i));
     }
     kv[DNSD_COUNTER_COUNT + 1] = (struct log_kv){.key = NULL, .kind = LOG_KIND_END, .v.u64 = 0};
     log_event(LOG_INFO, "dns_totals", kv);

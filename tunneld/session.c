@@ -5,6 +5,7 @@
 #include "common/net/sock.h"
 #include "tunneld/capture.h"
 #include "tunneld/session_priv.h"
+#include "tunneld/tunneld_counters.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -396,6 +397,7 @@ void session_accept(struct tunneld_worker *tw, int fd, const struct addr *client
 {
     bool is_counted = false;
     struct session_fault fault;
+    metrics_add(&tw->worker->metrics, TUNNELD_COUNTER_CONNECTIONS, 1);
     bool is_served = is_welcome(tw, client, &is_counted, &fault);
     struct session *s = calloc(1, sizeof(*s));
     if (s == NULL) {
@@ -439,6 +441,8 @@ void session_refuse(struct tunneld_worker *tw, int fd, const struct addr *client
     const struct session_fault fault = {.reason = REASON_INTERNAL,
                                         .why = "the daemon has no descriptor left"};
     uint8_t text[HTTP_REPLY_CAP];
+    metrics_add(&tw->worker->metrics, TUNNELD_COUNTER_CONNECTIONS, 1);
+    metrics_add(&tw->worker->metrics, TUNNELD_COUNTER_FAILED, 1);
     if (kind == LISTEN_CONNECT) {
         size_t len = session_write_reply(&s, &fault, text, sizeof text);
         (void)!send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);

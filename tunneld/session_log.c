@@ -3,6 +3,7 @@
 #include "tunneld/session_priv.h"
 
 #include "common/base/clock.h"
+#include "tunneld/tunneld_counters.h"
 
 #include <errno.h>
 
@@ -72,10 +73,17 @@ static void add_names(struct kv_list *l, const struct session *s, struct session
     add(l, kv_str("client", addr_text(&s->client, t->client)));
 }
 
+static void count(const struct session *s, enum tunneld_counter c, uint64_t n)
+{
+    metrics_add(&s->tw->worker->metrics, (size_t)c, n);
+}
+
 void session_log_open(struct session *s, int64_t now_ms)
 {
     struct session_texts t;
     struct kv_list l = {.count = 0};
+    count(s, TUNNELD_COUNTER_TUNNELS_OPENED, 1);
+    count(s, TUNNELD_COUNTER_TUNNELS, 1);
     add_names(&l, s, &t);
     add(&l, kv_str("addr", addr_text(&s->upstream, t.addr)));
     add(&l, kv_str("rule", s->endpoint->rule->key));
@@ -103,12 +111,16 @@ void session_log_close(struct session *s, enum reason reason, int64_t now_ms)
 {
     struct session_texts t;
     struct kv_list l = {.count = 0};
+    const uint64_t up = s->relay.leg[RELAY_UPSTREAM].sent_bytes, down = s->relay.leg[RELAY_CLIENT].sent_bytes;
+    metrics_sub(&s->tw->worker->metrics, TUNNELD_COUNTER_TUNNELS, 1);
+    count(s, TUNNELD_COUNTER_BYTES_UP, up);
+    count(s, TUNNELD_COUNTER_BYTES_DOWN, down);
     add(&l, kv_str("reason", reason_text(reason)));
     add_names(&l, s, &t);
     add(&l, kv_str("addr", addr_text(&s->upstream, t.addr)));
     add(&l, kv_str("via", via_text(s)));
-    add(&l, kv_u64("bytes_up", s->relay.leg[RELAY_UPSTREAM].sent_bytes));
-    add(&l, kv_u64("bytes_down", s->relay.leg[RELAY_CLIENT].sent_bytes));
+    add(&l, kv_u64("bytes_up", up));
+    add(&l, kv_u64("bytes_down", down));
     add(&l, kv_i64("duration_ms", now_ms - s->opened_ms));
     add(&l, kv_str("who", who_text(s, reason)));
     if (s->relay.end.error != 0) {
@@ -176,7 +188,10 @@ static const char *fault_why(const struct session_fault *fault)
 void session_log_fault(struct session *s, const struct session_fault *fault)
 {
     static const char *const events[] = {"tunnel_denied", "tunnel_failed", "request_refused"};
+    static const enum tunneld_counter counters[] = {TUNNELD_COUNTER_DENIED, TUNNELD_COUNTER_FAILED,
+                                                    TUNNELD_COUNTER_BAD_REQUESTS};
     enum fault_class class = classify(fault->reason);
+    count(s, counters[class], 1);
     struct log_limit *limit = class == FAULT_DENIED ? &s->tw->denied_limit : &s->tw->failed_limit;
     uint64_t suppressed = 0;
     if (!log_limit_take(limit, clock_mono_ms(), &suppressed)) {

@@ -2,6 +2,7 @@
 #include "tunneld/tunneld_worker.h"
 
 #include "tunneld/session.h"
+#include "tunneld/tunneld_counters.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,6 +10,12 @@
 
 #define DENIED_LOGS_PER_S 50
 #define FAILED_LOGS_PER_S 20
+
+const struct metrics_info tunneld_counters[TUNNELD_COUNTER_COUNT] = {
+#define X(name, text, kind, help) {text, METRICS_##kind, help},
+    TUNNELD_COUNTER_LIST(X)
+#undef X
+};
 
 static void on_accept(void *ctx, int fd, const struct addr *peer)
 {

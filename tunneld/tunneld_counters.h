@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The counters of a tunneld worker: indexes into its struct metrics, and their names in /status and /metrics.
+ */
+#pragma once
+
+#include "common/base/metrics.h"
+
+/* clang-format off */
+#define TUNNELD_COUNTER_LIST(X)                                                                                     \
+    X(CONNECTIONS, "connections", COUNTER, "Connections accepted, captured ones too")                               \
+    X(TUNNELS, "tunnels", GAUGE, "Tunnels that stand")                                                              \
+    X(TUNNELS_OPENED, "tunnels_opened", COUNTER, "Tunnels opened")                                                  \
+    X(DENIED, "denied", COUNTER, "Connections refused by a rule: policy, address, client, limit, map")              \
+    X(FAILED, "failed", COUNTER, "Connections admitted that came to nothing: name, destination, client gone, memory") \
+    X(BAD_REQUESTS, "bad_requests", COUNTER, "Request heads that were bad or late")                                 \
+    X(BYTES_UP, "bytes_up", COUNTER, "Bytes handed to destinations, by tunnels that have ended")                    \
+    X(BYTES_DOWN, "bytes_down", COUNTER, "Bytes handed to clients, by tunnels that have ended")
+/* clang-format on */
+
+enum tunneld_counter {
+#define X(name, text, kind, help) TUNNELD_COUNTER_##name,
+    TUNNELD_COUNTER_LIST(X)
+#undef X
+        TUNNELD_COUNTER_COUNT
+};
+
+extern const struct metrics_info tunneld_counters[TUNNELD_COUNTER_COUNT];
