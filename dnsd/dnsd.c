@@ -5,6 +5,7 @@
 #include "common/dns/dns_ldns.h"
 #include "common/run/daemon.h"
 #include "common/run/upstreams.h"
+#include "dnsd/dnsd_counters.h"
 #include "dnsd/listeners.h"
 
 #include <errno.h>
@@ -66,7 +67,8 @@ static int check_settings(void *ctx, struct err *err)
     return rc == 0 ? check_lists(s, err) : rc;
 }
 
-static int open_sockets(struct dnsd *d, struct listen_fds *passed, unsigned worker_count, struct err *err)
+static int open_sockets(struct dnsd *d, struct listen_fds *passed, unsigned worker_count,
+                        const struct addr *admin, struct err *err)
 {
     int rc = passed->count > 0 ? listeners_adopt(&d->listeners, passed, worker_count, err)
                                : listeners_bind(&d->listeners, &d->settings.listen, worker_count, err);
@@ -77,8 +79,11 @@ static int open_sockets(struct dnsd *d, struct listen_fds *passed, unsigned work
     if (rc != 0) {
         return rc;
     }
-    struct addr own[ADDRS_MAX];
+    struct addr own[ADDRS_MAX + 1];
     size_t count = listeners_addrs(&d->listeners, own, ADDRS_MAX);
+    if (admin != NULL) {
+        own[count++] = *admin;
+    }
     rc = guard_build(&d->settings.shared, own, count, &d->guard, err);
     if (rc == 0) {
         rc = acl_build(&d->settings.shared.allow_client, d->listeners.is_passed, &d->acl, err);
@@ -124,24 +129,26 @@ static void fill_shared(struct dnsd *d, unsigned worker_count)
                                      .on_drained = on_drained};
 }
 
+static const char *const answer_modes[] = {[ANSWER_REAL] = "real", [ANSWER_SYNTHETIC] = "synthetic"};
+
 static void log_start(const struct dnsd *d)
 {
-    static const char *const modes[] = {[ANSWER_REAL] = "real", [ANSWER_SYNTHETIC] = "synthetic"};
     for (size_t i = 0; i < d->upstream_count; i++) {
         char text[ADDR_TEXT_CAP];
         log_event(LOG_INFO, "upstream", LOG_KV(kv_str("addr", addr_text(&d->upstreams[i], text))));
     }
-    log_event(LOG_INFO, "answering", LOG_KV(kv_str("mode", modes[d->answer.mode])));
+    log_event(LOG_INFO, "answering", LOG_KV(kv_str("mode", answer_modes[d->answer.mode])));
     listeners_log(&d->listeners);
 }
 
-static int open_all(void *ctx, struct listen_fds *passed, unsigned worker_count, struct err *err)
+static int open_all(void *ctx, struct listen_fds *passed, unsigned worker_count, const struct addr *admin,
+                    struct err *err)
 {
     struct dnsd *d = ctx;
     const struct settings_dnsd *s = &d->settings;
     int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, d->upstreams, &d->upstream_count, err);
     if (rc == 0) {
-        rc = open_sockets(d, passed, worker_count, err);
+        rc = open_sockets(d, passed, worker_count, admin, err);
     }
     if (rc == 0) {
         rc = open_map(d, err);
@@ -173,6 +180,22 @@ static void take_policy(struct worker *w, struct policy *previous)
               LOG_KV(kv_u64("worker", w->index), kv_u64("generation", policy_generation(w->policy))));
 }
 
+/* Nothing of this changes while workers run. */
+static void write_status(void *ctx, struct json *json)
+{
+    const struct dnsd *d = ctx;
+    char text[ADDR_TEXT_CAP];
+    json_str(json, "answer", answer_modes[d->answer.mode]);
+    json_array(json, "listeners");
+    listeners_write(&d->listeners, json);
+    json_end(json);
+    json_array(json, "upstreams");
+    for (size_t i = 0; i < d->upstream_count; i++) {
+        json_str(json, NULL, addr_text(&d->upstreams[i], text));
+    }
+    json_end(json);
+}
+
 static void close_all(void *ctx)
 {
     struct dnsd *d = ctx;
@@ -201,6 +224,9 @@ int dnsd_main(int argc, char **argv)
                                      .worker_policy = take_policy,
                                      .worker_drain = dnsd_worker_drain,
                                      .worker_stop = dnsd_worker_stop,
+                                     .counters = dnsd_counters,
+                                     .counter_count = DNSD_COUNTER_COUNT,
+                                     .status = write_status,
                                      .close = close_all};
     return daemon_main(&spec, argc, argv);
 }

@@ -270,6 +270,20 @@ void listeners_log(const struct listeners *l)
     }
 }
 
+void listeners_write(const struct listeners *l, struct json *json)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        if (is_first_of_addr(l, i)) {
+            char text[ADDR_TEXT_CAP];
+            json_object(json, NULL);
+            json_str(json, "kind", "dns");
+            json_str(json, "addr", addr_text(&l->items[i].local, text));
+            json_str(json, "proto", l->items[i].is_tcp ? "tcp" : "udp");
+            json_end(json);
+        }
+    }
+}
+
 void listeners_fini(struct listeners *l)
 {
     for (size_t i = 0; i < l->count; i++) {

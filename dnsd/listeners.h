@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "common/base/json.h"
 #include "common/run/listen_fds.h"
 #include "common/run/settings.h"
 #include "dnsd/dnsd_worker.h"
@@ -37,4 +38,6 @@ MUST_CHECK int listeners_check_upstreams(const struct listeners *l, const struct
 /* The distinct addresses, at most cap; returns how many were written. */
 size_t listeners_addrs(const struct listeners *l, struct addr *out, size_t cap);
 void listeners_log(const struct listeners *l); /* "listening addr=… proto=…", once for each address */
-void listeners_fini(struct listeners *l);      /* closes what no worker took */
+/* One object {addr, kind, proto} each, once for each address, into the open array. */
+void listeners_write(const struct listeners *l, struct json *json);
+void listeners_fini(struct listeners *l); /* closes what no worker took */

@@ -80,8 +80,8 @@ static int place_fds(int *fds, size_t count)
 /* What an operator set for daemons of the host must not reach the pair of this run. */
 static void clean_environment(void)
 {
-    static const char *const names[] = {"LISTEN",   "TRANSPARENT", "MAP",    "ANSWER",      "USER",
-                                        "READY_FD", "CHECK",       "POLICY", "DUMP_CONFIG", "POOL"};
+    static const char *const names[] = {"LISTEN", "TRANSPARENT", "MAP",         "ANSWER", "USER", "READY_FD",
+                                        "CHECK",  "POLICY",      "DUMP_CONFIG", "POOL",   "ADMIN"};
     char name[64];
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         (void)snprintf(name, sizeof name, "OPENSHELL_DNSD_%s", names[i]);

@@ -2,6 +2,7 @@
 #include "tunneld/tunneld.h"
 
 #include "tunneld/admit.h"
+#include "tunneld/tunneld_counters.h"
 #include "tunneld/tunneld_worker.h"
 
 #include <errno.h>
@@ -99,8 +100,8 @@ static int open_listeners(struct tunneld *d, struct listen_fds *passed, struct e
     return rc != 0 ? rc : listen_bind(&d->listeners, &d->settings.transparent, LISTEN_CAPTURE, err);
 }
 
-/* Our own listeners in this network are destinations that nothing may reach through us. */
-static int build_guard(struct tunneld *d, struct err *err)
+/* Our own listeners in this network, and the admin's, are destinations that nothing may reach through us. */
+static int build_guard(struct tunneld *d, const struct addr *admin, struct err *err)
 {
     struct addr *own = calloc(d->listeners.count + 1, sizeof(*own));
     if (own == NULL) {
@@ -113,6 +114,10 @@ static int build_guard(struct tunneld *d, struct err *err)
             own[count] = d->listeners.items[i].addr;
             count++;
         }
+    }
+    if (admin != NULL) {
+        own[count] = *admin;
+        count++;
     }
     int rc = guard_build(&d->settings.shared, own, count, &d->guard, err);
     free(own);
@@ -130,7 +135,8 @@ static void log_listeners(const struct tunneld *d)
     }
 }
 
-static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_count, struct err *err)
+static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_count, const struct addr *admin,
+                       struct err *err)
 {
     struct tunneld *d = ctx;
     d->worker_count = worker_count;
@@ -143,7 +149,7 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
         rc = open_listeners(d, passed, err);
     }
     if (rc == 0) {
-        rc = build_guard(d, err);
+        rc = build_guard(d, admin, err);
     }
     if (rc == 0 && has_kind(&d->listeners, LISTEN_CAPTURE)) {
         rc = synth_map_open_reader(d->settings.shared.map, &d->map, err);
@@ -158,6 +164,26 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
         log_listeners(d);
     }
     return rc;
+}
+
+/* Nothing of this changes while workers run. */
+static void write_status(void *ctx, struct json *json)
+{
+    const struct tunneld *d = ctx;
+    char text[ADDR_TEXT_CAP];
+    json_array(json, "listeners");
+    for (size_t i = 0; i < d->listeners.count; i++) {
+        json_object(json, NULL);
+        json_str(json, "kind", listen_kind_text(d->listeners.items[i].kind));
+        json_str(json, "addr", addr_text(&d->listeners.items[i].addr, text));
+        json_end(json);
+    }
+    json_end(json);
+    json_array(json, "upstreams");
+    for (size_t i = 0; i < d->upstream_count; i++) {
+        json_str(json, NULL, addr_text(&d->upstreams[i], text));
+    }
+    json_end(json);
 }
 
 static void close_daemon(void *ctx)
@@ -192,6 +218,9 @@ int tunneld_run(int argc, char **argv)
         .worker_policy = tunneld_worker_policy,
         .worker_drain = tunneld_worker_drain,
         .worker_stop = tunneld_worker_stop,
+        .counters = tunneld_counters,
+        .counter_count = TUNNELD_COUNTER_COUNT,
+        .status = write_status,
         .close = close_daemon,
     };
     return daemon_main(&spec, argc, argv);

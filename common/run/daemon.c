@@ -3,7 +3,7 @@
 
 #include "common/base/num.h"
 #include "common/net/sock.h"
-#include "common/run/daemon_loop.h"
+#include "common/run/daemon_admin.h"
 #include "common/run/daemon_reload.h"
 #include "common/run/exit_status.h"
 #include "common/run/notify.h"
@@ -28,6 +28,7 @@ struct start {
     struct settings_arena *arena;
     struct policy_store *store;
     struct daemon_loop loop;
+    struct daemon_admin admin;
     struct worker_pool *pool;
     unsigned worker_count;
     bool is_open;
@@ -85,6 +86,9 @@ static int check_settings(const struct start *s)
 {
     struct err err = {""};
     if (s->spec->check_settings != NULL && s->spec->check_settings(s->spec->ctx, &err) < 0) {
+        return fail(s, EXIT_STATUS_USAGE, &err);
+    }
+    if (admin_socket_check(s->spec->shared->admin, &err) < 0) {
         return fail(s, EXIT_STATUS_USAGE, &err);
     }
     if (!s->spec->shared->check && notify_ready_fd_check(s->spec->shared->ready_fd) < 0) {
@@ -227,8 +231,11 @@ static int open_everything(struct start *s)
     if (rc < 0) {
         return fail_with(s, rc, &err);
     }
-    s->is_open = true;
-    rc = s->spec->open(s->spec->ctx, &passed, s->worker_count, &err);
+    rc = daemon_admin_open(&s->admin, s->spec, &passed, &err);
+    if (rc == 0) {
+        s->is_open = true;
+        rc = s->spec->open(s->spec->ctx, &passed, s->worker_count, daemon_admin_addr(&s->admin), &err);
+    }
     listen_fds_fini(&passed);
     return rc < 0 ? fail_with(s, rc, &err) : GO_ON;
 }
@@ -261,6 +268,9 @@ static int start_workers(struct start *s)
     }
     s->loop.store = s->store;
     s->loop.pool = s->pool;
+    if (daemon_admin_start(&s->admin, &s->loop, s->worker_count, &err) < 0) {
+        return fail(s, EXIT_STATUS_OS, &err);
+    }
     return GO_ON;
 }
 
@@ -271,6 +281,7 @@ static int serve(struct start *s)
     notify_service_manager("READY=1");
     daemon_loop_run(&s->loop);
     bool drained = s->loop.is_drained;
+    daemon_admin_stop(&s->admin);
     worker_pool_free(s->pool);
     s->pool = NULL;
     log_event(LOG_INFO, "stopped", LOG_KV(kv_bool("drained", drained)));
@@ -307,6 +318,7 @@ int daemon_main(const struct daemon_spec *spec, int argc, char **argv)
         .loop = {.control_fd = -1},
     };
     int status = run(&s);
+    daemon_admin_stop(&s.admin);
     worker_pool_free(s.pool);
     if (s.is_open) {
         spec->close(spec->ctx);

@@ -3,10 +3,9 @@
  * The life of a daemon, once for both: settings, --check, policy, sockets, privileges, workers, READY, reload
  * on SIGHUP, SIGTERM and SIGINT, end. The main thread owns the default loop and all signals.
  *
- * Order: read settings -> log -> load policy -> open() binds everything -> --user (groups, gid, uid),
- * capabilities dropped, no_new_privs -> the policy is read once more as that user -> workers -> READY on
- * --ready-fd and sd_notify
- * -> loop.
+ * Order: read settings -> log -> load policy -> admin listener -> open() binds everything -> --user (groups,
+ * gid, uid), capabilities dropped, no_new_privs -> the policy is read once more as that user -> workers ->
+ * READY on --ready-fd and sd_notify -> loop.
  *
  * End: SIGTERM or SIGINT drains every worker and waits for daemon_worker_done of each, at most *drain_ms; a
  * second one ends at once. A launcher may pass a descriptor by OPENSHELL_CONTROL_FD=N (removed from the
@@ -15,6 +14,8 @@
  */
 #pragma once
 
+#include "common/base/json.h"
+#include "common/net/addr.h"
 #include "common/run/listen_fds.h"
 #include "common/run/settings_tables.h"
 #include "common/run/worker.h"
@@ -33,9 +34,10 @@ struct daemon_spec {
      * (policy). */
     int (*check_settings)(void *ctx, struct err *err);
     int (*check_policy)(void *ctx, const struct policy *p, struct err *err); /* at start and at each reload */
-    /* Binds sockets, opens the map. Takes the descriptors of passed. -errno with *err -> exit 71, -EINVAL
-     * -> 78. */
-    int (*open)(void *ctx, struct listen_fds *passed, unsigned worker_count, struct err *err);
+    /* Binds sockets, opens the map. Takes the descriptors of passed. admin is the address of the admin
+     * listener, one more that nothing may reach; NULL: none. -errno with *err -> exit 71, -EINVAL -> 78. */
+    int (*open)(void *ctx, struct listen_fds *passed, unsigned worker_count, const struct addr *admin,
+                struct err *err);
     /*
      * In the main thread, before threads: sets w->data and starts watchers on w->loop. 0, or -errno with *err
      * after undoing what it did: worker_stop is not called for this worker then.
@@ -49,6 +51,10 @@ struct daemon_spec {
     /* In the worker's thread after its loop ended: close everything. Also for a worker whose thread never
      * ran. */
     void (*worker_stop)(struct worker *w);
+    const struct metrics_info *counters; /* of worker.metrics, by index; for /status and /metrics */
+    size_t counter_count;
+    /* Members of the daemon's own in the object of /status. Main thread, while workers run; may be NULL. */
+    void (*status)(void *ctx, struct json *json);
     void (*close)(void *ctx); /* main thread, last; also after a failed open, never without open */
 };
 

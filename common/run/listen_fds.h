@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sockets passed by systemd or by "openshell-egress run" (sd_listen_fds protocol: LISTEN_PID, LISTEN_FDS,
- * LISTEN_FDNAMES; descriptors from 3 on). Names: dns (datagram or stream by its type), connect, capture.
- * Others are an error. Variables are removed from the environment; descriptors become close-on-exec and
- * non-blocking.
+ * LISTEN_FDNAMES; descriptors from 3 on). Names: dns (datagram or stream by its type), connect, capture,
+ * admin. Others are an error. Variables are removed from the environment; descriptors become close-on-exec
+ * and non-blocking.
  */
 #pragma once
 

@@ -187,3 +187,9 @@ int privs_drop(const char *name, uint64_t keep, struct err *err)
     }
     return rc;
 }
+
+uint64_t privs_held(void)
+{
+    uint64_t effective = 0, permitted = 0;
+    return read_capabilities(&effective, &permitted) == 0 ? permitted : 0;
+}

@@ -12,3 +12,5 @@
  * sets; no_new_privs. name NULL: keeps the uid (a warning is logged for uid 0). 0 or -errno with *err.
  */
 MUST_CHECK int privs_drop(const char *name, uint64_t keep, struct err *err);
+/* The capabilities this thread could use, 1 << CAP_*: its permitted set; 0 if the kernel does not tell. */
+uint64_t privs_held(void);

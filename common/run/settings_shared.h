@@ -27,6 +27,8 @@ extern const char *const settings_log_levels[];  /* in the order of enum log_lev
      .help = "clients to serve (none: loopback; all on passed sockets)"},                                            \
     {.name = "workers", .kind = SETTING_NUMBER, .offset = SETTINGS_SHARED_AT(S, workers), .arg = "N",                \
      .fallback = "0", .max = 256, .help = "threads; 0: one per usable CPU"},                                         \
+    {.name = "admin", .kind = SETTING_STRING, .offset = SETTINGS_SHARED_AT(S, admin), .arg = "ADDR:PORT|unix:PATH",   \
+     .help = "serve /healthz, /readyz, /status and /metrics here"},                                                  \
     {.name = "log-format", .kind = SETTING_CHOICE, .offset = SETTINGS_SHARED_AT(S, log_format),                      \
      .choices = settings_log_formats, .fallback = "text", .help = "form of log lines"},                              \
     {.name = "log-level", .kind = SETTING_CHOICE, .offset = SETTINGS_SHARED_AT(S, log_level),                        \

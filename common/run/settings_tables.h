@@ -15,6 +15,7 @@ struct settings_shared {
     uint32_t workers;             /* --workers, 0 = CPUs */
     int log_format, log_level;    /* enum log_format, enum log_level */
     const char *user;             /* --user NAME */
+    const char *admin;            /* --admin ADDR:PORT or unix:PATH, NULL = none */
     uint32_t ready_fd;            /* --ready-fd N, 0 = none */
     bool check, dump_config, version, help;
 };

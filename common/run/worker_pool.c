@@ -250,6 +250,15 @@ bool worker_pool_is_drained(const struct worker_pool *p)
     return all;
 }
 
+uint64_t worker_pool_counter(const struct worker_pool *p, size_t index)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < p->count; i++) {
+        sum += metrics_read(&p->workers[i].pub.metrics, index);
+    }
+    return sum;
+}
+
 void worker_pool_free(struct worker_pool *p)
 {
     if (p == NULL) {

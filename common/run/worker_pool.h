@@ -29,5 +29,7 @@ void worker_pool_publish(struct worker_pool *p, struct policy *policy);
 bool worker_pool_has_generation(const struct worker_pool *p, uint64_t generation);
 void worker_pool_drain(struct worker_pool *p);
 bool worker_pool_is_drained(const struct worker_pool *p); /* every worker said daemon_worker_done */
+/* A counter of all workers together. */
+uint64_t worker_pool_counter(const struct worker_pool *p, size_t index);
 /* Ends every loop, joins every thread, frees everything. NULL-safe. */
 void worker_pool_free(struct worker_pool *p);

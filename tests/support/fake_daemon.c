@@ -45,8 +45,10 @@ static int hook_check_policy(void *ctx, const struct policy *p, struct err *err)
     return 0;
 }
 
-static int hook_open(void *ctx, struct listen_fds *passed, unsigned worker_count, struct err *err)
+static int hook_open(void *ctx, struct listen_fds *passed, unsigned worker_count, const struct addr *admin,
+                     struct err *err)
 {
+    (void)admin;
     const struct fake *f = ctx;
     fake_counts->opened++;
     if (getenv("OPENSHELL_CONTROL_FD") != NULL || passed->count != 0 || worker_count == 0) {

@@ -83,6 +83,8 @@ static void test_usage_errors_name_the_option(void **state)
     } table[] = {
         {{"--no-such-option", "--", "true"}, "--no-such-option"},
         {{"--listen", "127.0.0.1:1", "--", "true"}, "--listen"},
+        {{"--admin", "127.0.0.1:1", "--", "true"}, "--admin"},
+        {{"--admin=unix:/tmp/x", "--", "true"}, "--admin"},
         {{"--transparent=0.0.0.0:1", "--", "true"}, "--transparent"},
         {{"--map", "x", "--", "true"}, "--map"},
         {{"--answer=real", "--", "true"}, "--answer"},
