@@ -35,7 +35,7 @@ static int write_page(void *ctx, enum admin_page page, struct admin_reply *out)
     const struct daemon_admin *d = ctx;
     const struct daemon_loop *l = d->loop;
     const struct daemon_spec *spec = l->spec;
-    const struct policy_rules *rules = policy_rules_of(l->published);
+    const struct policy_rules *rules = policy_rules_of(l->in_use);
     uint64_t values[METRICS_MAX];
     size_t count = CHECK(spec->counter_count <= METRICS_MAX) ? spec->counter_count : 0;
     for (size_t i = 0; i < count; i++) {
