@@ -336,32 +336,55 @@ enum ip_class ip_classify(const struct ip *a)
 }
 
 /* Rows around the prefix are not asked: they were judged with its address. */
-static enum ip_class find_never_row(const struct class_row *rows, size_t count, const uint8_t *bytes,
-                                    uint8_t bits)
+static const struct class_row *find_never_row(const struct class_row *rows, size_t count,
+                                              const uint8_t *bytes, uint8_t bits)
 {
     for (size_t i = 0; i < count; i++) {
         bool is_inner = rows[i].bits > bits && has_prefix(rows[i].base, bytes, bits);
         if (is_inner && ip_class_group(rows[i].class) == IP_GROUP_NEVER) {
-            return rows[i].class;
+            return &rows[i];
         }
     }
-    return IP_CLASS_UNKNOWN;
+    return NULL;
 }
 
-enum ip_class ip_prefix_never_class(const struct ip_prefix *p)
+static struct ip last_address(const struct ip_prefix *p)
+{
+    struct ip last = p->base;
+    size_t bits = last.family == IP_V4 ? 32 : 128;
+    for (size_t i = p->bits; i < bits; i++) {
+        last.bytes[i / 8] = (uint8_t)(last.bytes[i / 8] | (0x80U >> (i % 8)));
+    }
+    return last;
+}
+
+enum ip_class ip_prefix_never_class(const struct ip_prefix *p, struct ip_prefix *which)
 {
     enum ip_class class = ip_classify(&p->base);
-    if (ip_class_group(class) == IP_GROUP_NEVER) {
-        return class;
+    bool is_nat64 = p->base.family == IP_V6 && p->bits >= 96 &&
+                    memcmp(p->base.bytes, nat64_prefix, sizeof nat64_prefix) == 0;
+    size_t inner = is_nat64 ? 12 : 0; /* where the IPv4 address lies */
+    const struct class_row *row = NULL;
+    struct ip last = last_address(p);
+    struct ip_prefix found = *p;
+    if (ip_classify(&last) != class) {
+        found.bits = p->base.family == IP_V4 ? 32 : 128;
     }
-    if (p->base.family == IP_V4) {
-        return find_never_row(v4_rows, sizeof v4_rows / sizeof v4_rows[0], p->base.bytes, p->bits);
+    if (ip_class_group(class) != IP_GROUP_NEVER) {
+        row = p->base.family == IP_V4 || is_nat64
+                  ? find_never_row(v4_rows, sizeof v4_rows / sizeof v4_rows[0], p->base.bytes + inner,
+                                   (uint8_t)(p->bits - 8 * inner))
+                  : find_never_row(v6_rows, sizeof v6_rows / sizeof v6_rows[0], p->base.bytes, p->bits);
+        class = row == NULL ? IP_CLASS_UNKNOWN : row->class;
     }
-    if (p->bits >= 96 && memcmp(p->base.bytes, nat64_prefix, sizeof nat64_prefix) == 0) {
-        return find_never_row(v4_rows, sizeof v4_rows / sizeof v4_rows[0], p->base.bytes + 12,
-                              (uint8_t)(p->bits - 96));
+    if (row != NULL) {
+        memcpy(found.base.bytes + inner, row->base, sizeof row->base - inner);
+        found.bits = (uint8_t)(row->bits + 8 * inner);
     }
-    return find_never_row(v6_rows, sizeof v6_rows / sizeof v6_rows[0], p->base.bytes, p->bits);
+    if (which != NULL) {
+        *which = found;
+    }
+    return class;
 }
 
 enum ip_group ip_class_group(enum ip_class c)

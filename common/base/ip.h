@@ -67,7 +67,7 @@ size_t ip_nat64_readings(const struct ip *a, struct ip out[IP_NAT64_READINGS_MAX
 /* NAT64 (64:ff9b::/96, 64:ff9b:1::/48) takes the class of the IPv4 address inside (RFC 6052 2.2). */
 enum ip_class ip_classify(const struct ip *a);
 /* The class of some address inside that is never dialled, or IP_CLASS_UNKNOWN if the prefix holds no such
- * address. */
-enum ip_class ip_prefix_never_class(const struct ip_prefix *p);
+ * address. *which (may be NULL) is then where such addresses are: the first of p, a range inside p, or p. */
+enum ip_class ip_prefix_never_class(const struct ip_prefix *p, struct ip_prefix *which);
 enum ip_group ip_class_group(enum ip_class c);
 const char *ip_class_name(enum ip_class c); /* "loopback", "link_local", … for logs and messages */

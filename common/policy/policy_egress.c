@@ -86,8 +86,9 @@ static void load_static_addrs(struct load *l, const struct yaml_node *n, struct 
             load_error(l, item->pos, "write 10.200.0.1 or fd00::1", "%s is not an IP address",
                        diag_quote(item->text, quoted));
         } else if (!is_static_class(ip_classify(&ip))) {
-            load_error(l, item->pos, NULL, "%s is never dialled: it is a %s address",
-                       diag_quote(item->text, quoted), ip_class_name(ip_classify(&ip)));
+            load_error(l, item->pos, "write an address of another machine: public, private or link-local",
+                       "%s is never dialled: it is a %s address", diag_quote(item->text, quoted),
+                       ip_class_name(ip_classify(&ip)));
         } else {
             addrs[host->addr_count++] = ip;
         }

@@ -38,7 +38,9 @@ static const struct key_spec endpoint_keys[] = {
     {"keepalive", KEY_ANY},
     {"dns", KEY_ANY},
 };
-const struct key_table endpoint_table = KEY_TABLE("an endpoint", endpoint_keys);
+const struct key_table endpoint_table = {"an endpoint", endpoint_keys,
+                                         sizeof endpoint_keys / sizeof endpoint_keys[0], false,
+                                         "{ host: api.example.com, port: 443 }"};
 
 static bool has_byte(struct span s, uint8_t c)
 {
@@ -57,15 +59,20 @@ static const char *host_hint(struct span text, enum host_fault why)
         return "a label must not begin or end with -";
     case HOST_FAULT_EMPTY_LABEL:
         return "remove the surplus dot";
-    case HOST_FAULT_BAD_BYTE:
     case HOST_FAULT_BAD_IP:
-        break;
-    case HOST_FAULT_NONE:
-    case HOST_FAULT_EMPTY:
+        return "write an IPv6 address without brackets, in quotes: \"2001:db8::1\"";
+    case HOST_FAULT_ZONE_ID:
+        return "write the address without % and what follows it";
     case HOST_FAULT_TOO_LONG:
     case HOST_FAULT_LABEL_TOO_LONG:
-    case HOST_FAULT_ZONE_ID:
-        return NULL;
+        return "no such name exists in DNS: shorten it, or look for a missing dot or line break";
+    case HOST_FAULT_NONE:
+    case HOST_FAULT_EMPTY:
+    case HOST_FAULT_BAD_BYTE:
+        break;
+    }
+    if (has_byte(text, ' ')) {
+        return "remove the spaces";
     }
     if (has_byte(text, '/')) {
         return "write the host only: no scheme, no path; an address range goes into \"allowed_ips\"";
@@ -74,6 +81,29 @@ static const char *host_hint(struct span text, enum host_fault why)
         return "write the host only: the port goes into \"port\"";
     }
     return "a name is made of letters, digits, - and _, with dots between";
+}
+
+static const char *pattern_hint(enum pattern_fault fault)
+{
+    switch (fault) {
+    case PATTERN_FAULT_NONE:
+    case PATTERN_FAULT_EMPTY:
+    case PATTERN_FAULT_HOST:
+        break;
+    case PATTERN_FAULT_BARE:
+        return "write one endpoint for each domain that is meant, as in \"**.example.com\"";
+    case PATTERN_FAULT_FEW_LABELS:
+        return "write the host itself, or put a domain behind the wildcard, as in \"*.example.com\"";
+    case PATTERN_FAULT_PARTIAL_MIDDLE:
+        return "replace the whole label by *, or write the host itself";
+    case PATTERN_FAULT_DOUBLE_STAR:
+        return "write ** as the whole first label, or * for exactly one label";
+    case PATTERN_FAULT_LAST_TWO:
+        return "write one endpoint for each domain that is meant, with the wildcard further left";
+    case PATTERN_FAULT_GLOB:
+        return "write one endpoint for each host that is meant";
+    }
+    return NULL;
 }
 
 bool load_host_text(struct load *l, const struct yaml_node *n, struct load_host *out)
@@ -104,7 +134,8 @@ bool load_host_text(struct load *l, const struct yaml_node *n, struct load_host 
         load_error(l, n->pos, host_hint(n->text, why), "host %s: %s", diag_quote(n->text, quoted),
                    host_fault_text(why));
     } else {
-        load_error(l, n->pos, NULL, "host %s: %s", diag_quote(n->text, quoted), pattern_fault_text(fault));
+        load_error(l, n->pos, pattern_hint(fault), "host %s: %s", diag_quote(n->text, quoted),
+                   pattern_fault_text(fault));
     }
     return false;
 }
@@ -185,6 +216,25 @@ static void masked_hint(struct span text, char *out, size_t cap)
     (void)snprintf(out, cap, "write %s/%u, or a smaller range", ip_text(&ip, address), (unsigned)bits);
 }
 
+/* p holds addresses that are never dialled; `which` is where. */
+static void refuse_never(struct load *l, const struct yaml_node *n, const struct ip_prefix *p,
+                         const struct ip_prefix *which)
+{
+    char quoted[DIAG_QUOTE_CAP];
+    char address[IP_TEXT_CAP];
+    char hint[160] = "remove it: these addresses are never dialled";
+    if (which->bits != p->bits) {
+        bool is_one = which->bits == (which->base.family == IP_V4 ? 32 : 128);
+        char bits[8] = "";
+        (void)snprintf(bits, sizeof bits, "/%u", (unsigned)which->bits);
+        (void)snprintf(hint, sizeof hint,
+                       "write the ranges that are meant, without %s%s, which is never dialled",
+                       ip_text(&which->base, address), is_one ? "" : bits);
+    }
+    load_error(l, n->pos, hint, "%s holds %s addresses", diag_quote(n->text, quoted),
+               ip_class_name(ip_prefix_never_class(p, NULL)));
+}
+
 static void check_allowed_ip(struct load *l, const struct yaml_node *n, struct ip_prefix *out, size_t *count)
 {
     char quoted[DIAG_QUOTE_CAP];
@@ -202,10 +252,9 @@ static void check_allowed_ip(struct load *l, const struct yaml_node *n, struct i
                    "%s is neither an address nor an address range", diag_quote(n->text, quoted));
         return;
     }
-    enum ip_class never = ip_prefix_never_class(&p);
-    if (never != IP_CLASS_UNKNOWN) {
-        load_error(l, n->pos, "name only the addresses that are meant: these are never dialled",
-                   "%s holds %s addresses", diag_quote(n->text, quoted), ip_class_name(never));
+    struct ip_prefix which;
+    if (ip_prefix_never_class(&p, &which) != IP_CLASS_UNKNOWN) {
+        refuse_never(l, n, &p, &which);
         return;
     }
     out[(*count)++] = p;

@@ -201,7 +201,7 @@ static void check_stanzas(struct load *l, const struct yaml_node *n)
     if (binding != NULL) {
         (void)load_check_map(l, binding, &binding_table);
         if (yaml_map_get(binding, "provider") == NULL) {
-            load_error(l, binding->pos, NULL, "\"credential_binding\" needs \"provider\"");
+            load_error(l, binding->pos, "add provider: NAME", "\"credential_binding\" needs \"provider\"");
         }
     }
 }
@@ -216,7 +216,7 @@ static void check_words(struct load *l, const struct yaml_node *n)
     (void)load_get_word(l, n, "persisted_queries", &queries);
     if (load_get_word(l, n, "credential_signing", &signing) > 0) {
         if (!load_get_text(n, "signing_service", &text)) {
-            load_error(l, yaml_map_get(n, "credential_signing")->pos, NULL,
+            load_error(l, yaml_map_get(n, "credential_signing")->pos, "add signing_service: NAME, as in s3",
                        "\"credential_signing\" needs \"signing_service\"");
         }
         if (load_get_bool(n, "request_body_credential_rewrite")) {

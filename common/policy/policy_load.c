@@ -44,7 +44,8 @@ static bool is_same_tree(const struct yaml_node *a, const struct yaml_node *b)
 static void load_binaries(struct load *l, const struct yaml_node *list, struct policy_rule *rule)
 {
     static const struct key_spec keys[] = {{"path", KEY_TEXT}, {"harness", KEY_BOOL}};
-    static const struct key_table table = KEY_TABLE("an item of \"binaries\"", keys);
+    static const struct key_table table = {"an item of \"binaries\"", keys, sizeof keys / sizeof keys[0],
+                                           false, "{ path: /usr/bin/node }"};
     rule->admits_any_binary = list == NULL;
     const char **paths = list == NULL ? NULL : load_alloc(l, l->out, list->count, sizeof(const char *));
     for (const struct yaml_node *n = paths == NULL ? NULL : list->first; n != NULL; n = n->next) {
@@ -108,7 +109,9 @@ static void load_rule(struct load *l, const struct yaml_node *n)
 {
     static const struct key_spec keys[] = {
         {"name", KEY_TEXT}, {"endpoints", KEY_LIST}, {"binaries", KEY_LIST}};
-    static const struct key_table table = {"a rule", keys, sizeof keys / sizeof keys[0], true};
+    static const struct key_table table = {
+        "a rule", keys, sizeof keys / sizeof keys[0], true,
+        "{ endpoints: [{ host: api.example.com, port: 443 }], binaries: [{ path: \"/**\" }] }"};
     uint64_t hash = htab_hash(&l->rules_by_key, n->key);
     struct span name = n->key;
     if (!is_new_rule(l, n, hash) || !load_check_map(l, n, &table)) {
@@ -170,8 +173,8 @@ static void check_version(struct load *l, const struct yaml_node *root)
     }
     bool is_one =
         version->kind == YAML_SCALAR && version->is_plain && span_is_equal(version->text, SPAN_LIT("1"));
-    if (!is_one && load_check_value(l, version, KEY_U32)) {
-        load_error(l, version->pos, "write version: 1", "a version of the format that is not known here");
+    if (!is_one) {
+        load_error(l, version->pos, "write version: 1", "\"version\" must be the number 1");
     }
 }
 
@@ -183,7 +186,9 @@ static void load_document(struct load *l, const struct yaml_node *root)
         {"network_policies", KEY_MAP}, {"network_middlewares", KEY_MAP},
         {"preset", KEY_MAP},           {"egress", KEY_MAP},
     };
-    static const struct key_table table = KEY_TABLE("a policy", keys);
+    static const struct key_table table = {
+        "a policy", keys, sizeof keys / sizeof keys[0], false,
+        "version: 1 on a line of its own, then network_policies: with the rules below it"};
     if (root->kind == YAML_NONE) {
         load_error(l, root->pos, "a policy that admits nothing is: version: 1", "the file is empty");
         return;

@@ -220,7 +220,8 @@ static void load_selector(struct load *l, const struct yaml_node *n)
         return;
     }
     if (include->count + (exclude == NULL ? 0 : exclude->count) > MAX_PATTERNS) {
-        load_error(l, n->pos, NULL, "a middleware can have at most %d host patterns", MAX_PATTERNS);
+        load_error(l, n->pos, "write fewer, broader patterns, or a second middleware",
+                   "a middleware can have at most %d host patterns", MAX_PATTERNS);
         return;
     }
     bool is_right = check_patterns(l, include);
@@ -251,7 +252,8 @@ void load_middlewares(struct load *l, const struct yaml_node *n)
         const struct yaml_node *endpoints = load_get_map(m, "endpoints");
         (void)load_get_word(l, m, "on_error", &on_error);
         if (++l->selector_count > MAX_MIDDLEWARES) {
-            load_error(l, m->key_pos, NULL, "a policy can have at most %d middlewares", MAX_MIDDLEWARES);
+            load_error(l, m->key_pos, "remove those behind the tenth, or join some",
+                       "a policy can have at most %d middlewares", MAX_MIDDLEWARES);
             return;
         }
         if (yaml_map_get(m, "middleware") == NULL ||

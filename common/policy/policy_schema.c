@@ -3,6 +3,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/num.h"
+#include "common/policy/policy_hint.h"
 #include "common/policy/yaml_scalar.h"
 
 #include <stdarg.h>
@@ -10,8 +11,6 @@
 #include <stdlib.h>
 
 #define MESSAGE_CAP 1024
-#define NEAREST_MAX_LEN ((size_t)40)
-#define MAX_NAMES 64
 
 void *load_alloc(struct load *l, struct arena *a, size_t count, size_t size)
 {
@@ -89,98 +88,16 @@ void load_warning(struct load *l, struct policy_pos pos, const char *hint, const
     va_end(args);
 }
 
-static size_t min_of(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Levenshtein, case ignored; both at most NEAREST_MAX_LEN. */
-static size_t edit_distance(struct span a, struct span b)
-{
-    size_t row[NEAREST_MAX_LEN + 1];
-    for (size_t j = 0; j <= b.len; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; i <= a.len; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b.len; j++) {
-            size_t above = row[j];
-            size_t cost = ascii_lower(a.data[i - 1]) == ascii_lower(b.data[j - 1]) ? 0 : 1;
-            row[j] = min_of(diagonal + cost, min_of(above, row[j - 1]) + 1);
-            diagonal = above;
-        }
-    }
-    return row[b.len];
-}
-
-const char *load_nearest(struct span text, const char *const *names, size_t count)
-{
-    const char *best = NULL;
-    size_t best_distance = text.len > 9 ? 4 : 3; /* a long word may be off by one more */
-    for (size_t i = 0; i < count; i++) {
-        struct span name = span_str(names[i]);
-        if (name.len > NEAREST_MAX_LEN || text.len > NEAREST_MAX_LEN) {
-            continue;
-        }
-        size_t distance = edit_distance(text, name);
-        if (distance < best_distance && distance < name.len) {
-            best = names[i];
-            best_distance = distance;
-        }
-    }
-    return best;
-}
-
-/* "did you mean X?", or what would be right when there are few. */
-static void make_hint(struct span text, const char *const *names, size_t count, struct wbuf *hint)
-{
-    const char *nearest = load_nearest(text, names, count);
-    if (nearest != NULL) {
-        wbuf_printf(hint, "did you mean \"%s\"?", nearest);
-    } else {
-        for (size_t i = 0; i < count; i++) {
-            wbuf_printf(hint, "%s%s", i == 0 ? "one of: " : ", ", names[i]);
-        }
-    }
-    wbuf_u8(hint, 0);
-}
-
-static size_t table_names(const struct key_table *table, const char *names[MAX_NAMES])
-{
-    size_t count = 0;
-    for (size_t i = 0; i < table->count && count < MAX_NAMES; i++) {
-        names[count++] = table->keys[i].name;
-    }
-    return count;
-}
-
-/* A key of an endpoint, or nearly one, in another map: most likely its place is wrong, not its name. */
-static bool is_misplaced(struct span key, const struct key_table *table)
-{
-    const char *names[MAX_NAMES];
-    return table->is_around_endpoints && key.len > 3 &&
-           load_nearest(key, names, table_names(&endpoint_table, names)) != NULL;
-}
-
 static void unknown_key(struct load *l, const struct yaml_node *n, const struct key_table *table)
 {
-    const char *names[MAX_NAMES];
-    if (l->diags->count >= POLICY_DIAGS_MAX) {
+    if (!is_kept(l)) {
         load_error(l, n->key_pos, NULL, "unknown key"); /* only counted: look for no hint */
         return;
     }
-    size_t count = table_names(table, names);
     char text[MESSAGE_CAP];
-    struct wbuf hint = wbuf_make(text, sizeof text);
-    if (load_nearest(n->key, names, count) == NULL && is_misplaced(n->key, table)) {
-        wbuf_printf(&hint, "this key belongs to %s: indent it, or put it into an item of \"endpoints\"",
-                    endpoint_table.what);
-        wbuf_u8(&hint, 0);
-    } else {
-        make_hint(n->key, names, is_kept(l) ? count : 0, &hint);
-    }
     char quoted[DIAG_QUOTE_CAP];
+    struct wbuf hint = wbuf_make(text, sizeof text);
+    hint_unknown_key(n->key, table, &hint);
     load_error(l, n->key_pos, hint.overflow ? NULL : text, "unknown key %s in %s", diag_quote(n->key, quoted),
                table->what);
 }
@@ -240,47 +157,10 @@ static const char *wanted_text(enum key_kind kind)
     return "";
 }
 
-static const char *type_hint(const struct yaml_node *n, enum key_kind kind)
-{
-    bool is_null = n->kind == YAML_SCALAR && yaml_scalar_type(n) == SCALAR_NULL;
-    bool wants_number = kind == KEY_PORT || kind == KEY_U32 || kind == KEY_I32;
-    if (is_null && kind == KEY_MAP) {
-        return "write {} for an empty map, or remove the key";
-    }
-    if (is_null && (kind == KEY_LIST || kind == KEY_TEXTS || kind == KEY_PORTS)) {
-        return "write [] for an empty list, or remove the key";
-    }
-    if (is_null) {
-        return "give a value, or remove the key";
-    }
-    if (n->kind == YAML_SCALAR && kind == KEY_TEXT) {
-        return "put it into double quotes";
-    }
-    if (n->kind == YAML_SCALAR && wants_number && !n->is_plain) {
-        return "write the number without quotes";
-    }
-    if (n->kind == YAML_SCALAR && kind == KEY_PORT && span_find(n->text, '-') < n->text.len) {
-        return "there are no port ranges: list each port in \"ports\"";
-    }
-    if (n->kind == YAML_SCALAR && wants_number) {
-        return "write a decimal number without leading zeros, as in 443";
-    }
-    if (kind == KEY_PORTS) {
-        return "write ports: [443], or port: 443 for one";
-    }
-    if (kind == KEY_PORT && n->kind == YAML_LIST) {
-        return "several ports go into \"ports\"";
-    }
-    if (kind == KEY_TEXTS || kind == KEY_LIST) {
-        return "each item of a list starts with \"- \", or the list stands in brackets";
-    }
-    return NULL;
-}
-
 static bool wrong_type(struct load *l, const struct yaml_node *n, enum key_kind kind)
 {
     char quoted[DIAG_QUOTE_CAP];
-    const char *hint = type_hint(n, kind);
+    const char *hint = hint_type(n, kind);
     if (n->key.len > 0) {
         load_error(l, n->pos, hint, "%s must be %s, not %s", diag_quote(n->key, quoted), wanted_text(kind),
                    found_text(n));
@@ -317,8 +197,7 @@ static bool check_number(struct load *l, const struct yaml_node *n, enum key_kin
     uint64_t value = 0;
     if ((is_negative && kind != KEY_I32) || num_u64(digits, min, max, &value) != 0) {
         char quoted[DIAG_QUOTE_CAP];
-        load_error(l, n->pos, kind == KEY_PORT ? "a port is a number from 1 to 65535" : NULL,
-                   "%s is out of range", diag_quote(n->text, quoted));
+        load_error(l, n->pos, hint_range(kind), "%s is out of range", diag_quote(n->text, quoted));
         return false;
     }
     return true;
@@ -376,7 +255,11 @@ bool load_check_value(struct load *l, const struct yaml_node *n, enum key_kind k
 bool load_check_map(struct load *l, const struct yaml_node *n, const struct key_table *table)
 {
     if (n->kind != YAML_MAP) {
-        load_error(l, n->pos, NULL, "%s must be a map of keys, not %s", table->what, found_text(n));
+        char text[MESSAGE_CAP];
+        struct wbuf hint = wbuf_make(text, sizeof text);
+        hint_map_wanted(table, &hint);
+        load_error(l, n->pos, hint.overflow ? NULL : text, "%s must be a map of keys, not %s", table->what,
+                   found_text(n));
         return false;
     }
     for (const struct yaml_node *m = n->first; m != NULL; m = m->next) {
@@ -435,9 +318,11 @@ size_t load_get_word(struct load *l, const struct yaml_node *map, const char *ke
             return i;
         }
     }
-    char hint_text[MESSAGE_CAP];
+    char hint_text[MESSAGE_CAP] = "";
     struct wbuf hint = wbuf_make(hint_text, sizeof hint_text);
-    make_hint(text, list->words + 1, is_kept(l) ? list->count - 1 : 0, &hint);
+    if (is_kept(l)) {
+        hint_unknown_word(span_str(key), text, list, &hint);
+    }
     char quoted[DIAG_QUOTE_CAP];
     load_error(l, yaml_map_get(map, key)->pos, hint.overflow ? NULL : hint_text,
                "%s is not a value of \"%s\"", diag_quote(text, quoted), key);

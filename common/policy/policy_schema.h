@@ -125,11 +125,12 @@ struct key_table {
     const struct key_spec *keys;
     size_t count;
     bool is_around_endpoints; /* an unknown key here may be one of an endpoint, in the wrong place */
+    const char *example;      /* how one is written, for a hint; NULL: its keys are named instead */
 };
 
 #define KEY_TABLE(what, rows)                                                                                \
     {                                                                                                        \
-        what, rows, sizeof(rows) / sizeof(rows)[0], false                                                    \
+        what, rows, sizeof(rows) / sizeof(rows)[0], false, NULL                                              \
     }
 extern const struct key_table endpoint_table; /* policy_endpoint.c; also to tell a misplaced key */
 
@@ -158,6 +159,3 @@ struct word_list {
 };
 size_t load_get_word(struct load *l, const struct yaml_node *map, const char *key,
                      const struct word_list *list);
-
-/* The nearest of count names at an edit distance of at most 2, or NULL. */
-const char *load_nearest(struct span text, const char *const *names, size_t count);

@@ -78,7 +78,8 @@ static void load_seconds(struct load *l, const struct yaml_node *map, const char
         return;
     }
     if (ms % 1000 != 0 || ms < 1000 || ms / 1000 > KEEPALIVE_MAX_S) {
-        load_error(l, n->pos, "to have no keepalive at all write keepalive: off",
+        load_error(l, n->pos,
+                   "write whole seconds, as in 60s; to have no keepalive at all write keepalive: off",
                    "keepalive \"%s\" must be whole seconds, from 1s to %ds", key, KEEPALIVE_MAX_S);
         return;
     }
@@ -96,7 +97,8 @@ static void load_probes(struct load *l, const struct yaml_node *map, uint8_t *ou
         return; /* reported as a wrong type */
     }
     if (probes < 1 || probes > KEEPALIVE_MAX_PROBES) {
-        load_error(l, n->pos, NULL, "keepalive \"probes\" must be from 1 to %d", KEEPALIVE_MAX_PROBES);
+        load_error(l, n->pos, "write probes: 4; to have no keepalive at all write keepalive: off",
+                   "keepalive \"probes\" must be from 1 to %d", KEEPALIVE_MAX_PROBES);
         return;
     }
     *out = (uint8_t)probes;

@@ -104,7 +104,7 @@ static const char *syntax_hint(const struct builder *b, const yaml_mark_t *at)
     if (strstr(problem, "could not find expected ':'") != NULL) {
         return "a key is followed by a colon and a space";
     }
-    return "";
+    return "look here and on the line before for a quote or a bracket without its partner";
 }
 
 static int syntax_error(struct builder *b)
@@ -213,7 +213,9 @@ static int on_key(struct builder *b, const yaml_event_t *e)
 {
     struct frame *top = &b->stack[b->depth - 1];
     if (e->type != YAML_SCALAR_EVENT) {
-        return fail(b, event_pos(b, e), "a key must be a plain word, not a list or a map", "");
+        return fail(
+            b, event_pos(b, e), "a key must be a plain word, not a list or a map",
+            "write a word and a colon; quote a text that begins with { or [, and fill in placeholders");
     }
     int rc = copy_text(b, e, &top->key);
     if (rc != 0) {
@@ -243,7 +245,8 @@ static int on_scalar(struct builder *b, const yaml_event_t *e)
 static int on_open(struct builder *b, const yaml_event_t *e)
 {
     if (b->depth == MAX_DEPTH) {
-        return fail(b, event_pos(b, e), "nested deeper than 16 levels", "");
+        return fail(b, event_pos(b, e), "nested deeper than 16 levels",
+                    "no policy needs so many: remove brackets or indentation here");
     }
     struct yaml_node *n = add_node(b, e->type == YAML_MAPPING_START_EVENT ? YAML_MAP : YAML_LIST, e);
     if (n == NULL) {
@@ -422,15 +425,16 @@ int yaml_doc_parse(struct span text, struct yaml_doc **out, struct yaml_fault *f
         rc = parse_body(doc, &body, fault);
     }
     if (rc == 0 && (doc->root == NULL || is_null(doc->root))) {
+        struct yaml_pos pos = doc->root == NULL ? (struct yaml_pos){1, 1, 1} : doc->root->pos;
         doc->root = arena_alloc(doc->arena, sizeof *doc->root);
         rc = doc->root == NULL ? -ENOMEM : 0;
+        if (rc == 0) {
+            doc->root->pos = pos;
+        }
     }
     if (rc != 0) {
         yaml_doc_free(doc);
         return rc;
-    }
-    if (doc->root->kind == YAML_NONE) {
-        doc->root->pos = (struct yaml_pos){.line = 1, .col = 1, .len = 1};
     }
     *out = doc;
     return 0;

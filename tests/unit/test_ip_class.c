@@ -2,6 +2,8 @@
 /* Which class each address and each prefix is of, IPv4 addresses inside IPv6 ones included. */
 #include "tests/support/ip_must.h"
 
+#include <stdio.h>
+
 /*
  * The whole of each address space as a list of where a class begins; a run ends where the next begins. The
  * first and the last address of each run are tested, so every boundary of every prefix is, from both sides.
@@ -346,11 +348,37 @@ static void test_prefix_never_class(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct ip_prefix p = must_prefix(rows[i].text);
-        enum ip_class class = ip_prefix_never_class(&p);
+        enum ip_class class = ip_prefix_never_class(&p, NULL);
         if (class != rows[i].expect) {
             fail_msg("%s: %s, not %s", rows[i].text, ip_class_name(class), ip_class_name(rows[i].expect));
         }
         assert_int_equal(ip_class_group(class), IP_GROUP_NEVER);
+    }
+}
+
+static void test_prefix_never_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *which;
+    } rows[] = {
+        {"127.0.0.1", "127.0.0.1/32"},
+        {"169.254.0.0/16", "169.254.0.0/16"},
+        {"0.0.0.0/0", "0.0.0.0/32"},
+        {"96.0.0.0/4", "100.100.100.200/32"},
+        {"fc00::/7", "fd00:ec2::254/128"},
+        {"2000::/3", "2001::/32"},
+        {"::/0", "::/128"},
+        {"64:ff9b::a000:0/100", "64:ff9b::a9fe:a9fe/128"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct ip_prefix p = must_prefix(rows[i].text);
+        struct ip_prefix which;
+        char address[IP_TEXT_CAP];
+        char text[IP_TEXT_CAP + 8];
+        assert_int_equal(ip_class_group(ip_prefix_never_class(&p, &which)), IP_GROUP_NEVER);
+        (void)snprintf(text, sizeof text, "%s/%u", ip_text(&which.base, address), (unsigned)which.bits);
+        assert_string_equal(text, rows[i].which);
     }
 }
 
@@ -365,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_isatap),
         cmocka_unit_test(test_groups_and_names),
         cmocka_unit_test(test_prefix_never_class),
+        cmocka_unit_test(test_prefix_never_place),
     };
     return cmocka_run_group_tests_name("ip_class", tests, NULL, NULL);
 }
