@@ -77,12 +77,25 @@ static void test_tree(void **state)
 static void test_nothing(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"",     "\n", "# comment\n", "---\n",        "---\n...\n",
-                                        "null", "~",  "--- NULL\n",  "\xef\xbb\xbf", "\xef\xbb\xbf\n"};
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        struct yaml_doc *doc = must_parse(texts[i]);
+    static const struct {
+        const char *text;
+        uint32_t line, col, len;
+    } rows[] = {
+        {"", 1, 1, 1},
+        {"\n", 1, 1, 1},
+        {"# comment\n", 1, 1, 1},
+        {"\xef\xbb\xbf", 1, 1, 1},
+        {"---\n", 2, 1, 1},
+        {"---\n...\n", 2, 1, 1},
+        {"null", 1, 1, 4},
+        {"~", 1, 1, 1},
+        {"--- NULL\n", 1, 5, 4},
+        {"\xef\xbb\xbf\n", 1, 1, 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct yaml_doc *doc = must_parse(rows[i].text);
         assert_int_equal(yaml_doc_root(doc)->kind, YAML_NONE);
-        check_pos(yaml_doc_root(doc)->pos, 1, 1, 1);
+        check_pos(yaml_doc_root(doc)->pos, rows[i].line, rows[i].col, rows[i].len);
         yaml_doc_free(doc);
     }
     struct yaml_doc *doc = must_parse("\"null\"");
