@@ -154,8 +154,8 @@ const char *pattern_fault_text(enum pattern_fault f)
     return "";
 }
 
-/* '*' stands for any bytes of the label, also none. Linear space, no recursion: the last star is retried. */
-static bool is_label_match(struct span pattern, struct span label)
+/* No recursion: the last star is retried. */
+bool host_label_matches(struct span pattern, struct span label)
 {
     size_t p = 0;
     size_t i = 0;
@@ -185,7 +185,7 @@ static bool is_label_match(struct span pattern, struct span label)
 static bool is_tail_match(const struct labels *pattern, const struct labels *name, size_t count)
 {
     for (size_t i = 1; i <= count; i++) {
-        if (!is_label_match(pattern->at[pattern->count - i], name->at[name->count - i])) {
+        if (!host_label_matches(pattern->at[pattern->count - i], name->at[name->count - i])) {
             return false;
         }
     }

@@ -35,6 +35,8 @@ MUST_CHECK enum pattern_fault host_pattern_parse(struct span text, struct host_p
 /* What is wrong and how to write it instead, one sentence. */
 const char *pattern_fault_text(enum pattern_fault f);
 bool host_pattern_matches(const struct host_pattern *p, const struct host_name *n);
+/* Does a label match one with stars? A star stands for any bytes, also none. */
+bool host_label_matches(struct span pattern, struct span label);
 /* True if some name that p admits lies strictly below n: n is an empty non-terminal then (RFC 8020). */
 bool host_pattern_reaches_below(const struct host_pattern *p, const struct host_name *n);
 /* < 0 if a is more specific than b, 0 if equally, > 0 if less. */

@@ -65,22 +65,28 @@ static bool is_hit(const struct ip_prefix *prefix, uint16_t only_port, const str
     return false;
 }
 
-/* NULL, or what forbids the address whatever an endpoint says. */
-static const char *guard_why(const struct policy *p, const struct dest_guard *guard, const struct forms *f,
-                             uint16_t port)
+/* Why an address is refused, and whether another port or another endpoint could change that. */
+struct refusal {
+    const char *why; /* NULL: it is not */
+    enum policy_next next;
+};
+
+/* What forbids the address whatever an endpoint says. */
+static struct refusal guard_refusal(const struct policy *p, const struct dest_guard *guard,
+                                    const struct forms *f, uint16_t port)
 {
-    const struct policy_rules *rules = policy_rules_of(p);
     for (size_t i = 0; i < guard->count; i++) {
-        if (is_hit(&guard->items[i].prefix, guard->items[i].port, f, port)) {
-            return guard->items[i].what;
+        const struct dest_never *item = &guard->items[i];
+        if (is_hit(&item->prefix, item->port, f, port)) {
+            return (struct refusal){item->what, item->port == 0 ? POLICY_STOP : POLICY_NEXT_PORT};
         }
     }
-    for (size_t i = 0; i < rules->never_count; i++) {
-        if (is_hit(&rules->never[i].prefix, rules->never[i].port, f, port)) {
-            return "egress.never";
+    for (size_t i = 0; i < f->count; i++) {
+        if (policy_is_never(p, &f->at[i], port)) {
+            return (struct refusal){"egress.never", POLICY_NEXT_PORT};
         }
     }
-    return NULL;
+    return (struct refusal){0};
 }
 
 /* NAT64 is judged by what is inside: all that it may stand for must be listed. */
@@ -117,84 +123,109 @@ enum address_rule judge_address_rule(const struct dest_guard *guard, const struc
     return guard->strict_private ? ADDRESS_RULE_PUBLIC : ADDRESS_RULE_PRIVATE;
 }
 
-/* NULL if an address of the class may pass under the rule; allowed_ips themselves are not looked at. */
-static const char *rule_why(enum address_rule rule, enum ip_class cls, bool is_static, bool strict_private)
+/* Whether an address of the class may pass under the rule; allowed_ips themselves are not looked at. */
+static struct refusal rule_refusal(enum address_rule rule, enum ip_class cls, bool is_static,
+                                   bool strict_private)
 {
     if (rule == ADDRESS_RULE_NONE) {
-        return "a control-plane port needs an endpoint with its exact host, or allowed_ips";
+        return (struct refusal){"a control-plane port needs an endpoint with its exact host, or allowed_ips",
+                                POLICY_NEXT_PORT};
     }
     switch (ip_class_group(cls)) {
     case IP_GROUP_NEVER:
-        return is_static && cls == IP_CLASS_LINK_LOCAL ? NULL : class_why(cls);
+        if (!is_static || cls != IP_CLASS_LINK_LOCAL) {
+            return (struct refusal){class_why(cls), POLICY_STOP};
+        }
+        break;
     case IP_GROUP_PRIVATE:
         if (rule == ADDRESS_RULE_PUBLIC && !is_static) {
-            return strict_private ? "with --strict-private this address needs allowed_ips" : class_why(cls);
+            return (struct refusal){strict_private ? "with --strict-private this address needs allowed_ips"
+                                                   : class_why(cls),
+                                    POLICY_NEXT_ENDPOINT};
         }
         break;
     case IP_GROUP_PUBLIC:
         break;
     }
-    return NULL;
+    return (struct refusal){0};
+}
+
+struct dest { /* an address that is judged, perhaps for several endpoints and ports */
+    const struct policy *p;
+    const struct dest_guard *guard;
+    struct forms forms;
+    enum ip_class cls;
+    bool is_static;
+    bool is_allowed; /* some endpoint and port let it through */
+};
+
+static struct refusal refuse(const struct dest *d, const struct policy_endpoint *ep, uint16_t port)
+{
+    struct refusal r = guard_refusal(d->p, d->guard, &d->forms, port);
+    enum address_rule rule = judge_address_rule(d->guard, ep, port);
+    if (r.why == NULL) {
+        r = rule_refusal(rule, d->cls, d->is_static, d->guard->strict_private);
+    }
+    if (r.why == NULL && rule == ADDRESS_RULE_LISTED && !is_listed(ep, &d->forms)) {
+        r = (struct refusal){"the endpoint's allowed_ips do not list this address", POLICY_NEXT_ENDPOINT};
+    }
+    return r;
+}
+
+static struct dest dest_of(const struct policy *p, const struct dest_guard *guard, const struct ip *ip,
+                           bool is_static)
+{
+    return (struct dest){
+        .p = p, .guard = guard, .forms = forms_of(ip), .cls = ip_classify(ip), .is_static = is_static};
+}
+
+static void tell(const struct dest *d, const struct policy_endpoint *ep, uint16_t port,
+                 struct dest_verdict *out)
+{
+    struct refusal r = refuse(d, ep, port);
+    *out = (struct dest_verdict){
+        .verdict = r.why == NULL ? VERDICT_ALLOW : VERDICT_DENY,
+        .cls = d->cls,
+        .why = r.why == NULL ? "" : r.why,
+    };
 }
 
 void judge_dest(const struct policy *p, const struct dest_guard *guard,
                 const struct policy_endpoint *endpoint, const struct ip *ip, uint16_t port, bool is_static,
                 struct dest_verdict *out)
 {
-    struct forms f = forms_of(ip);
-    *out = (struct dest_verdict){.verdict = VERDICT_DENY, .cls = ip_classify(ip)};
-    const char *why = guard_why(p, guard, &f, port);
-    enum address_rule rule = judge_address_rule(guard, endpoint, port);
-    if (why == NULL) {
-        why = rule_why(rule, out->cls, is_static, guard->strict_private);
-    }
-    if (why == NULL && rule == ADDRESS_RULE_LISTED && !is_listed(endpoint, &f)) {
-        why = "the endpoint's allowed_ips do not list this address";
-    }
-    out->verdict = why == NULL ? VERDICT_ALLOW : VERDICT_DENY;
-    out->why = why == NULL ? "" : why;
+    struct dest d = dest_of(p, guard, ip, is_static);
+    tell(&d, endpoint, port, out);
 }
 
-struct answer {
-    const struct policy *p;
-    const struct dest_guard *guard;
-    const struct ip *ip;
-    bool is_static;
-    bool hostless_only;
-    const struct policy_endpoint *best; /* whose refusal is told */
-    struct dest_verdict *out;
-};
-
-static bool try_endpoint(const struct policy_endpoint *ep, void *ctx)
+static enum policy_next try_endpoint(const struct policy_endpoint *ep, uint16_t port, void *ctx)
 {
-    struct answer *a = ctx;
-    if (a->hostless_only && ep->host_kind != ENDPOINT_HOSTLESS) {
-        return true;
-    }
-    for (size_t i = 0; i < ep->port_count; i++) {
-        struct dest_verdict v;
-        judge_dest(a->p, a->guard, ep, a->ip, ep->ports[i], a->is_static, &v);
-        bool is_better = a->best == NULL || policy_endpoint_compare(ep, a->best) < 0;
-        if (v.verdict == VERDICT_ALLOW || is_better) {
-            *a->out = v;
-            a->best = ep;
-        }
-        if (v.verdict == VERDICT_ALLOW) {
-            return false;
-        }
-    }
-    return true;
+    struct dest *d = ctx;
+    struct refusal r = refuse(d, ep, port);
+    d->is_allowed = r.why == NULL;
+    return d->is_allowed ? POLICY_STOP : r.next;
 }
 
+/* On a refusal the most specific endpoint's is told. */
 void judge_answer(const struct policy *p, const struct dest_guard *guard, const struct host_name *name,
                   const struct ip *ip, bool is_static, struct dest_verdict *out)
 {
-    *out = (struct dest_verdict){
-        .verdict = VERDICT_DENY, .cls = ip_classify(ip), .why = "no endpoint admits the name"};
-    struct answer a = {.p = p, .guard = guard, .ip = ip, .is_static = is_static, .out = out};
-    policy_visit_name(p, name, try_endpoint, &a);
-    if (is_static && out->verdict == VERDICT_DENY) {
-        a.hostless_only = true;
-        policy_visit_ip(p, ip, try_endpoint, &a);
+    struct dest d = dest_of(p, guard, ip, is_static);
+    struct policy_name found;
+    *out = (struct dest_verdict){.verdict = VERDICT_DENY, .cls = d.cls, .why = "no endpoint admits the name"};
+    policy_visit_dial(p, name, &d.forms.at[d.forms.count > 1 ? 1 : 0], try_endpoint, &d);
+    if (is_static && !d.is_allowed) {
+        policy_visit_dial_hostless(p, ip, try_endpoint, &d);
+    }
+    if (d.is_allowed) {
+        *out = (struct dest_verdict){.verdict = VERDICT_ALLOW, .cls = d.cls, .why = ""};
+        return;
+    }
+    policy_find_name(p, name, &found);
+    if (found.endpoint == NULL && is_static) {
+        found.endpoint = policy_find_hostless(p, ip);
+    }
+    if (found.endpoint != NULL && found.endpoint->port_count > 0) {
+        tell(&d, found.endpoint, found.endpoint->ports[0], out);
     }
 }

@@ -3,104 +3,45 @@
 
 #include "common/base/buf.h"
 
-static bool is_more_specific(const struct policy_endpoint *a, const struct policy_endpoint *b)
-{
-    return b == NULL || policy_endpoint_compare(a, b) < 0;
-}
-
-static bool keep_best(const struct policy_endpoint *ep, void *ctx)
-{
-    const struct policy_endpoint **best = ctx;
-    if (is_more_specific(ep, *best)) {
-        *best = ep;
-    }
-    return true;
-}
-
-static bool keep_best_hostless(const struct policy_endpoint *ep, void *ctx)
-{
-    return ep->host_kind != ENDPOINT_HOSTLESS || keep_best(ep, ctx);
-}
-
 void judge_name(const struct policy *p, const struct host_name *name, struct name_verdict *out)
 {
-    *out = (struct name_verdict){.kind = NAME_DENIED};
-    policy_visit_name(p, name, keep_best, &out->endpoint);
-    const struct policy_host *host = policy_static_host(p, name);
-    for (size_t i = 0; host != NULL && out->endpoint == NULL && i < host->addr_count; i++) {
-        policy_visit_ip(p, &host->addrs[i], keep_best_hostless, &out->endpoint);
+    struct policy_name found;
+    policy_find_name(p, name, &found);
+    *out = (struct name_verdict){.kind = NAME_DENIED, .endpoint = found.endpoint};
+    for (size_t i = 0; found.host != NULL && out->endpoint == NULL && i < found.host->addr_count; i++) {
+        out->endpoint = policy_find_hostless(p, &found.host->addrs[i]);
     }
     if (out->endpoint == NULL) {
-        out->kind = policy_is_parent(p, name) ? NAME_PARENT : NAME_DENIED;
+        out->kind = found.is_parent ? NAME_PARENT : NAME_DENIED;
         return;
     }
-    out->kind = host != NULL ? NAME_STATIC : NAME_ADMITTED;
-    out->host = host;
+    out->kind = found.host != NULL ? NAME_STATIC : NAME_ADMITTED;
+    out->host = found.host;
     out->is_wildcard = out->endpoint->host_kind == ENDPOINT_WILDCARD;
 }
 
-struct candidates {
-    uint16_t port;
-    bool ignore_binaries;
-    bool hostless_only;
-    bool requires_l7;      /* any of them */
-    bool has_other_binary; /* host and port matched, the process did not */
-    const struct policy_endpoint *best;
-    const struct judge_trace *trace; /* NULL: nobody looks on */
-};
-
-static void tell(const struct candidates *c, const struct policy_endpoint *ep, enum candidate_fate fate)
+static void find_candidates(const struct policy *p, const struct host *host, struct policy_candidates *c)
 {
-    if (c->trace != NULL) {
-        c->trace->fn(c->trace->ctx, ep, fate);
-    }
-}
-
-static bool consider(const struct policy_endpoint *ep, void *ctx)
-{
-    struct candidates *c = ctx;
-    if (c->hostless_only && ep->host_kind != ENDPOINT_HOSTLESS) {
-        return true;
-    }
-    if (!policy_has_port(ep->ports, ep->port_count, c->port)) {
-        tell(c, ep, CANDIDATE_OTHER_PORT);
-        return true;
-    }
-    if (!c->ignore_binaries && !ep->rule->admits_any_binary) {
-        tell(c, ep, CANDIDATE_OTHER_BINARY);
-        c->has_other_binary = true;
-        return true;
-    }
-    tell(c, ep, CANDIDATE_ADMITS);
-    c->requires_l7 = c->requires_l7 || ep->requires_l7;
-    if (is_more_specific(ep, c->best)) {
-        c->best = ep;
-    }
-    return true;
-}
-
-static void find_candidates(const struct policy *p, const struct host *host, struct candidates *c)
-{
+    const struct policy_host *fixed = NULL;
     switch (host->kind) {
     case HOST_NONE:
         return;
     case HOST_IP:
-        policy_visit_ip(p, &host->ip, consider, c);
+        policy_address_candidates(p, &host->ip, c);
+        policy_hostless_candidates(p, &host->ip, c);
         return;
     case HOST_DNS:
         break;
     }
-    policy_visit_name(p, &host->name, consider, c);
+    policy_name_candidates(p, &host->name, c, &fixed);
     /* A hostless endpoint admits no name, but for those that egress.hosts answers with its addresses. */
-    const struct policy_host *fixed = policy_static_host(p, &host->name);
-    c->hostless_only = true;
     for (size_t i = 0; fixed != NULL && i < fixed->addr_count; i++) {
-        policy_visit_ip(p, &fixed->addrs[i], consider, c);
+        policy_hostless_candidates(p, &fixed->addrs[i], c);
     }
 }
 
 /* A raw tunnel must not widen a rule: 4.4 of the product's contract. */
-static bool is_raw_refused(const struct judge_config *cfg, const struct candidates *c)
+static bool is_raw_refused(const struct judge_config *cfg, const struct policy_candidates *c)
 {
     switch (c->best->proxy) {
     case PROXY_DIRECT:
@@ -135,17 +76,54 @@ static void choose_timers(const struct policy *p, const struct judge_config *cfg
     }
 }
 
+struct watch {
+    const struct judge_config *cfg;
+    const struct judge_trace *trace;
+    uint16_t port;
+    bool hostless_only;
+};
+
+static bool watch_endpoint(const struct policy_endpoint *ep, void *ctx)
+{
+    const struct watch *w = ctx;
+    enum candidate_fate fate = CANDIDATE_ADMITS;
+    if (w->hostless_only && ep->host_kind != ENDPOINT_HOSTLESS) {
+        return true;
+    }
+    if (!policy_has_port(ep->ports, ep->port_count, w->port)) {
+        fate = CANDIDATE_OTHER_PORT;
+    } else if (!w->cfg->ignore_binaries && !ep->rule->admits_any_binary) {
+        fate = CANDIDATE_OTHER_BINARY;
+    }
+    w->trace->fn(w->trace->ctx, ep, fate);
+    return true;
+}
+
 void judge_candidates(const struct policy *p, const struct judge_config *cfg, const struct host *host,
                       uint16_t port, const struct judge_trace *trace)
 {
-    struct candidates c = {.port = port, .ignore_binaries = cfg->ignore_binaries, .trace = trace};
-    find_candidates(p, host, &c);
+    struct watch w = {.cfg = cfg, .trace = trace, .port = port};
+    switch (host->kind) {
+    case HOST_NONE:
+        return;
+    case HOST_IP:
+        policy_visit_ip(p, &host->ip, watch_endpoint, &w);
+        return;
+    case HOST_DNS:
+        break;
+    }
+    policy_visit_name(p, &host->name, watch_endpoint, &w);
+    const struct policy_host *fixed = policy_static_host(p, &host->name);
+    w.hostless_only = true;
+    for (size_t i = 0; fixed != NULL && i < fixed->addr_count; i++) {
+        policy_visit_ip(p, &fixed->addrs[i], watch_endpoint, &w);
+    }
 }
 
 void judge_tunnel(const struct policy *p, const struct judge_config *cfg, const struct host *host,
                   uint16_t port, struct tunnel_verdict *out)
 {
-    struct candidates c = {.port = port, .ignore_binaries = cfg->ignore_binaries};
+    struct policy_candidates c = {.port = port, .ignore_binaries = cfg->ignore_binaries};
     *out = (struct tunnel_verdict){.verdict = VERDICT_DENY, .reason = REASON_POLICY_DENIED};
     find_candidates(p, host, &c);
     if (c.best == NULL) {

@@ -114,6 +114,11 @@ static void load_static(struct load *l, const struct yaml_node *n)
         load_error(l, n->pos, "add an address, or remove the name", "a name without an address");
         return;
     }
+    if (n->count > POLICY_HOST_ADDRS_MAX) {
+        load_error(l, n->pos, "keep those that are used", "a name can have at most %d addresses",
+                   POLICY_HOST_ADDRS_MAX);
+        return;
+    }
     s->host.pos = load_pos(l, n->key_pos);
     load_static_addrs(l, n, &s->host);
     if (l->last_static == NULL) {

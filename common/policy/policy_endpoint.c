@@ -260,6 +260,29 @@ static void check_allowed_ip(struct load *l, const struct yaml_node *n, struct i
     out[(*count)++] = p;
 }
 
+static int compare_prefixes(const void *a, const void *b)
+{
+    const struct ip_prefix *x = a;
+    const struct ip_prefix *y = b;
+    int order = ip_compare(&x->base, &y->base);
+    return order != 0 ? order : (x->bits > y->bits) - (x->bits < y->bits);
+}
+
+/* Sorted, and without those that lie inside another: what is left can be searched. Returns how many. */
+static size_t normalise(struct ip_prefix *prefixes, size_t count)
+{
+    size_t kept = 0;
+    if (count > 1) {
+        qsort(prefixes, count, sizeof *prefixes, compare_prefixes);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (kept == 0 || !ip_prefix_contains(&prefixes[kept - 1], &prefixes[i].base)) {
+            prefixes[kept++] = prefixes[i];
+        }
+    }
+    return kept;
+}
+
 static void load_allowed_ips(struct load *l, const struct yaml_node *n, struct load_endpoint *e)
 {
     const struct yaml_node *list = load_get_list(n, "allowed_ips");
@@ -276,6 +299,7 @@ static void load_allowed_ips(struct load *l, const struct yaml_node *n, struct l
             check_allowed_ip(l, item, prefixes, &e->ep.allowed_ip_count);
         }
     }
+    e->ep.allowed_ip_count = normalise(prefixes, e->ep.allowed_ip_count);
     e->ep.allowed_ips = prefixes;
 }
 

@@ -290,6 +290,7 @@ static int load_all(struct load *l, struct yaml_doc **docs)
     if (rc != 0 || l->is_out_of_memory) {
         return -ENOMEM; /* what is there is incomplete: judge nothing by it */
     }
+    load_check_bounds(l);
     load_apply_overlays(l);
     load_check_statics(l);
     load_select_middlewares(l);

@@ -27,6 +27,9 @@ void load_select_middlewares(struct load *l);
 /* policy_egress.c: "egress", checked with its file. */
 void load_egress(struct load *l, const struct yaml_node *n);
 
+/* policy_bounds.c: of patterns that each cost every decision something there can only be so many. */
+void load_check_bounds(struct load *l);
+
 /* policy_overlay.c: the entries of egress.endpoints and egress.hosts against the rules of all files. */
 void load_apply_overlays(struct load *l);
 void load_check_statics(struct load *l);

@@ -29,12 +29,17 @@ bool policy_has_port(const uint16_t *ports, size_t count, uint16_t port)
 
 bool policy_allows_ip(const struct policy_endpoint *ep, const struct ip *ip)
 {
-    for (size_t i = 0; i < ep->allowed_ip_count; i++) {
-        if (ip_prefix_contains(&ep->allowed_ips[i], ip)) {
-            return true;
+    size_t low = 0; /* how many begin at or before ip: only the last of them can hold it */
+    size_t high = ep->allowed_ip_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (ip_compare(&ep->allowed_ips[middle].base, ip) <= 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return false;
+    return low > 0 && ip_prefix_contains(&ep->allowed_ips[low - 1], ip);
 }
 
 int policy_never_parse(struct span text, struct ip_prefix *prefix, uint16_t *port)
@@ -64,36 +69,39 @@ int policy_never_parse(struct span text, struct ip_prefix *prefix, uint16_t *por
     return ip_prefix_parse(addr, prefix);
 }
 
-static void lay_out_rule(struct load *l, const struct load_rule *from, struct policy_rule *to)
+static void lay_out_rule(struct load *l, const struct load_rule *from, struct policy_rule *to,
+                         struct policy_endpoint *endpoints)
 {
-    size_t count = 0;
-    for (const struct load_endpoint *e = from->first; e != NULL; e = e->next) {
-        count++;
-    }
     *to = from->rule;
-    struct policy_endpoint *endpoints = load_alloc(l, l->out, count, sizeof *endpoints);
-    if (endpoints == NULL) {
-        return;
-    }
+    to->endpoints = endpoints + l->rules->endpoint_count;
     for (const struct load_endpoint *e = from->first; e != NULL; e = e->next) {
-        endpoints[to->endpoint_count] = e->ep;
-        endpoints[to->endpoint_count].rule = to;
+        endpoints[l->rules->endpoint_count] = e->ep;
+        endpoints[l->rules->endpoint_count].rule = to;
+        l->rules->endpoint_count++;
         to->endpoint_count++;
     }
-    to->endpoints = endpoints;
 }
 
 static void lay_out_rules(struct load *l)
 {
     size_t count = 0;
+    size_t endpoint_count = 0;
     for (const struct load_rule *r = l->first_rule; r != NULL; r = r->next) {
         count++;
+        for (const struct load_endpoint *e = r->first; e != NULL; e = e->next) {
+            endpoint_count++;
+        }
     }
     struct policy_rule *rules = load_alloc(l, l->out, count, sizeof *rules);
-    for (const struct load_rule *r = l->first_rule; r != NULL && rules != NULL; r = r->next) {
-        lay_out_rule(l, r, &rules[l->rules->rule_count++]);
+    struct policy_endpoint *endpoints = load_alloc(l, l->out, endpoint_count, sizeof *endpoints);
+    if (rules == NULL || endpoints == NULL) {
+        return;
+    }
+    for (const struct load_rule *r = l->first_rule; r != NULL; r = r->next) {
+        lay_out_rule(l, r, &rules[l->rules->rule_count++], endpoints);
     }
     l->rules->rules = rules;
+    l->rules->endpoints = endpoints;
 }
 
 static void lay_out_egress(struct load *l)

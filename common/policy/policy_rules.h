@@ -40,7 +40,7 @@ struct policy_endpoint {
     struct ip ip;                /* ENDPOINT_IP */
     const uint16_t *ports;       /* sorted, unique */
     size_t port_count;
-    const struct ip_prefix *allowed_ips;
+    const struct ip_prefix *allowed_ips; /* sorted, disjoint */
     size_t allowed_ip_count;
     enum policy_protocol protocol;
     enum policy_tls tls;
@@ -67,6 +67,12 @@ struct policy_rule {
     bool admits_any_binary; /* no list, an empty list, or a list that holds slash-star-star (any path) */
 };
 
+#define POLICY_HOST_ADDRS_MAX 64 /* what an answer can hold */
+/* What keeps a decision short (policy.h): policy_load refuses more. */
+#define POLICY_PLACEMENTS_MAX                                                                                \
+    32                      /* different sets of places, behind the first label, at which patterns have "*" */
+#define POLICY_GLOBS_MAX 64 /* patterns of one parent with two stars or more in the first label */
+
 struct policy_host { /* egress.hosts */
     struct host_name name;
     struct policy_pos pos;
@@ -86,6 +92,8 @@ struct policy_rules {
     size_t file_count;
     const struct policy_rule *rules;
     size_t rule_count;
+    const struct policy_endpoint *endpoints; /* those of all rules in one array: by file, then line */
+    size_t endpoint_count;
     const struct policy_host *hosts;
     size_t host_count;
     const struct policy_never *never;

@@ -147,13 +147,76 @@ static void test_overlay_of_each_port(void **state)
     buf_fini(&b);
 }
 
+static void put_endpoints(struct buf *b)
+{
+    put(b, "version: 1\nnetwork_policies:\n  r:\n    binaries: [{ path: \"/**\" }]\n    endpoints:\n");
+}
+
+/* "*" behind the first label at one more set of places with each count: "a.*.b.c", "a.*.l.b.c", … */
+static void put_placements(struct buf *b, size_t count)
+{
+    put_endpoints(b);
+    for (size_t i = 0; i < count; i++) {
+        put(b, "      - { host: \"a.*.");
+        for (size_t k = 0; k < i; k++) {
+            put(b, "l.");
+        }
+        put(b, "b.c\", port: 1 }\n      - { host: \"other.*.b.c\", port: 1 }\n");
+    }
+}
+
+static void put_globs(struct buf *b, size_t count)
+{
+    put_endpoints(b);
+    put(b, "      - { host: \"*x*.other.b.c\", port: 1 }\n      - { host: \"*100000*.b.c\", port: 2 }\n");
+    put_many(b, count, "      - { host: \"*@*.b.c\", port: 1 }\n");
+}
+
+static void put_addresses(struct buf *b, size_t count)
+{
+    put(b, "version: 1\negress:\n  hosts:\n    a.b:\n");
+    put_many(b, count, "      - \"2001:db8::@\"\n"); /* six digits: no address */
+    for (size_t i = 0; i < b->len; i++) {
+        if (i > 4 && memcmp(b->data + i - 4, "::10", 4) == 0) {
+            b->data[i - 1] = ':'; /* "::1:0000", … */
+        }
+    }
+}
+
+/* Each bound: as many load, one more is one error that says how many. */
+static void test_bounds(void **state)
+{
+    (void)state;
+    static const struct {
+        void (*fill)(struct buf *b, size_t count);
+        size_t most;
+        const char *number;
+    } rows[] = {
+        {put_placements, POLICY_PLACEMENTS_MAX, "32"},
+        {put_globs, POLICY_GLOBS_MAX, "64"},
+        {put_addresses, POLICY_HOST_ADDRS_MAX, "64"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        for (size_t over = 0; over < 2; over++) {
+            struct buf b = {0};
+            struct policy_diags diags = {0};
+            rows[i].fill(&b, rows[i].most + over);
+            load(&b, &diags);
+            assert_int_equal(diags.error_count, over);
+            if (over == 1) {
+                assert_non_null(strstr(diags.items[0].message, rows[i].number));
+            }
+            policy_diags_fini(&diags);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tag_directives),
-        cmocka_unit_test(test_one_long_line),
-        cmocka_unit_test(test_unknown_keys),
-        cmocka_unit_test(test_overlay_of_each_port),
+        cmocka_unit_test(test_tag_directives), cmocka_unit_test(test_one_long_line),
+        cmocka_unit_test(test_unknown_keys),   cmocka_unit_test(test_overlay_of_each_port),
+        cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests_name("policy_limits", tests, NULL, NULL);
 }

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a policy is searched with: a tree of labels and addresses (match_tree) whose nodes lead to groups. A
+ * group is the endpoints with one and the same host, or the same prefix; what they come to on each port is
+ * summed up beforehand, so that a decision looks at one sum for each group and at no endpoint. Endpoints are
+ * numbered in the order of files and lines, which is how ties are broken. Internal to policy: policy.h is the
+ * door. Immutable once built.
+ */
+#pragma once
+
+#include "common/policy/match_tree.h"
+#include "common/policy/policy_rules.h"
+
+#define INDEX_NONE MATCH_NONE
+
+enum index_port_flag {
+    INDEX_PORT_L7 = 1U << 0,          /* one of all requires L7 */
+    INDEX_PORT_L7_ADMITTED = 1U << 1, /* one of those whose rule admits any process does */
+    INDEX_PORT_BINARIES = 1U << 2,    /* one's rule does not admit any process */
+    INDEX_PORT_OPEN = 1U << 3         /* one has no allowed_ips */
+};
+
+struct index_port {
+    uint32_t first;          /* endpoint with the port */
+    uint32_t first_admitted; /* the same among rules that admit any process, or INDEX_NONE */
+    uint16_t port;
+    uint8_t flags; /* enum index_port_flag */
+};
+
+struct index_group {
+    uint32_t first;      /* endpoint */
+    uint32_t first_open; /* the same among those without allowed_ips, or INDEX_NONE */
+    uint32_t members;    /* from here to the next group's: numbers of endpoints, ascending */
+    uint32_t ports;      /* from here to the next group's: sums, by port. None: look at the members */
+};
+
+struct index_lens { /* prefix lengths that occur: as many probes does a lookup cost */
+    uint64_t v4;
+    uint64_t v6[3];
+};
+
+struct policy_index {
+    struct match_tree tree;
+    const struct policy_rules *rules; /* borrowed */
+    struct index_group *groups;       /* one more than group_count, for the ends */
+    size_t group_count;
+    uint32_t *members;
+    size_t member_count;
+    struct index_port *ports;
+    size_t port_count;
+    uint64_t *masks; /* bit n: a head, or a tail, of n bytes is there */
+    size_t mask_count;
+    struct index_lens hostless, listed, never;
+};
+
+/* rules are borrowed and must outlive the index. 0 or -ENOMEM; fini is safe in both cases. */
+MUST_CHECK int policy_index_build(struct policy_index *x, const struct policy_rules *rules);
+void policy_index_fini(struct policy_index *x);
+size_t policy_index_memory(const struct policy_index *x); /* bytes allocated */
+
+/*
+ * The nodes that match the name: those that are its labels from the right, "*" standing for one, then heads
+ * and tails of the first label, and "**". The smaller tier is the more specific; equal ones (only partial
+ * labels can be) go by the number of the endpoint. Tiers ascend but within the partial labels of one parent.
+ * Until visit returns false.
+ *
+ * Cost: one or two probes for each label and each different placement of middle "*" on the way (policy_load
+ * bounds those), plus what partial labels of the same parent cost: see policy.h.
+ */
+typedef bool index_node_fn(const struct policy_index *x, uint32_t node, uint32_t tier, void *ctx);
+void policy_index_walk(const struct policy_index *x, const struct host_name *name, index_node_fn *visit,
+                       void *ctx);
+#define INDEX_TIER_STEP 64U /* a tier that is no multiple is of a partial label */
+
+/* The node of exactly this address, or INDEX_NONE. */
+uint32_t policy_index_address(const struct policy_index *x, const struct ip *ip);
+struct index_nets { /* prefixes of one kind below one parent */
+    const struct index_lens *lens;
+    uint32_t parent;
+    enum match_kind kind;
+};
+/* Those that hold ip, the longest first, until visit returns false. tier is 0. False if visit did. */
+bool policy_index_nets(const struct policy_index *x, const struct index_nets *nets, const struct ip *ip,
+                       index_node_fn *visit, void *ctx);
+/* The sum of a group for a port, or NULL. */
+const struct index_port *policy_index_port(const struct policy_index *x, uint32_t group, uint16_t port);
+
+/* The edge that stands for an address or a prefix; returns its length. */
+#define INDEX_NET_BYTES 18
+size_t policy_index_net_bytes(const struct ip_prefix *net, uint8_t out[INDEX_NET_BYTES]);

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/policy/policy_index.h"
+
+#define LABELS_MAX 127
+#define STEPS_MAX                                                                                            \
+    (3 * (LABELS_MAX + 1)) /* of each label at most three ways wait while the fourth is gone                 \
+                            */
+
+enum step_kind { STEP_NODE = 0, STEP_PARTIAL, STEP_STARS };
+
+struct step {
+    uint32_t node;
+    uint8_t end;  /* bytes of the name that are still to be matched: its labels on the left */
+    uint8_t kind; /* enum step_kind */
+};
+
+struct walk {
+    const struct policy_index *x;
+    const struct host_name *name;
+    index_node_fn *visit;
+    void *ctx;
+    uint32_t tier;
+    size_t depth;
+    struct step steps[STEPS_MAX];
+};
+
+static void push(struct walk *w, uint32_t node, size_t end, enum step_kind kind)
+{
+    if (node != MATCH_NONE) {
+        w->steps[w->depth++] = (struct step){.node = node, .end = (uint8_t)end, .kind = (uint8_t)kind};
+    }
+}
+
+static size_t label_start(const struct host_name *name, size_t end)
+{
+    while (end > 0 && name->text[end - 1] != '.') {
+        end--;
+    }
+    return end;
+}
+
+static struct span label_of(const struct host_name *name, size_t start, size_t end)
+{
+    return span_make(name->text + start, end - start);
+}
+
+/* The most specific way is pushed last, and so gone first. */
+static void push_below(struct walk *w, const struct step *s)
+{
+    const struct match_tree *t = &w->x->tree;
+    unsigned flags = t->nodes[s->node].flags;
+    size_t start = label_start(w->name, s->end);
+    size_t rest = start == 0 ? 0 : start - 1;
+    if ((flags & MATCH_HAS_BELOW) == 0) {
+        return;
+    }
+    if (flags & MATCH_HAS_STARS) {
+        push(w, s->node, s->end, STEP_STARS);
+    }
+    if (flags & MATCH_HAS_STAR) {
+        push(w, match_tree_find(t, s->node, MATCH_LABEL, SPAN_LIT("*")), rest, STEP_NODE);
+    }
+    if (start == 0 && (flags & MATCH_HAS_PARTIAL)) {
+        push(w, s->node, s->end, STEP_PARTIAL);
+    }
+    if (w->name->text[start] != '*') { /* a pattern taken for a name: its star is no label */
+        push(w, match_tree_find(t, s->node, MATCH_LABEL, label_of(w->name, start, s->end)), rest, STEP_NODE);
+    }
+}
+
+static bool visit_partial(struct walk *w, uint32_t node, size_t literal_len)
+{
+    return w->visit(w->x, node, w->tier + (INDEX_TIER_STEP - 1U) - (uint32_t)literal_len, w->ctx);
+}
+
+static bool walk_inners(struct walk *w, uint32_t first, struct span label)
+{
+    const struct match_tree *t = &w->x->tree;
+    for (uint32_t i = first; i != MATCH_NONE; i = t->nodes[i].value) {
+        struct span pattern = match_tree_bytes(t, i);
+        size_t literal_len = 0;
+        if (!host_label_matches(pattern, label)) {
+            continue;
+        }
+        for (size_t k = 0; k < pattern.len; k++) {
+            literal_len += pattern.data[k] != '*';
+        }
+        if (!visit_partial(w, i, literal_len)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool walk_tails(struct walk *w, uint32_t head, struct span label)
+{
+    const struct match_tree *t = &w->x->tree;
+    size_t head_len = t->nodes[head].len;
+    for (uint64_t mask = w->x->masks[t->nodes[head].value]; mask != 0; mask &= mask - 1) {
+        size_t len = (size_t)__builtin_ctzll(mask);
+        if (head_len + len > label.len) {
+            return true;
+        }
+        uint32_t tail = match_tree_find(t, head, MATCH_TAIL, span_sub(label, label.len - len, label.len));
+        if (tail == MATCH_NONE) {
+            continue;
+        }
+        if (t->nodes[tail].group != INDEX_NONE && !visit_partial(w, tail, head_len + len)) {
+            return false;
+        }
+        if (!walk_inners(w, t->nodes[tail].value, label)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool walk_partials(struct walk *w, const struct step *s)
+{
+    const struct match_tree *t = &w->x->tree;
+    struct span label = label_of(w->name, 0, s->end);
+    uint32_t heads = match_tree_find(t, s->node, MATCH_HEADS, (struct span){0});
+    for (uint64_t mask = w->x->masks[t->nodes[heads].value]; mask != 0; mask &= mask - 1) {
+        size_t len = (size_t)__builtin_ctzll(mask);
+        if (len > label.len) {
+            return true;
+        }
+        uint32_t head = match_tree_find(t, s->node, MATCH_HEAD, span_sub(label, 0, len));
+        if (head != MATCH_NONE && !walk_tails(w, head, label)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool take_step(struct walk *w, const struct step *s)
+{
+    const struct match_tree *t = &w->x->tree;
+    w->tier += INDEX_TIER_STEP;
+    switch ((enum step_kind)s->kind) {
+    case STEP_NODE:
+        if (s->end == 0) {
+            return w->visit(w->x, s->node, w->tier, w->ctx);
+        }
+        push_below(w, s);
+        return true;
+    case STEP_PARTIAL:
+        return walk_partials(w, s);
+    case STEP_STARS:
+        return w->visit(w->x, match_tree_find(t, s->node, MATCH_LABEL, SPAN_LIT("**")), w->tier, w->ctx);
+    }
+    return true;
+}
+
+void policy_index_walk(const struct policy_index *x, const struct host_name *name, index_node_fn *visit,
+                       void *ctx)
+{
+    struct walk w; /* its steps are written before they are read: no need to clear 3 KiB */
+    w.x = x;
+    w.name = name;
+    w.visit = visit;
+    w.ctx = ctx;
+    w.tier = 0;
+    w.depth = 0;
+    if (name->len == 0 || name->label_count > LABELS_MAX) {
+        return;
+    }
+    push(&w, MATCH_ROOT, name->len, STEP_NODE);
+    while (w.depth > 0) {
+        struct step s = w.steps[--w.depth];
+        if (!take_step(&w, &s)) {
+            return;
+        }
+    }
+}
+
+static size_t address_len(const struct ip *ip)
+{
+    return ip->family == IP_V4 ? 4 : 16;
+}
+
+size_t policy_index_net_bytes(const struct ip_prefix *net, uint8_t out[INDEX_NET_BYTES])
+{
+    size_t len = address_len(&net->base);
+    out[0] = net->base.family;
+    out[1] = net->bits;
+    memcpy(out + 2, net->base.bytes, len);
+    return len + 2;
+}
+
+uint32_t policy_index_address(const struct policy_index *x, const struct ip *ip)
+{
+    uint8_t key[INDEX_NET_BYTES];
+    if (ip->family == IP_NONE) {
+        return INDEX_NONE;
+    }
+    const struct ip_prefix whole = {.base = *ip, .bits = (uint8_t)(address_len(ip) * 8)};
+    size_t len = policy_index_net_bytes(&whole, key);
+    return match_tree_find(&x->tree, MATCH_ROOT, MATCH_ADDRESS, span_make(key, len));
+}
+
+/* The prefix of ip with so many bits. */
+static struct ip_prefix prefix_of(const struct ip *ip, size_t bits)
+{
+    struct ip_prefix p = {.base = *ip, .bits = (uint8_t)bits};
+    size_t whole = bits / 8;
+    if (bits % 8 != 0) {
+        p.base.bytes[whole] &= (uint8_t)(0xffU << (8U - bits % 8U));
+        whole++;
+    }
+    memset(p.base.bytes + whole, 0, sizeof p.base.bytes - whole);
+    return p;
+}
+
+bool policy_index_nets(const struct policy_index *x, const struct index_nets *nets, const struct ip *ip,
+                       index_node_fn *visit, void *ctx)
+{
+    bool is_v4 = ip->family == IP_V4;
+    if (ip->family == IP_NONE) {
+        return true;
+    }
+    for (size_t word = is_v4 ? 1 : 3; word-- > 0;) {
+        uint64_t mask = is_v4 ? nets->lens->v4 : nets->lens->v6[word];
+        while (mask != 0) {
+            size_t bit = 63U - (size_t)__builtin_clzll(mask);
+            uint8_t key[INDEX_NET_BYTES];
+            struct ip_prefix net = prefix_of(ip, word * 64 + bit);
+            size_t len = policy_index_net_bytes(&net, key);
+            uint32_t node = match_tree_find(&x->tree, nets->parent, nets->kind, span_make(key, len));
+            if (node != MATCH_NONE && !visit(x, node, 0, ctx)) {
+                return false;
+            }
+            mask &= ~(UINT64_C(1) << bit);
+        }
+    }
+    return true;
+}
+
+const struct index_port *policy_index_port(const struct policy_index *x, uint32_t group, uint16_t port)
+{
+    size_t low = x->groups[group].ports;
+    size_t end = x->groups[group + 1].ports;
+    size_t high = end;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (x->ports[middle].port < port) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < end && x->ports[low].port == port ? &x->ports[low] : NULL;
+}
