@@ -10,6 +10,8 @@
 #include <string.h>
 #include <time.h>
 
+#define CHANGES_LOGGED_MAX 50
+
 static void hold(struct policy **slot, struct policy *policy)
 {
     struct policy *former = *slot;
@@ -243,10 +245,20 @@ void daemon_reload_asked(struct daemon_loop *l)
 
 void daemon_reload_done(struct daemon_loop *l)
 {
+    struct policy_changes changes;
+    struct policy *former = policy_ref(l->in_use); /* the changes borrow from both */
+    int rc = policy_changes_find(policy_rules_of(former), policy_rules_of(l->published), CHANGES_LOGGED_MAX,
+                                 &changes);
     note_in_use(l);
     log_event(LOG_INFO, "policy_loaded",
               LOG_KV(kv_u64("generation", l->health.generation), kv_u64("rules", l->health.rules),
-                     kv_u64("endpoints", l->health.endpoints)));
+                     kv_u64("endpoints", l->health.endpoints), kv_u64("added", changes.added),
+                     kv_u64("removed", changes.removed), kv_u64("changed", changes.changed)));
+    if (rc == 0) {
+        policy_report_changes(&changes);
+    }
+    policy_changes_fini(&changes);
+    policy_unref(former);
     tell_service_manager(&l->health);
 }
 

@@ -48,3 +48,21 @@ void policy_report_log(const struct policy_diags *diags, enum diag_severity seve
                   LOG_KV(kv_u64("suppressed", total - logged)));
     }
 }
+
+void policy_report_changes(const struct policy_changes *changes)
+{
+    static const char *const events[] = {[POLICY_RULE_ADDED] = "policy_rule_added",
+                                         [POLICY_RULE_REMOVED] = "policy_rule_removed",
+                                         [POLICY_RULE_CHANGED] = "policy_rule_changed",
+                                         [POLICY_EGRESS_CHANGED] = "policy_egress_changed"};
+    for (size_t i = 0; i < changes->count; i++) {
+        const struct policy_change *c = &changes->items[i];
+        const char *what = c->kind == POLICY_EGRESS_CHANGED ? "part" : "rule";
+        log_event(LOG_INFO, events[c->kind], LOG_KV(kv_str(what, c->key), kv_str("detail", c->detail)));
+    }
+    size_t total = changes->added + changes->removed + changes->changed + changes->egress_changed;
+    if (total > changes->count) {
+        log_event(LOG_INFO, "policy_changes_suppressed",
+                  LOG_KV(kv_u64("suppressed", total - changes->count)));
+    }
+}

@@ -221,7 +221,8 @@ static void test_reload(void **state)
     fake_wait_for(&c, " policy_unchanged generation=1", 1);
     fake_write_policy(2, "");
     assert_int_equal(kill(c.pid, SIGHUP), 0);
-    fake_wait_for(&c, " policy_loaded generation=2 rules=2 endpoints=2", 1);
+    fake_wait_for(&c, " policy_loaded generation=2 rules=2 endpoints=2 added=1 removed=0 changed=0", 1);
+    fake_wait_for(&c, " policy_rule_added rule=r1 detail=\"+a1.example.org:443 +binary:/usr/bin/node\"", 1);
     assert_int_equal(fake_counts->policies, 4); /* every worker had taken it when that was said */
     fake_write_policy(2, "  r9:\n    endpints: []\n");
     assert_int_equal(kill(c.pid, SIGHUP), 0);
@@ -307,12 +308,15 @@ static void test_many_reloads(void **state)
     FAKE_START(&c, &fake_plain, "--workers=4");
     fake_wait_ready(&c);
     for (unsigned i = 0; i < 100; i++) {
-        fake_write_policy(2 + i % 7, "");
+        fake_write_policy(2 + i % 2, "");
         assert_int_equal(kill(c.pid, SIGHUP), 0);
     }
     fake_write_policy(11, "");
     assert_int_equal(kill(c.pid, SIGHUP), 0);
     fake_wait_for(&c, " rules=11 endpoints=11", 1);
+    fake_write_policy(80, ""); /* no more than 50 lines about one reload */
+    assert_int_equal(kill(c.pid, SIGHUP), 0);
+    fake_wait_for(&c, " policy_changes_suppressed suppressed=19", 1);
     fake_write_policy(1, "");
     assert_int_equal(kill(c.pid, SIGHUP), 0);
     assert_int_equal(kill(c.pid, SIGTERM), 0);
