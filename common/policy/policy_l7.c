@@ -131,15 +131,15 @@ static struct rules_found load_rules(struct load *l, const struct yaml_node *rul
 /* OpenShell takes no GraphQL rule that does not say which kind of operation it is about. */
 static void check_operation(struct load *l, const struct yaml_node *n)
 {
-    static const char *const words[] = {"", "query", "mutation", "subscription"};
-    static const struct word_list list = {words, 4, false};
+    static const char *const words[] = {"", "query", "mutation", "subscription", "*"};
+    static const struct word_list list = {words, 5, true};
     struct span text;
     const struct yaml_node *type = yaml_map_get(n, "operation_type");
     if (load_get_text(n, "operation_type", &text)) {
         (void)load_get_word(l, n, "operation_type", &list);
     } else if (type == NULL || load_is_text(type)) {
         load_error(l, type == NULL ? n->pos : type->pos,
-                   "write operation_type: query, mutation or subscription",
+                   "write operation_type: query, mutation, subscription or \"*\"",
                    "with protocol: graphql this needs \"operation_type\"");
     }
 }
