@@ -6,41 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define MAX_DEPTH 16 /* of a document: yaml_doc refuses more */
-
-/* Same kinds, keys in the same order, same texts. The stack stands in for recursion. */
-static bool is_same_tree(const struct yaml_node *a, const struct yaml_node *b)
-{
-    const struct yaml_node *left[MAX_DEPTH];
-    const struct yaml_node *right[MAX_DEPTH];
-    size_t depth = 0;
-    if (a->kind != b->kind || a->count != b->count) {
-        return false;
-    }
-    left[depth] = a->first;
-    right[depth++] = b->first;
-    while (depth > 0) {
-        const struct yaml_node *x = left[depth - 1];
-        const struct yaml_node *y = right[depth - 1];
-        if (x == NULL || y == NULL) {
-            depth--; /* both: the counts were equal */
-            continue;
-        }
-        bool is_same = x->kind == y->kind && x->count == y->count && x->is_plain == y->is_plain &&
-                       span_is_equal(x->key, y->key) && span_is_equal(x->text, y->text);
-        if (!is_same || (x->first != NULL && depth == MAX_DEPTH)) {
-            return false;
-        }
-        left[depth - 1] = x->next;
-        right[depth - 1] = y->next;
-        if (x->first != NULL) {
-            left[depth] = x->first;
-            right[depth++] = y->first;
-        }
-    }
-    return true;
-}
-
 static void load_binaries(struct load *l, const struct yaml_node *list, struct policy_rule *rule)
 {
     static const struct key_spec keys[] = {{"path", KEY_TEXT}, {"harness", KEY_BOOL}};
@@ -96,7 +61,7 @@ static bool is_new_rule(struct load *l, const struct yaml_node *n, uint64_t hash
         return true;
     }
     const struct load_rule *first = HTAB_ENTRY(found, const struct load_rule, by_key);
-    if (!is_same_tree(first->node, n)) {
+    if (!yaml_is_same_tree(first->node, n)) {
         char quoted[DIAG_QUOTE_CAP];
         load_error(l, n->key_pos, "give one of the two another key, or make them the same",
                    "rule %s is already in %s on line %u, and differs", diag_quote(n->key, quoted),

@@ -24,6 +24,7 @@ struct frame {
     struct yaml_node *last; /* newest child */
     struct span key;        /* the key that waits for its value */
     struct yaml_pos key_pos;
+    uint32_t key_start;
     bool has_key;
 };
 
@@ -32,7 +33,8 @@ struct builder {
     struct yaml_doc *doc;
     struct yaml_fault *fault;
     struct yaml_text text;
-    struct yaml_cursor cursor; /* where the newest event starts */
+    struct yaml_cursor cursor; /* where the newest event starts, or ends */
+    size_t skipped;            /* bytes of the text in front of its body */
     struct hash_key hash_key;
     struct frame stack[MAX_DEPTH];
     size_t depth;
@@ -67,6 +69,13 @@ static struct yaml_pos make_pos(const struct builder *b, const yaml_mark_t *star
 static struct yaml_pos event_pos(const struct builder *b, const yaml_event_t *e)
 {
     return make_pos(b, &e->start_mark, &e->end_mark);
+}
+
+/* Moves the cursor to a mark; marks come in order. The byte offset in the whole text. */
+static uint32_t move_to(struct builder *b, const yaml_mark_t *mark)
+{
+    yaml_cursor_advance(&b->cursor, b->text.body, mark->line, mark->column);
+    return (uint32_t)(b->skipped + b->cursor.offset);
 }
 
 static bool is_alias_error(const struct builder *b)
@@ -183,6 +192,8 @@ static struct yaml_node *add_node(struct builder *b, enum yaml_kind kind, const 
     }
     n->kind = kind;
     n->pos = event_pos(b, e);
+    n->start = move_to(b, &e->start_mark);
+    n->end = n->start;
     b->node_count++;
     if (b->depth == 0) {
         b->doc->root = n;
@@ -192,6 +203,7 @@ static struct yaml_node *add_node(struct builder *b, enum yaml_kind kind, const 
     if (top->node->kind == YAML_MAP) {
         n->key = top->key;
         n->key_pos = top->key_pos;
+        n->key_start = top->key_start;
         top->has_key = false;
     }
     if (top->last == NULL) {
@@ -228,6 +240,7 @@ static int on_key(struct builder *b, const yaml_event_t *e)
         return fail(b, event_pos(b, e), "an empty key", "a key is a word followed by a colon");
     }
     top->key_pos = event_pos(b, e);
+    top->key_start = move_to(b, &e->start_mark);
     top->has_key = true;
     return 0;
 }
@@ -239,6 +252,7 @@ static int on_scalar(struct builder *b, const yaml_event_t *e)
         return -ENOMEM;
     }
     n->is_plain = e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    n->end = move_to(b, &e->end_mark);
     return copy_text(b, e, &n->text);
 }
 
@@ -307,9 +321,18 @@ static int check_keys(struct builder *b, const struct yaml_node *map)
     return rc;
 }
 
-static int on_close(struct builder *b)
+/* libyaml lets a block end where the next token begins; ours ends with its last child. */
+static int on_close(struct builder *b, const yaml_event_t *e)
 {
-    const struct yaml_node *n = b->stack[--b->depth].node;
+    const struct frame *top = &b->stack[--b->depth];
+    struct yaml_node *n = top->node;
+    struct span from = span_sub(b->text.body, n->start - b->skipped, 1);
+    uint8_t first = from.len == 0 ? 0 : from.data[0];
+    if (first == '{' || first == '[') {
+        n->end = move_to(b, &e->end_mark);
+    } else if (top->last != NULL) {
+        n->end = top->last->end;
+    }
     return n->kind == YAML_MAP ? check_keys(b, n) : 0;
 }
 
@@ -327,7 +350,7 @@ static int on_event(struct builder *b, const yaml_event_t *e)
     bool is_node = e->type == YAML_SCALAR_EVENT || e->type == YAML_ALIAS_EVENT ||
                    e->type == YAML_SEQUENCE_START_EVENT || e->type == YAML_MAPPING_START_EVENT;
     if (is_node) {
-        yaml_cursor_advance(&b->cursor, b->text.body, e->start_mark.line, e->start_mark.column);
+        (void)move_to(b, &e->start_mark);
         int rc = refuse_properties(b, e);
         if (rc != 0) {
             return rc;
@@ -354,7 +377,7 @@ static int on_event(struct builder *b, const yaml_event_t *e)
         return on_open(b, e);
     case YAML_SEQUENCE_END_EVENT:
     case YAML_MAPPING_END_EVENT:
-        return on_close(b);
+        return on_close(b, e);
     case YAML_NO_EVENT:
     case YAML_STREAM_START_EVENT:
     case YAML_DOCUMENT_END_EVENT:
@@ -387,7 +410,8 @@ static bool is_null(const struct yaml_node *n)
             span_is_equal_nocase(n->text, SPAN_LIT("null")));
 }
 
-static int parse_body(struct yaml_doc *doc, const struct yaml_text *text, struct yaml_fault *fault)
+static int parse_body(struct yaml_doc *doc, const struct yaml_text *text, size_t skipped,
+                      struct yaml_fault *fault)
 {
     struct builder *b = calloc(1, sizeof *b);
     if (b == NULL || !yaml_parser_initialize(&b->parser)) {
@@ -397,6 +421,7 @@ static int parse_body(struct yaml_doc *doc, const struct yaml_text *text, struct
     b->doc = doc;
     b->fault = fault;
     b->text = *text;
+    b->skipped = skipped;
     hash_key_init(&b->hash_key);
     yaml_parser_set_encoding(&b->parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&b->parser, text->body.data, text->body.len);
@@ -422,7 +447,7 @@ int yaml_doc_parse(struct span text, struct yaml_doc **out, struct yaml_fault *f
     doc->arena = arena_new();
     rc = doc->arena == NULL ? -ENOMEM : 0;
     if (rc == 0 && body.body.len > 0) {
-        rc = parse_body(doc, &body, fault);
+        rc = parse_body(doc, &body, (size_t)(body.body.data - text.data), fault);
     }
     if (rc == 0 && (doc->root == NULL || is_null(doc->root))) {
         struct yaml_pos pos = doc->root == NULL ? (struct yaml_pos){1, 1, 1} : doc->root->pos;
@@ -465,4 +490,41 @@ const struct yaml_node *yaml_map_get(const struct yaml_node *map, const char *ke
         }
     }
     return NULL;
+}
+
+static bool is_same_node(const struct yaml_node *a, const struct yaml_node *b)
+{
+    return a->kind == b->kind && a->count == b->count && a->is_plain == b->is_plain &&
+           span_is_equal(a->text, b->text);
+}
+
+/* The stack stands in for recursion. */
+bool yaml_is_same_tree(const struct yaml_node *a, const struct yaml_node *b)
+{
+    const struct yaml_node *left[MAX_DEPTH + 1];
+    const struct yaml_node *right[MAX_DEPTH + 1];
+    size_t depth = 0;
+    if (!is_same_node(a, b)) {
+        return false;
+    }
+    left[depth] = a->first;
+    right[depth++] = b->first;
+    while (depth > 0) {
+        const struct yaml_node *x = left[depth - 1];
+        const struct yaml_node *y = right[depth - 1];
+        if (x == NULL || y == NULL) {
+            depth--; /* both: the counts were equal */
+            continue;
+        }
+        if (!span_is_equal(x->key, y->key) || !is_same_node(x, y)) {
+            return false;
+        }
+        left[depth - 1] = x->next;
+        right[depth - 1] = y->next;
+        if (x->first != NULL && depth <= MAX_DEPTH) {
+            left[depth] = x->first;
+            right[depth++] = y->first;
+        }
+    }
+    return true;
 }

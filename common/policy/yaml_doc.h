@@ -22,12 +22,16 @@ struct yaml_node {
     enum yaml_kind kind;
     bool is_plain; /* scalar: written without quotes */
     struct yaml_pos pos;
+    uint32_t start;   /* bytes of the text before the value: before its bracket, if it stands in one */
     struct span text; /* scalar: its value */
     struct span key;  /* member of a map: its key */
     struct yaml_pos key_pos;
+    uint32_t key_start;      /* bytes of the text before the key */
     struct yaml_node *first; /* list and map: children in order */
     struct yaml_node *next;  /* sibling */
-    size_t count;            /* children */
+    uint32_t count;          /* children */
+    uint32_t end; /* bytes up to the end of the value: behind its quote, bracket or last child (of an empty
+                     value: up to the next token at most) */
 };
 
 struct yaml_doc;
@@ -48,4 +52,6 @@ struct yaml_fault {
 MUST_CHECK int yaml_doc_parse(struct span text, struct yaml_doc **out, struct yaml_fault *fault);
 const struct yaml_node *yaml_doc_root(const struct yaml_doc *doc);
 void yaml_doc_free(struct yaml_doc *doc);
+/* Same kinds, texts and quoting; keys in the same order. Where things stand does not matter. */
+bool yaml_is_same_tree(const struct yaml_node *a, const struct yaml_node *b);
 const struct yaml_node *yaml_map_get(const struct yaml_node *map, const char *key); /* NULL if absent */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Properties of a parsed document: bounded, positions inside the text, keys unique, no NUL in any text. */
+/*
+ * Properties of a parsed document: bounded, positions inside the text and in order, keys unique, no NUL in
+ * any text.
+ */
 #include "tests/fuzz/fuzz.h"
 
 #include "common/policy/yaml_doc.h"
@@ -32,6 +35,18 @@ static void require_map(const struct yaml_node *map)
     }
 }
 
+/* Bytes of the text: children lie in order inside their parent, each behind its key. */
+static void require_range(const struct yaml_node *n, size_t size)
+{
+    REQUIRE(n->start <= n->end && n->end <= size);
+    uint32_t at = n->start;
+    for (const struct yaml_node *child = n->first; child != NULL; child = child->next) {
+        uint32_t from = n->kind == YAML_MAP ? child->key_start : child->start;
+        REQUIRE(at <= from && from <= child->start && child->end <= n->end);
+        at = child->end;
+    }
+}
+
 static void require_node(const struct yaml_node *n, size_t size)
 {
     size_t count = 0;
@@ -40,6 +55,7 @@ static void require_node(const struct yaml_node *n, size_t size)
     }
     REQUIRE(count == n->count);
     require_pos(n->pos, size);
+    require_range(n, size);
     switch (n->kind) {
     case YAML_SCALAR:
         REQUIRE(count == 0);

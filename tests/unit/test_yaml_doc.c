@@ -283,9 +283,65 @@ static void test_scalar_types(void **state)
     }
 }
 
+/* What of the text the value of a key of the root came from, key included. */
+static void check_range(const char *text, const char *key, const char *source)
+{
+    struct yaml_doc *doc = must_parse(text);
+    const struct yaml_node *n = yaml_map_get(yaml_doc_root(doc), key);
+    assert_non_null(n);
+    struct span found = span_sub(span_str(text), n->key_start, n->end - n->key_start);
+    if (!span_is_equal(found, span_str(source)) || n->start < n->key_start) {
+        fail_msg("\"%.*s\", expected \"%s\"", (int)found.len, (const char *)found.data, source);
+    }
+    yaml_doc_free(doc);
+}
+
+static void test_ranges(void **state)
+{
+    (void)state;
+    check_range("a: one  # c\nb: 2\n", "a", "a: one");
+    check_range("\"a\"  :  'one'  # c\n", "a", "\"a\"  :  'one'");
+    check_range("a:\n  - x\n  - y: {z: 1 } # c\n\n# d\nb: 2\n", "a", "a:\n  - x\n  - y: {z: 1 }");
+    check_range("a: [ 1,\n 2\n ] # c\nb: 2\n", "a", "a: [ 1,\n 2\n ]");
+    check_range("a:\r\n  b:\r\n    c: x\r\n  # d\r\n", "a", "a:\r\n  b:\r\n    c: x");
+    check_range("a: |\n  x\n\nb: 2\n", "a", "a: |\n  x\n\n");
+    check_range("a: x\n  y z  # c\n", "a", "a: x\n  y z");
+    check_range("a:  # nothing\nb: 2\n", "a", "a:");
+    check_range("{ a: { b: \"}\" } , b: 2}", "a", "a: { b: \"}\" }");
+    check_range("\xef\xbb\xbf\xc3\xa9: 1\na: \xc3\xa9 # c\n", "a", "a: \xc3\xa9");
+    check_range("Version:   3\n---\nb: 1\na: 2\n", "a", "a: 2");
+}
+
+static void test_same_tree(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *a, *b;
+        bool is_same;
+    } rows[] = {
+        {"a: { b: [1, 2] }", "a:\n  b: # c\n  - 1\n  - 2\n", true},
+        {"a: 1", "a: 2", false},
+        {"a: 1", "a: \"1\"", false},
+        {"a: 1", "b: 1", false},
+        {"a: [1]", "a: [1, 1]", false},
+        {"a: { b: 1, c: 1 }", "a: { c: 1, b: 1 }", false},
+        {"a: { b: { c: { d: 1 } } }", "a: { b: { c: { d: 2 } } }", false},
+        {"x", "x", true},
+        {"x", "y", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct yaml_doc *a = must_parse(rows[i].a);
+        struct yaml_doc *b = must_parse(rows[i].b);
+        assert_int_equal(yaml_is_same_tree(yaml_doc_root(a), yaml_doc_root(b)), rows[i].is_same);
+        yaml_doc_free(a);
+        yaml_doc_free(b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ranges),    cmocka_unit_test(test_same_tree),
         cmocka_unit_test(test_tree),      cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_faults),    cmocka_unit_test(test_a_header_is_skipped),
         cmocka_unit_test(test_depth),     cmocka_unit_test(test_hostile),
