@@ -32,7 +32,7 @@ static const struct key_spec endpoint_keys[] = {
     {"credential_binding", KEY_MAP},
     {"json_rpc", KEY_MAP},
     {"mcp", KEY_MAP},
-    /* ours */
+    /* Ours from here on: what OpenShell learns goes above, what we invent below (load_is_extension). */
     {"proxy", KEY_TEXT},
     {"timeouts", KEY_MAP},
     {"keepalive", KEY_ANY},
@@ -41,6 +41,20 @@ static const struct key_spec endpoint_keys[] = {
 const struct key_table endpoint_table = {"an endpoint", endpoint_keys,
                                          sizeof endpoint_keys / sizeof endpoint_keys[0], false,
                                          "{ host: api.example.com, port: 443 }"};
+static const char first_extension[] = "proxy";
+
+bool load_is_extension(struct span key)
+{
+    bool is_ours = false;
+    for (size_t i = 0; i < endpoint_table.count; i++) {
+        struct span name = span_str(endpoint_table.keys[i].name);
+        is_ours = is_ours || span_is_equal(name, SPAN_LIT(first_extension));
+        if (span_is_equal(name, key)) {
+            return is_ours;
+        }
+    }
+    return false;
+}
 
 static bool has_byte(struct span s, uint8_t c)
 {

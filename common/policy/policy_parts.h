@@ -7,6 +7,9 @@
 /* policy_endpoint.c: one item of "endpoints". */
 void load_endpoint(struct load *l, const struct yaml_node *n, struct load_endpoint *out);
 
+/* Is this key of an endpoint ours, unknown to OpenShell? */
+bool load_is_extension(struct span key);
+
 /* Reports and returns false if the text is no host. */
 bool load_host_text(struct load *l, const struct yaml_node *n, struct load_host *out);
 /* "port" and "ports" as a sorted, unique array in l->out; *count is 0 if there is none. Types were checked.
