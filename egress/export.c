@@ -4,6 +4,7 @@
 #include "common/policy/policy_export.h"
 #include "common/policy/policy_files.h"
 #include "common/run/exit_status.h"
+#include "common/run/policy_report.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -53,7 +54,7 @@ static int export_files(const char *const *paths, size_t count)
         (void)fprintf(stderr, "openshell-egress export: out of memory\n");
         status = EXIT_STATUS_OS;
     } else if (rc != 0 || read_rc != 0) {
-        commands_print_diags(&errors);
+        policy_report_print(&errors);
         status = rc == -EPROTO ? EXIT_STATUS_OS : 1;
     } else {
         print_notes(&notes);
