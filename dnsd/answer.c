@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#define DENIED_TEXT "policy_denied: no rule names this host; see 'openshell-egress check'"
+#define DENIED_TEXT "policy_denied: no rule names this host; see 'openshell-egress explain'"
 
 void answer_config_set(struct answer_config *cfg, const struct settings_dnsd *s,
                        const struct dest_guard *guard)

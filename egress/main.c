@@ -17,6 +17,7 @@ static void usage(FILE *out)
         "usage: openshell-egress COMMAND ...\n\n"
         "  check FILE...              is this policy good? every problem with its place\n"
         "  export FILE...             the policy as OpenShell itself reads it, without extensions\n"
+        "  explain HOST[:PORT]        which rule decides, what dnsd answers, what tunneld does, and why\n"
         "  run [OPTION]... -- CMD...  run CMD so that it reaches what the policy admits, nothing else\n\n"
         "  --help, --version\n"
         "openshell-egress(1), openshell-dnsd(8) and openshell-tunneld(8) say more.\n");
@@ -40,7 +41,10 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*function)(int argc, char **argv);
-    } commands[] = {{"check", command_check}, {"export", command_export}, {"run", command_run}};
+    } commands[] = {{"check", command_check},
+                    {"export", command_export},
+                    {"explain", command_explain},
+                    {"run", command_run}};
 
     if (!has_standard_descriptors()) {
         return EXIT_STATUS_OS;

@@ -24,6 +24,33 @@ struct span span_sub(struct span s, size_t from, size_t len)
     return (struct span){s.data + from, len < left ? len : left};
 }
 
+static size_t min_of(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+size_t span_distance(struct span a, struct span b)
+{
+    size_t row[SPAN_DISTANCE_MAX_LEN + 1];
+    if (a.len > SPAN_DISTANCE_MAX_LEN || b.len > SPAN_DISTANCE_MAX_LEN) {
+        return SIZE_MAX;
+    }
+    for (size_t j = 0; j <= b.len; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 1; i <= a.len; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b.len; j++) {
+            size_t above = row[j];
+            size_t cost = ascii_lower(a.data[i - 1]) == ascii_lower(b.data[j - 1]) ? 0 : 1;
+            row[j] = min_of(diagonal + cost, min_of(above, row[j - 1]) + 1);
+            diagonal = above;
+        }
+    }
+    return row[b.len];
+}
+
 size_t span_find(struct span s, uint8_t c)
 {
     if (s.len == 0) {

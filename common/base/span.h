@@ -39,6 +39,10 @@ bool span_is_equal_nocase(struct span a, struct span b);
 /* Bytes [from, from+len) of s, cut to what s has; never fails. */
 struct span span_sub(struct span s, size_t from, size_t len);
 
+/* Levenshtein distance, ASCII case ignored. Anything longer than the bound counts as infinitely far. */
+#define SPAN_DISTANCE_MAX_LEN 255U
+size_t span_distance(struct span a, struct span b);
+
 /* Index of byte c, or s.len. */
 size_t span_find(struct span s, uint8_t c);
 

@@ -19,6 +19,7 @@ static void load_defaults(struct load *l, const struct yaml_node *n)
         return;
     }
     l->defaults_at = load_pos(l, n->key_pos);
+    l->rules->defaults_pos = l->defaults_at;
     if (load_check_map(l, n, &table)) {
         struct load_tuning tuning;
         load_tuning(l, n, &tuning);

@@ -66,26 +66,6 @@ static size_t min_of(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Levenshtein, case ignored; both at most NEAREST_MAX_LEN. */
-static size_t edit_distance(struct span a, struct span b)
-{
-    size_t row[NEAREST_MAX_LEN + 1];
-    for (size_t j = 0; j <= b.len; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; i <= a.len; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b.len; j++) {
-            size_t above = row[j];
-            size_t cost = ascii_lower(a.data[i - 1]) == ascii_lower(b.data[j - 1]) ? 0 : 1;
-            row[j] = min_of(diagonal + cost, min_of(above, row[j - 1]) + 1);
-            diagonal = above;
-        }
-    }
-    return row[b.len];
-}
-
 const char *hint_nearest(struct span text, const char *const *names, size_t count)
 {
     const char *best = NULL;
@@ -95,7 +75,7 @@ const char *hint_nearest(struct span text, const char *const *names, size_t coun
         if (name.len > NEAREST_MAX_LEN || text.len > NEAREST_MAX_LEN) {
             continue;
         }
-        size_t distance = edit_distance(text, name);
+        size_t distance = span_distance(text, name);
         if (distance < best_distance && distance < name.len) {
             best = names[i];
             best_distance = distance;

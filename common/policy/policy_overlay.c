@@ -84,6 +84,15 @@ static void shape(struct load *l, struct load_endpoint *e, const struct load_ove
         return;
     }
     e->shaped_at = o->pos;
+    struct policy_shape *said = load_alloc(l, l->out, 1, sizeof *said);
+    if (said == NULL) {
+        return;
+    }
+    *said = (struct policy_shape){.pos = o->pos,
+                                  .timers = o->tuning.timers,
+                                  .keepalive = o->tuning.keepalive,
+                                  .proxy = o->tuning.proxy};
+    e->ep.shape = said;
     if (o->tuning.has_proxy) {
         e->ep.proxy = o->tuning.proxy;
     }

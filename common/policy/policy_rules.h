@@ -32,6 +32,13 @@ enum endpoint_host_kind { ENDPOINT_HOSTLESS = 0, ENDPOINT_EXACT, ENDPOINT_WILDCA
 
 struct policy_rule;
 
+struct policy_shape { /* what an overlay's entry said; already part of the endpoint */
+    struct policy_pos pos;
+    struct tunnel_timers timers;       /* UNSET where it did not say */
+    struct tunnel_keepalive keepalive; /* likewise */
+    enum policy_proxy proxy;           /* likewise */
+};
+
 struct policy_endpoint {
     const struct policy_rule *rule;
     struct policy_pos pos;
@@ -54,6 +61,7 @@ struct policy_endpoint {
     enum policy_proxy proxy;
     struct tunnel_timers timers;
     struct tunnel_keepalive keepalive;
+    const struct policy_shape *shape; /* NULL: no overlay names it */
 };
 
 struct policy_rule {
@@ -100,6 +108,7 @@ struct policy_rules {
     size_t never_count;
     struct tunnel_timers default_timers; /* egress.defaults; UNSET where not said */
     struct tunnel_keepalive default_keepalive;
+    struct policy_pos defaults_pos; /* of egress.defaults; line 0 where there are none */
 };
 
 void policy_rules_free(struct policy_rules *r); /* NULL-safe */

@@ -135,7 +135,7 @@ class TestNames(Case):
             code, text = m.ede()
             self.assertEqual(code, 15)
             self.assertIn("policy_denied", text)
-            self.assertIn("openshell-egress check", text)
+            self.assertIn("openshell-egress explain", text)
         self.assertEqual(self.stub.asked("secret-data.evil.example.org"), [])
         self.dnsd.wait_log(r"dns_denied name=secret-data\.evil\.example\.org type=A client=127\.0\.0\.1 "
                            r"reason=policy_denied")

@@ -109,11 +109,43 @@ static void test_char_len(void **state)
     }
 }
 
+static void test_distance(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *a, *b;
+        size_t expect;
+    } rows[] = {
+        {"", "", 0},
+        {"a", "", 1},
+        {"", "abc", 3},
+        {"abc", "abc", 0},
+        {"ABC", "abc", 0},
+        {"abc", "abd", 1},
+        {"abc", "acb", 2},
+        {"abc", "xabc", 1},
+        {"kitten", "sitting", 3},
+        {"discrod.gg", "discord.gg", 2},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(span_distance(span_str(rows[i].a), span_str(rows[i].b)), rows[i].expect);
+        assert_int_equal(span_distance(span_str(rows[i].b), span_str(rows[i].a)), rows[i].expect);
+    }
+    char text[SPAN_DISTANCE_MAX_LEN + 1];
+    memset(text, 'a', sizeof text);
+    struct span longest = span_make(text, SPAN_DISTANCE_MAX_LEN);
+    assert_int_equal(span_distance(longest, (struct span){0}), SPAN_DISTANCE_MAX_LEN);
+    assert_int_equal(span_distance(longest, longest), 0);
+    assert_int_equal(span_distance(span_make(text, sizeof text), longest), SIZE_MAX);
+    assert_int_equal(span_distance(longest, span_make(text, sizeof text)), SIZE_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equal), cmocka_unit_test(test_equal_nocase), cmocka_unit_test(test_sub),
-        cmocka_unit_test(test_find),  cmocka_unit_test(test_trim),         cmocka_unit_test(test_char_len),
+        cmocka_unit_test(test_equal),    cmocka_unit_test(test_equal_nocase), cmocka_unit_test(test_sub),
+        cmocka_unit_test(test_find),     cmocka_unit_test(test_trim),         cmocka_unit_test(test_char_len),
+        cmocka_unit_test(test_distance),
     };
     return cmocka_run_group_tests_name("span", tests, NULL, NULL);
 }

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "egress/explain_print.h"
+#include "egress/explain_words.h"
+
+#include <string.h>
+
+#define LABEL_WIDTH 10
+#define ALSO_MAX 8U /* losing endpoints shown of a port */
+
+static void label(FILE *out, const char *name)
+{
+    (void)fprintf(out, "%-*s", LABEL_WIDTH, name);
+}
+
+static void indent(FILE *out)
+{
+    label(out, "");
+}
+
+static void print_rule(FILE *out, const struct explain_facts *f, const struct policy_endpoint *ep)
+{
+    char rule[EXPLAIN_WORDS_CAP];
+    (void)fprintf(out, "%s", explain_rule(f, ep, rule, sizeof rule));
+}
+
+static bool is_same_story(const struct explain_tunnel *a, const struct explain_tunnel *b)
+{
+    return a->is_allowed == b->is_allowed && a->reason == b->reason && a->name.endpoint == b->name.endpoint;
+}
+
+/* Ports of the tunnels from *at on that have one story; moves *at behind them. */
+static void print_ports(FILE *out, const struct explain_facts *f, size_t *at)
+{
+    const struct explain_tunnel *first = &f->tunnels[*at];
+    for (size_t i = *at; i < f->tunnel_count && is_same_story(first, &f->tunnels[i]); i++) {
+        (void)fprintf(out, "%s%u", i == *at ? "" : ",", f->tunnels[i].port);
+    }
+    while (*at < f->tunnel_count && is_same_story(first, &f->tunnels[*at])) {
+        (*at)++;
+    }
+}
+
+static void print_verdict(FILE *out, const struct explain_facts *f)
+{
+    if (f->tunnel_count == 0) {
+        (void)fprintf(out, "DENIED   %s: %s [%s]\n", f->host, f->why, reason_text(f->reason));
+        return;
+    }
+    for (size_t at = 0; at < f->tunnel_count;) {
+        const struct explain_tunnel *t = &f->tunnels[at];
+        (void)fprintf(out, "%s  %s:", t->is_allowed ? "ALLOWED" : "DENIED ", f->host);
+        print_ports(out, f, &at);
+        if (t->is_allowed) {
+            (void)fprintf(out, " by ");
+            print_rule(out, f, t->name.endpoint);
+            (void)fprintf(out, "\n");
+        } else {
+            (void)fprintf(out, ": %s [%s]\n", t->why, reason_text(t->reason));
+        }
+    }
+    if (f->port_total > f->tunnel_count) {
+        (void)fprintf(out, "         (and %zu more ports: give the one you mean)\n",
+                      f->port_total - f->tunnel_count);
+    }
+}
+
+static void print_host(FILE *out, const struct explain_facts *f)
+{
+    const struct explain_target *t = &f->target;
+    label(out, "Host");
+    switch (t->host.kind) {
+    case HOST_NONE:
+        (void)fprintf(out, "no canonical form: %s; it is denied and never sent upstream\n",
+                      host_fault_text(t->fault));
+        return;
+    case HOST_IP:
+        (void)fprintf(out, "%s, an address of class %s%s\n", f->host, ip_class_name(ip_classify(&t->host.ip)),
+                      t->is_rewritten ? " (written as it is compared)" : "");
+        return;
+    case HOST_DNS:
+        break;
+    }
+    (void)fprintf(out, "%s", f->host);
+    if (t->is_lowered || t->lost_dot) {
+        (void)fprintf(out, " (%s%s%s)", t->is_lowered ? "made lower case" : "",
+                      t->is_lowered && t->lost_dot ? ", " : "", t->lost_dot ? "final dot removed" : "");
+    }
+    (void)fprintf(out, "\n");
+}
+
+static void print_candidate(FILE *out, const struct explain_facts *f, const struct explain_candidate *c,
+                            const struct explain_tunnel *t)
+{
+    char host[EXPLAIN_WORDS_CAP];
+    char ports[EXPLAIN_WORDS_CAP];
+    const struct policy_endpoint *ep = c->endpoint;
+    (void)fprintf(out, "%s, port %s, ", explain_host(ep, host, sizeof host),
+                  explain_ports(ep, ports, sizeof ports));
+    print_rule(out, f, ep);
+    if (c->fate != EXPLAIN_FATE_DECIDES) {
+        (void)fprintf(out, ": %s", explain_fate_text(c->fate));
+        if (ep == t->l7_by) {
+            (void)fprintf(out, ", but its request rules bind all the same");
+        }
+    }
+    (void)fprintf(out, "\n");
+}
+
+static void print_candidates(FILE *out, const struct explain_facts *f, const struct explain_tunnel *t)
+{
+    size_t shown = 0;
+    for (size_t i = 0; i < t->candidate_count && shown <= ALSO_MAX; i++, shown++) {
+        bool is_first = t->candidates[i].fate == EXPLAIN_FATE_DECIDES;
+        bool is_first_other = i == 0 || t->candidates[i - 1].fate == EXPLAIN_FATE_DECIDES;
+        label(out, is_first ? "Decides" : is_first_other ? "Also" : "");
+        print_candidate(out, f, &t->candidates[i], t);
+    }
+    if (t->candidate_total > shown) {
+        indent(out);
+        (void)fprintf(out, "and %zu more endpoints\n", t->candidate_total - shown);
+    }
+}
+
+static void print_dns(FILE *out, const struct explain_facts *f)
+{
+    char text[EXPLAIN_WORDS_CAP];
+    char first[EXPLAIN_WORDS_CAP];
+    if (f->dns_count == 0) {
+        return;
+    }
+    label(out, "dnsd");
+    size_t same = 1;
+    (void)explain_dns_text(f, &f->dns[0], first, sizeof first);
+    while (same < f->dns_count && strcmp(explain_dns_text(f, &f->dns[same], text, sizeof text), first) == 0) {
+        same++;
+    }
+    if (same == f->dns_count) {
+        (void)fprintf(out, "every type: %s\n", first);
+        return;
+    }
+    for (size_t i = 0; i < f->dns_count; i++) {
+        if (i > 0) {
+            indent(out);
+        }
+        (void)fprintf(out, "%-6s %s\n", explain_type_text(&f->dns[i]),
+                      explain_dns_text(f, &f->dns[i], text, sizeof text));
+    }
+}
+
+static void print_addrs(FILE *out, const struct explain_tunnel *t, bool is_live)
+{
+    char text[IP_TEXT_CAP];
+    char dial[EXPLAIN_WORDS_CAP];
+    for (size_t i = 0; i < t->addr_count; i++) {
+        const struct explain_addr *a = &t->addrs[i];
+        indent(out);
+        (void)fprintf(out, "  %-15s %s, ", ip_text(&a->ip, text), ip_class_name(a->dest.cls));
+        if (a->dest.verdict != VERDICT_ALLOW) {
+            (void)fprintf(out, "refused: %s\n", a->dest.why);
+        } else {
+            (void)fprintf(out, "permitted%s%s\n", is_live ? ", " : "",
+                          is_live ? explain_dial_text(a, dial, sizeof dial) : "");
+        }
+    }
+}
+
+static void print_values(FILE *out, const struct explain_facts *f, const struct explain_tunnel *t)
+{
+    for (int i = 0; i < EXPLAIN_VALUE_COUNT; i++) {
+        char value[EXPLAIN_WORDS_CAP];
+        char source[EXPLAIN_WORDS_CAP];
+        const enum explain_value v = (enum explain_value)i;
+        indent(out);
+        (void)fprintf(out, "  %-10s %s  [%s]\n", explain_value_name(v),
+                      explain_value_text(t, v, value, sizeof value),
+                      explain_source_text(f, &t->sources[i], v, source, sizeof source));
+    }
+}
+
+static void print_direct(FILE *out, const struct explain_facts *f, const struct policy_endpoint *ep)
+{
+    char place[EXPLAIN_WORDS_CAP];
+    const struct policy_shape *s = ep->shape;
+    const struct policy_pos *pos = s != NULL && s->proxy == PROXY_DIRECT ? &s->pos : &ep->pos;
+    if (ep->proxy == PROXY_DIRECT) {
+        (void)fprintf(out, " (proxy: direct, %s)", explain_place(f, pos, place, sizeof place));
+    }
+    (void)fprintf(out, "\n");
+}
+
+static void print_tunnel(FILE *out, const struct explain_facts *f, const struct explain_tunnel *t,
+                         bool is_live)
+{
+    char text[EXPLAIN_WORDS_CAP];
+    print_candidates(out, f, t);
+    label(out, "tunneld");
+    if (t->is_allowed) {
+        (void)fprintf(out, "port %u: carried raw", t->port);
+        print_direct(out, f, t->name.endpoint);
+    } else {
+        (void)fprintf(out, "port %u: refused, %s: %s\n", t->port, reason_text(t->reason), t->why);
+    }
+    if (t->name.endpoint == NULL || (!t->is_allowed && t->addr_count == 0)) {
+        return;
+    }
+    indent(out);
+    (void)fprintf(out, "  addresses  %s\n", explain_address_rule_text(t, text, sizeof text));
+    print_addrs(out, t, is_live);
+    if (t->is_allowed) {
+        print_values(out, f, t);
+    }
+}
+
+static void print_live(FILE *out, const struct explain_facts *f)
+{
+    char text[EXPLAIN_WORDS_CAP];
+    char addr[ADDR_TEXT_CAP];
+    label(out, "live");
+    if (!f->live.is_asked) {
+        (void)fprintf(out, "%s\n",
+                      f->is_allowed || f->target.host.kind == HOST_IP || f->name.kind == NAME_STATIC
+                          ? "its addresses are known without a lookup"
+                          : "not looked up: what is denied is asked of nobody");
+        return;
+    }
+    (void)fprintf(out, "asked");
+    for (size_t i = 0; i < f->live.upstream_count; i++) {
+        (void)fprintf(out, "%s %s", i == 0 ? "" : ",", addr_text(&f->live.upstreams[i], addr));
+    }
+    (void)fprintf(out, ", %lld ms\n", (long long)f->live.resolve_ms);
+    indent(out);
+    (void)fprintf(out, "A      %s\n", explain_lookup_text(&f->live.v4, text, sizeof text));
+    indent(out);
+    (void)fprintf(out, "AAAA   %s\n", explain_lookup_text(&f->live.v6, text, sizeof text));
+}
+
+static void print_warnings(FILE *out, const struct explain_facts *f)
+{
+    for (size_t i = 0; i < f->warning_count; i++) {
+        const struct explain_warning *w = &f->warnings[i];
+        label(out, "Warning");
+        if (w->diag == NULL) {
+            (void)fprintf(out, "%s\n", w->text);
+        } else {
+            (void)fprintf(out, "%s:%u: %s\n", w->diag->file, w->diag->line, w->diag->message);
+        }
+    }
+}
+
+static void print_yaml(FILE *out, const char *yaml)
+{
+    for (const char *line = yaml; *line != '\0';) {
+        size_t len = strcspn(line, "\n");
+        (void)fprintf(out, "  %.*s\n", (int)len, line);
+        line += len + (line[len] == '\n');
+    }
+}
+
+static void print_help(FILE *out, const struct explain_facts *f)
+{
+    for (size_t i = 0; i < f->hint_count; i++) {
+        label(out, "Hint");
+        (void)fprintf(out, "%s\n", f->hints[i]);
+    }
+    for (size_t i = 0; i < f->tunnel_count; i++) {
+        const struct explain_tunnel *t = &f->tunnels[i];
+        if (t->suggestion[0] != '\0') {
+            (void)fprintf(out, "\nThis would admit %s:%u%s:\n", f->host, t->port,
+                          t->reason == REASON_L7_REQUIRED ? ", without its request rules" : "");
+            print_yaml(out, t->suggestion);
+            return;
+        }
+    }
+    if (f->suggestion[0] != '\0') {
+        (void)fprintf(out, "\nThis would admit %s (put the port you need):\n", f->host);
+        print_yaml(out, f->suggestion);
+    }
+}
+
+void explain_print_text(FILE *out, const struct explain_facts *f, bool is_live)
+{
+    print_verdict(out, f);
+    (void)fprintf(out, "\n");
+    print_host(out, f);
+    print_dns(out, f);
+    if (is_live) {
+        print_live(out, f);
+    }
+    for (size_t i = 0; i < f->tunnel_count; i++) {
+        if (f->tunnel_count > 1) {
+            (void)fprintf(out, "\n");
+        }
+        print_tunnel(out, f, &f->tunnels[i], is_live);
+    }
+    print_warnings(out, f);
+    if (!f->is_allowed) {
+        print_help(out, f);
+    } else if (!is_live && f->name.kind == NAME_ADMITTED) {
+        (void)fprintf(out,
+                      "\nIts addresses are judged once they are known: --live looks them up and connects.\n");
+    }
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The words for what dnsd answers, and for lookups and connections. */
+#include "egress/explain_words.h"
+
+#include "common/base/num.h"
+#include "common/dns/dns_ldns.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *explain_mode_word(const struct explain_facts *f)
+{
+    switch (f->cfg->answer.mode) {
+    case ANSWER_SYNTHETIC:
+        return "synthetic";
+    case ANSWER_REAL:
+        break;
+    }
+    return "real";
+}
+
+const char *explain_type_text(const struct explain_dns *d)
+{
+    switch (d->qtype) {
+    case DNS_A:
+        return "A";
+    case DNS_AAAA:
+        return "AAAA";
+    case DNS_HTTPS:
+        return "HTTPS";
+    default:
+        return "other";
+    }
+}
+
+const char *explain_name_word(const struct explain_facts *f)
+{
+    if (f->target.host.kind != HOST_DNS) {
+        return f->target.host.kind == HOST_IP ? "literal" : "invalid";
+    }
+    switch (f->name.kind) {
+    case NAME_ADMITTED:
+        return "admitted";
+    case NAME_STATIC:
+        return "static";
+    case NAME_PARENT:
+        return "parent";
+    case NAME_DENIED:
+        break;
+    }
+    return "denied";
+}
+
+static void pool_text(const struct explain_facts *f, const struct explain_dns *d, char *out, size_t cap)
+{
+    const struct ip_prefix *pool = d->qtype == DNS_A ? &f->cfg->answer.pools.v4 : &f->cfg->answer.pools.v6;
+    char text[IP_TEXT_CAP];
+    (void)snprintf(out, cap, "one synthetic address of %s/%u, which openshell-tunneld carries (TTL %us)",
+                   ip_text(&pool->base, text), pool->bits, f->cfg->answer.synthetic_ttl_s);
+}
+
+static void put_ede(struct wbuf *w, const struct answer *a)
+{
+    if (a->ede != DNS_EDE_NONE) {
+        wbuf_printf(w, ", EDE %d \"%s\"", (int)a->ede, a->ede_text);
+    }
+}
+
+/* An answer that is known. */
+static void answer_text(const struct explain_facts *f, const struct explain_dns *d, struct wbuf *w)
+{
+    const struct answer *a = &d->answer;
+    if (a->wants_synthetic) {
+        char pool[EXPLAIN_WORDS_CAP];
+        pool_text(f, d, pool, sizeof pool);
+        wbuf_str(w, pool);
+        return;
+    }
+    if (a->addr_count > 0) {
+        for (size_t i = 0; i < a->addr_count; i++) {
+            char text[IP_TEXT_CAP];
+            if (i == 6) {
+                wbuf_printf(w, " and %zu more", a->addr_count - i);
+                break;
+            }
+            wbuf_printf(w, "%s%s", i == 0 ? "" : ", ", ip_text(&a->addrs[i], text));
+        }
+        wbuf_printf(w, " (TTL %us)", a->ttl_s);
+        return;
+    }
+    if (a->has_ptr) {
+        wbuf_printf(w, "%s (TTL %us)", a->ptr.text, a->ttl_s);
+        return;
+    }
+    wbuf_str(w, a->rcode == DNS_NOERROR ? "NODATA, no such record" : dns_rcode_text((uint16_t)a->rcode));
+    if (a->rcode == DNS_NXDOMAIN) {
+        wbuf_str(w, ", \"no such host\"");
+    }
+    if (a->has_soa) {
+        wbuf_printf(w, " (for %us)", a->soa_ttl_s);
+    }
+    put_ede(w, a);
+}
+
+const char *explain_dns_text(const struct explain_facts *f, const struct explain_dns *d, char *out,
+                             size_t cap)
+{
+    struct wbuf w = wbuf_make(out, cap - 1);
+    char pool[EXPLAIN_WORDS_CAP];
+    if (d->is_looked_up || d->route == ANSWER_ROUTE_DONE) {
+        answer_text(f, d, &w);
+    } else if (d->route == ANSWER_ROUTE_REVERSE) {
+        wbuf_str(&w, "looked up in the map of synthetic addresses");
+    } else if (f->cfg->answer.mode == ANSWER_SYNTHETIC) {
+        pool_text(f, d, pool, sizeof pool);
+        wbuf_printf(&w, "resolved upstream; if any address of it is permitted: %s", pool);
+    } else {
+        wbuf_str(&w, "resolved upstream; of the addresses the permitted ones are answered");
+    }
+    out[w.len] = '\0';
+    return out;
+}
+
+const char *explain_dial_word(enum explain_dial d)
+{
+    static const char *const words[] = {"none", "connected", "failed", "silent", "overtaken", "spare"};
+    return words[d];
+}
+
+const char *explain_dial_text(const struct explain_addr *a, char *out, size_t cap)
+{
+    out[0] = '\0';
+    switch (a->dial) {
+    case EXPLAIN_DIAL_NONE:
+        (void)snprintf(out, cap, "not dialled");
+        break;
+    case EXPLAIN_DIAL_CONNECTED:
+        (void)snprintf(out, cap, "connected in %lld ms", (long long)a->ms);
+        break;
+    case EXPLAIN_DIAL_FAILED:
+        (void)snprintf(out, cap, "failed after %lld ms: %s", (long long)a->ms, strerror(a->error));
+        break;
+    case EXPLAIN_DIAL_SILENT:
+        (void)snprintf(out, cap, "no answer within %lld ms", (long long)a->ms);
+        break;
+    case EXPLAIN_DIAL_OVERTAKEN:
+        (void)snprintf(out, cap, "not connected when another one was, after %lld ms", (long long)a->ms);
+        break;
+    case EXPLAIN_DIAL_SPARE:
+        (void)snprintf(out, cap, "permitted, not tried: another one connected first");
+        break;
+    }
+    return out;
+}
+
+const char *explain_lookup_text(const struct resolver_answer *a, char *out, size_t cap)
+{
+    switch (a->status) {
+    case RESOLVER_ADDRS:
+        (void)snprintf(out, cap, "%zu %s, TTL %us", a->addr_count,
+                       a->addr_count == 1 ? "address" : "addresses", a->ttl_s);
+        break;
+    case RESOLVER_NODATA:
+        (void)snprintf(out, cap, "no such record (NODATA)");
+        break;
+    case RESOLVER_NXDOMAIN:
+        (void)snprintf(out, cap, "no such name (NXDOMAIN)");
+        break;
+    case RESOLVER_FAILED:
+        (void)snprintf(out, cap, "failed: %s", resolver_fail_text(a->why));
+        break;
+    }
+    return out;
+}
