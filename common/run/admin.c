@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define REPLY_MAX (1U << 20)       /* bytes of an answer, head included */
-#define DISCARD_MAX (256U * 1024U) /* read and thrown away behind a request */
+#define REPLY_MAX ((size_t)1 << 20)      /* bytes of an answer, head included */
+#define DISCARD_MAX ((size_t)256 * 1024) /* read and thrown away behind a request */
 
 enum conn_state { CONN_FREE = 0, CONN_READ, CONN_WRITE, CONN_LINGER };
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#define PAGE_MAX (512U * 1024U) /* bytes of a body */
+#define PAGE_MAX ((size_t)512 * 1024) /* bytes of a body */
 #define LINE_CAP 1024U
 #define TIME_CAP 24U /* "2026-11-24T03:45:25Z" */
 
