@@ -131,7 +131,8 @@ gate "configure with clang" configured clang --enable-werror CC=clang CFLAGS="-O
   gate "build with clang" build_tests clang && tests clang "check (clang)" check
 gate "configure with ASan and UBSan" configured asan --enable-werror --enable-debug-checks \
   --with-sanitizer=address,undefined CC=gcc CFLAGS="-O1 -g" &&
-  gate "build with ASan and UBSan" build_tests asan && tests asan "check (ASan, UBSan)" check
+  gate "build with ASan and UBSan" build_tests asan && tests asan "check (ASan, UBSan)" check &&
+  tests asan "long (ASan, UBSan)" check-long
 gate "configure with TSan" configured tsan --enable-werror --with-sanitizer=thread CC=gcc CFLAGS="-O1 -g" &&
   gate "build with TSan" build_tests tsan && tests tsan "check (TSan)" check-threads
 gate "configure for coverage" configured coverage --enable-coverage --disable-hardening CC=gcc CFLAGS="-O0 -g" &&

@@ -67,9 +67,10 @@ static void wait_for_quiet(struct path_watch *w)
     }
     int64_t left_ms = w->change_ms + w->cfg.limit_ms - now_ms;
     int64_t wait_ms = w->is_written || left_ms < w->cfg.quiet_ms ? left_ms : w->cfg.quiet_ms;
+    int64_t least_ms = w->cfg.quiet_ms / 10; /* a reading that is overtaken again and again must not spin */
     ev_now_update(w->cfg.loop);
     ev_timer_stop(w->cfg.loop, &w->quiet);
-    ev_timer_set(&w->quiet, wait_ms > 0 ? (double)wait_ms / 1000.0 : 0.0, 0.0);
+    ev_timer_set(&w->quiet, (double)(wait_ms > least_ms ? wait_ms : least_ms) / 1000.0, 0.0);
     ev_timer_start(w->cfg.loop, &w->quiet);
 }
 
@@ -132,15 +133,11 @@ void path_watch_begin(struct path_watch *w)
 
 bool path_watch_end(struct path_watch *w)
 {
-    bool is_overtaken = drain(w);
-    if (is_overtaken && clock_mono_ms() - w->change_ms < w->cfg.limit_ms) {
+    if (drain(w)) {
         return false;
     }
     w->has_change = false;
     w->is_written = false;
-    if (is_overtaken) {
-        wait_for_quiet(w);
-    }
     return true;
 }
 

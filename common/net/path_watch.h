@@ -39,8 +39,7 @@ void path_watch_arm(struct path_watch *w);
 /*
  * Around reading the paths, asked by on_change or not. What changed before path_watch_begin is not told any
  * more. path_watch_end is false if something changed while they were read: what was read may be half of one
- * version and half of another, and on_change comes again. Beyond limit_ms of that it is true all the same
- * (and on_change comes).
+ * version and half of another. on_change comes again then, soon if limit_ms is over.
  */
 void path_watch_begin(struct path_watch *w);
 MUST_CHECK bool path_watch_end(struct path_watch *w);

@@ -176,10 +176,12 @@ class Dns:
 # ---- the daemon ----
 
 class Daemon:
-    def __init__(self, program, policy, *options, env=None):
+    def __init__(self, program, policy, *options, env=None, policy_path=None, listening=("kind", "connect")):
+        """policy is written to a file of its own, unless policy_path is given."""
         self.dir = tempfile.TemporaryDirectory()
-        self.policy_path = os.path.join(self.dir.name, "policy.yaml")
-        self.write_policy(policy)
+        self.policy_path = policy_path or os.path.join(self.dir.name, "policy.yaml")
+        if not policy_path:
+            self.write_policy(policy)
         self.logs, self.stderr_lines = [], []
         self.news = threading.Condition()
         ready_read, ready_write = os.pipe()
@@ -196,7 +198,7 @@ class Daemon:
             self.process.wait(GIVE_UP_S)
             self.reader.join(GIVE_UP_S)
             raise AssertionError("not ready:\n" + "\n".join(self.stderr_lines[-5:]))
-        self.port = int(self.wait_log("listening", kind="connect")["addr"].rsplit(":", 1)[1])
+        self.port = int(self.wait_log("listening", **dict([listening]))["addr"].rsplit(":", 1)[1])
 
     def write_policy(self, policy):
         with open(self.policy_path, "w", encoding="utf-8") as f:
