@@ -52,18 +52,34 @@ static int fail(struct yaml_fault *fault, struct yaml_pos pos, const char *messa
     return -EINVAL;
 }
 
-static int fail_at_byte(struct yaml_fault *fault, struct yaml_pos pos, uint8_t byte, bool is_utf8)
+/* The code point of the len bytes at c, which are valid UTF-8. */
+static unsigned code_point(const uint8_t *c, size_t len)
 {
-    if (byte == 0) {
-        return fail(fault, pos, "a NUL byte", "a policy is a text file in UTF-8");
+    unsigned value = len == 2 ? c[0] & 0x1fU : len == 3 ? c[0] & 0x0fU : c[0] & 0x07U;
+    for (size_t i = 1; i < len; i++) {
+        value = value << 6 | (c[i] & 0x3fU);
     }
+    return value;
+}
+
+/* len: of the character at s.data[i], 0 if it is none. */
+static int fail_at(struct yaml_fault *fault, struct yaml_pos pos, struct span s, size_t i, size_t len)
+{
     char message[80];
-    if (!is_utf8) {
-        (void)snprintf(message, sizeof message, "byte 0x%02x: not valid UTF-8", byte);
+    if (s.data[i] == 0) {
+        return fail(fault, pos, "a NUL byte", "a policy is a text file in UTF-8: remove it");
+    }
+    if (len == 0) {
+        (void)snprintf(message, sizeof message, "byte 0x%02x: not valid UTF-8", s.data[i]);
         return fail(fault, pos, message, "save the file as UTF-8");
     }
-    (void)snprintf(message, sizeof message, "a control character (byte 0x%02x)", byte);
-    return fail(fault, pos, message, "remove it, or write it as an escape inside double quotes");
+    if (len == 1) {
+        (void)snprintf(message, sizeof message, "a control character (byte 0x%02x)", s.data[i]);
+        return fail(fault, pos, message, "remove it, or write it as an escape inside double quotes");
+    }
+    (void)snprintf(message, sizeof message, "a character that cannot be seen (U+%04X)",
+                   code_point(s.data + i, len));
+    return fail(fault, pos, message, "remove it: what a policy says must be what it shows");
 }
 
 /*
@@ -81,6 +97,11 @@ static int check_characters(struct span s, struct yaml_fault *fault)
     struct yaml_pos pos = {.line = 1, .col = 1, .len = 1};
     size_t i = 0;
     while (i < s.len) {
+        if (s.data[i] >= 0x20 && s.data[i] < 0x7f && s.data[i] != '%') { /* nearly all of a file */
+            pos.col++;
+            i++;
+            continue;
+        }
         size_t len = yaml_break_len(s, i);
         if (len > 0 && s.data[i] >= 0x80) {
             /* to libyaml a new line, to an editor still the comment in front of it */
@@ -95,7 +116,7 @@ static int check_characters(struct span s, struct yaml_fault *fault)
         }
         len = span_char_len(s, i);
         if (len == 0 || is_forbidden(s, i, len)) {
-            return fail_at_byte(fault, pos, s.data[i], len > 0);
+            return fail_at(fault, pos, s, i, len);
         }
         if (pos.col == 1 && is_tag_directive(s, i)) {
             pos.len = 4;
@@ -114,7 +135,11 @@ static bool is_utf16(struct span s)
     }
     uint8_t a = s.data[0];
     uint8_t b = s.data[1];
-    return (a == 0xff && b == 0xfe) || (a == 0xfe && b == 0xff) || (a == 0) != (b == 0);
+    bool is_halved = (a == 0) != (b == 0);
+    if (is_halved && s.len >= 4) { /* not just one NUL */
+        is_halved = (s.data[2] == 0) == (a == 0) && (s.data[3] == 0) == (b == 0);
+    }
+    return (a == 0xff && b == 0xfe) || (a == 0xfe && b == 0xff) || is_halved;
 }
 
 static bool is_header_key_byte(uint8_t c)
@@ -165,7 +190,8 @@ static void skip_header(struct yaml_text *t)
     bool has_header = false;
     while (i < t->body.len) {
         size_t end = i;
-        while (end < t->body.len && yaml_break_len(t->body, end) == 0) {
+        /* of the line breaks check_characters lets only these through */
+        while (end < t->body.len && t->body.data[end] != '\n' && t->body.data[end] != '\r') {
             end++;
         }
         enum line_kind kind = classify_line(span_sub(t->body, i, end - i));

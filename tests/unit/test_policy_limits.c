@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Texts that once took minutes to refuse. Each is far larger than a policy, and done within a second or two
- * as long as the work grows with the size of the text; the alarm ends a run in which it grows faster.
+ * Texts made to cost time or memory. What is refused where it begins is refused at once, however long it goes
+ * on. Others once took minutes: each is far larger than a policy, and done within a second or two as long as
+ * the work grows with the size of the text; the alarm ends a run in which it grows faster.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,10 +15,21 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define ALARM_S 60
 #define TEXT_MAX_BYTES ((size_t)16 << 20)
+
+/* An optimised build is measured as it is used, any other with a margin. SAN_CFLAGS is empty but for those.
+ */
+#ifdef __OPTIMIZE__
+#define SLOWER (sizeof SAN_CFLAGS > 1 ? 10 : 1)
+#else
+#define SLOWER 10
+#endif
 
 static void put(struct buf *b, const char *text)
 {
@@ -211,11 +223,159 @@ static void test_bounds(void **state)
     }
 }
 
+#define LIT(text)                                                                                            \
+    {                                                                                                        \
+        (text), sizeof(text) - 1                                                                             \
+    }
+#define MANY 100000
+#define FULL 0 /* as often as fits into the largest file */
+
+struct piece {
+    const char *bytes;
+    size_t len;
+};
+
+struct hostile {
+    const char *name;
+    struct piece head, unit;
+    size_t count;
+    struct piece tail;
+    uint32_t line;      /* of the first error; 0: it loads */
+    const char *expect; /* part of its message */
+    long max_ms, max_mib;
+};
+
+static const struct hostile hostiles[] = {
+    {"alias bomb", LIT("a: &a [x]\n"), LIT("b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"), 40, LIT(""), 1,
+     "an anchor", 100, 4},
+    {"aliases", LIT("version: ["), LIT("*a,"), MANY, LIT("*a]\n"), 1, "an alias", 100, 4},
+    {"anchors", LIT("version: 1\n"), LIT("k: &a 1\n"), MANY, LIT(""), 2, "an anchor", 100, 8},
+    {"brackets", LIT(""), LIT("["), MANY, LIT(""), 1, "nested deeper", 100, 4},
+    {"braces", LIT(""), LIT("{a: "), MANY, LIT(""), 1, "nested deeper", 100, 4},
+    {"dashes", LIT(""), LIT("- "), MANY, LIT(""), 1, "nested deeper", 100, 4},
+    {"complex keys", LIT(""), LIT("? "), MANY, LIT(""), 1, "a key must be", 100, 4},
+    {"brackets, all of a file", LIT(""), LIT("["), FULL, LIT(""), 1, "nested deeper", 500, 4},
+    {"too large", LIT("#"), LIT("#"), FULL, LIT(""), 1, "larger than 16 MiB", 100, 4},
+    {"NUL", LIT("version: 1\n"), LIT("\0"), 1, LIT("\n"), 2, "a NUL byte", 100, 4},
+    {"NUL at the end", LIT(""), LIT("# x\n"), FULL, LIT("\0"), (16U << 18), "a NUL byte", 500, 20},
+    {"BOM", LIT("\xef\xbb\xbf"), LIT("version: 1\n"), 1, LIT(""), 0, NULL, 100, 4},
+    {"two BOMs", LIT("\xef\xbb\xbf"), LIT("\xef\xbb\xbf"), 1, LIT("version: 1\n"), 1, "U+FEFF", 100, 4},
+    {"BOMs", LIT(""), LIT("\xef\xbb\xbf"), MANY, LIT(""), 1, "U+FEFF", 100, 4},
+    {"CRLF", LIT("version: 1\r\n"), LIT("\r\n"), MANY, LIT("network_policies: {}\r\n"), 0, NULL, 100, 4},
+    {"CRLF and an error", LIT("version: 1\r\n"), LIT("\r\n"), MANY, LIT("x: 1\r\n"), MANY + 2, "unknown key",
+     100, 8},
+    {"CR alone", LIT("version: 1\r"), LIT("\r"), MANY, LIT("x: 1\r"), MANY + 2, "unknown key", 100, 8},
+    {"invalid UTF-8", LIT("# "), LIT("\xff"), MANY, LIT(""), 1, "not valid UTF-8", 100, 4},
+    {"overlong UTF-8", LIT("# "), LIT("\xc0\x80"), MANY, LIT(""), 1, "not valid UTF-8", 100, 4},
+    {"invalid UTF-8 at the end", LIT("# "), LIT("\xe4\xb8\xad"), MANY, LIT("\xe4"), 1, "not valid UTF-8", 100,
+     4},
+    {"UTF-16LE", LIT(""),
+     LIT("a\0:\0 \0"
+         "1\0\n\0"),
+     MANY, LIT(""), 1, "UTF-16", 100, 4},
+    {"UTF-16BE", LIT(""),
+     LIT("\0a\0:\0 \0"
+         "1\0\n"),
+     MANY, LIT(""), 1, "UTF-16", 100, 4},
+    {"UTF-16 with a BOM", LIT("\xff\xfe"),
+     LIT("a\0:\0 \0"
+         "1\0\n\0"),
+     MANY, LIT(""), 1, "UTF-16", 100, 4},
+    {"tabs", LIT("version: 1\nnetwork_policies:\n"), LIT("\t"), MANY, LIT("a: {}\n"), 3, "YAML: ", 100, 4},
+    {"a tab between", LIT("version:\t1\n"), LIT("#\t\n"), MANY, LIT(""), 0, NULL, 100, 8},
+    {"unclosed quote", LIT("version: \""), LIT("a\n"), MANY, LIT(""), MANY + 1, "YAML: ", 100, 8},
+    {"same key", LIT("version: 1\nnetwork_policies:\n"), LIT("  a: {}\n"), MANY, LIT(""), 4, "given before",
+     100, 32},
+    {"directives", LIT(""), LIT("%YAML 1.1\n"), MANY, LIT("---\nversion: 1\n"), 2, "YAML: ", 100, 8},
+    {"documents", LIT("version: 1\n"), LIT("---\n"), MANY, LIT(""), 3, "a second document", 100, 4},
+    {"too many values", LIT("version: ["), LIT("1,"), 4000001, LIT("1]\n"), 1, "4 million values", 2000, 512},
+};
+
+static void make_hostile(const struct hostile *h, struct buf *b)
+{
+    size_t max = TEXT_MAX_BYTES + 1;
+    size_t count = h->count != FULL ? h->count : (TEXT_MAX_BYTES - h->tail.len) / h->unit.len;
+    assert_int_equal(buf_append(b, span_make(h->head.bytes, h->head.len), max), 0);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(buf_append(b, span_make(h->unit.bytes, h->unit.len), max), 0);
+    }
+    assert_int_equal(buf_append(b, span_make(h->tail.bytes, h->tail.len), max), 0);
+}
+
+/* In a child: 0 if the text is judged as expected. */
+static int judge_hostile(const struct hostile *h, struct span s)
+{
+    const struct policy_text text = {.file = "hostile.yaml", .text = s};
+    struct policy_diags diags = {0};
+    struct policy_rules *rules = NULL;
+    int rc = policy_load(&text, 1, &rules, &diags);
+    if (h->line == 0) {
+        return rc == 0 ? 0 : 1;
+    }
+    if (rc == 0 || diags.count == 0 || diags.items[0].hint == NULL) {
+        return 2;
+    }
+    if (diags.items[0].line != h->line || strstr(diags.items[0].message, h->expect) == NULL) {
+        (void)fprintf(stderr, "%u: %s\n", diags.items[0].line, diags.items[0].message);
+        return 3;
+    }
+    return 0;
+}
+
+/* What a child that judges the text used; without a text what it would have used for nothing. */
+static struct rusage measure(const struct hostile *h, const struct buf *b)
+{
+    struct rusage used;
+    int status = 0;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)alarm(ALARM_S);
+        _exit(b == NULL ? 0 : judge_hostile(h, buf_span(b)));
+    }
+    assert_int_equal(wait4(pid, &status, 0, &used), pid);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        fail_msg("%s: status %#x", h->name, (unsigned)status);
+    }
+    return used;
+}
+
+static long cpu_ms(const struct rusage *u)
+{
+    return (u->ru_utime.tv_sec + u->ru_stime.tv_sec) * 1000 +
+           (u->ru_utime.tv_usec + u->ru_stime.tv_usec) / 1000;
+}
+
+/* Processor time, not the clock on the wall: the machine may be busy. */
+static void test_hostile(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof hostiles / sizeof hostiles[0]; i++) {
+        const struct hostile *h = &hostiles[i];
+        struct buf b = {0};
+        make_hostile(h, &b);
+        struct rusage nothing = measure(h, NULL);
+        struct rusage used = measure(h, &b);
+        long ms = cpu_ms(&used) - cpu_ms(&nothing);
+        long mib = (used.ru_maxrss - nothing.ru_maxrss) / 1024;
+        if (ms > h->max_ms * SLOWER || mib > h->max_mib * SLOWER) {
+            fail_msg("%s: %ld ms, %ld MiB", h->name, ms, mib);
+        }
+        if (getenv("SHOW_COST") != NULL) {
+            print_message("%s: %ld ms, %ld MiB\n", h->name, ms, mib);
+        }
+        buf_fini(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tag_directives), cmocka_unit_test(test_one_long_line),
-        cmocka_unit_test(test_unknown_keys),   cmocka_unit_test(test_overlay_of_each_port),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_tag_directives),
+        cmocka_unit_test(test_one_long_line),
+        cmocka_unit_test(test_unknown_keys),
+        cmocka_unit_test(test_overlay_of_each_port),
         cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests_name("policy_limits", tests, NULL, NULL);

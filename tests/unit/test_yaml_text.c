@@ -52,11 +52,12 @@ static void test_check_bad(void **state)
     check_fault(SPAN_LIT("\0v\0e"), 1, 1, "the file is UTF-16");
     check_fault(SPAN_LIT("ab\r\n\x1b[0m"), 2, 1, "a control character (byte 0x1b)");
     check_fault(SPAN_LIT("x\x7f"), 1, 2, "a control character");
-    check_fault(SPAN_LIT("\n\n  \xc2\x9b"), 3, 3, "a control character");
-    check_fault(SPAN_LIT("a\xef\xbb\xbf"), 1, 2, "a control character");
-    check_fault(SPAN_LIT("a\xef\xbf\xbe"), 1, 2, "a control character");
-    check_fault(SPAN_LIT("# a\xe2\x80\xae"), 1, 4, "a control character");
-    check_fault(SPAN_LIT("# a\xe2\x81\xa6"), 1, 4, "a control character");
+    check_fault(SPAN_LIT("\n\n  \xc2\x9b"), 3, 3, "a character that cannot be seen (U+009B)");
+    check_fault(SPAN_LIT("a\xef\xbb\xbf"), 1, 2, "cannot be seen (U+FEFF)");
+    check_fault(SPAN_LIT("a\xef\xbf\xbe"), 1, 2, "cannot be seen (U+FFFE)");
+    check_fault(SPAN_LIT("# a\xe2\x80\xae"), 1, 4, "cannot be seen (U+202E)");
+    check_fault(SPAN_LIT("# a\xe2\x81\xa6"), 1, 4, "cannot be seen (U+2066)");
+    check_fault(SPAN_LIT("\0version: 1"), 1, 1, "a NUL byte");
     check_fault(SPAN_LIT("# a\xe2\x80\xa8 b: c\n"), 1, 4, "a line break that is not seen");
     check_fault(SPAN_LIT("# a\n# b\xe2\x80\xa9"), 2, 4, "a line break that is not seen");
     check_fault(SPAN_LIT("# a\xc2\x85 b: c\n"), 1, 4, "a line break that is not seen");
