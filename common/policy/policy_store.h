@@ -20,9 +20,10 @@ struct policy_reading {
 MUST_CHECK int policy_store_new(const char *const *paths, size_t count, struct policy_store **out);
 void policy_store_free(struct policy_store *s);
 /*
- * Reads, loads, compiles; nothing is replaced. 0 with what there is in *out: a candidate, or a repetition
- * (only if may_repeat is false is everything told again), or neither: the texts are those of the current
- * policy. -errno: what is there cannot be used, *diags says why. Answer a candidate with one of the next two.
+ * Reads, loads, compiles; nothing is replaced. 0 with what there is in *out: a candidate, a repetition (only
+ * if may_repeat; what *diags then says has been said before), or neither: the texts are those of the current
+ * policy. -errno: what is there cannot be used, *diags says why. A candidate is to be answered with one of
+ * the next two.
  */
 MUST_CHECK int policy_store_read(struct policy_store *s, bool may_repeat, struct policy_diags *diags,
                                  struct policy_reading *out);

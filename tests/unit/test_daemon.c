@@ -387,6 +387,17 @@ static void test_user(void **state)
     assert_int_equal(kill(c.pid, SIGTERM), 0);
     assert_int_equal(fake_end_of(&c), 0);
     assert_null(strstr(c.text, "running_as_root"));
+    assert_int_equal(chmod(fake_dir, 0711), 0); /* it can be read there, but not watched */
+    FAKE_START(&c, &fake_plain, "--workers=1", "--user=nobody");
+    fake_wait_ready(&c);
+    fake_wait_for(&c, " policy_watch_failed directory=/", 1);
+    fake_wait_for(&c, "why=\"Permission denied\" hint=\"make the directory readable", 1);
+    fake_write_policy(2, "");
+    assert_int_equal(kill(c.pid, SIGHUP), 0);
+    fake_wait_for(&c, " policy_loaded generation=2 ", 1);
+    assert_int_equal(kill(c.pid, SIGTERM), 0);
+    assert_int_equal(fake_end_of(&c), 0);
+    assert_int_equal(chmod(fake_dir, 0755), 0);
     assert_int_equal(chmod(fake_policy_path, 0600), 0); /* found out now, not at the first reload */
     FAKE_START(&c, &fake_plain, "--workers=1", "--user=nobody");
     assert_int_equal(fake_end_of(&c), 78);

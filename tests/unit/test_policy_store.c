@@ -100,6 +100,70 @@ static void test_reload(void **state)
     check_current(f, 3, "one");
 }
 
+static int look(struct fixture *f, const char *text, bool may_repeat, struct policy_reading *out)
+{
+    struct policy_diags d = {0};
+    if (text != NULL) {
+        scratch_dir_write(&f->dir, "policy.yaml", text, strlen(text));
+    } else {
+        (void)remove(f->path);
+    }
+    int rc = policy_store_read(f->store, may_repeat, &d, out);
+    assert_true(rc == 0 || d.error_count > 0);
+    policy_diags_fini(&d);
+    return rc;
+}
+
+static void check_nothing(const struct policy_reading *r, bool is_repeated)
+{
+    assert_null(r->candidate);
+    assert_int_equal(r->is_repeated, is_repeated);
+}
+
+/* A candidate is not current before it is accepted, and a refused one uses no generation up. */
+static void test_candidates(void **state)
+{
+    struct fixture *f = *state;
+    struct policy_reading r;
+    assert_int_equal(look(f, RULE("one"), true, &r), 0);
+    assert_null(policy_store_current(f->store));
+    policy_store_accept(f->store, r.candidate);
+    check_current(f, 1, "one");
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(look(f, RULE("two"), false, &r), 0);
+        assert_int_equal(policy_generation(r.candidate), 2);
+        policy_store_refuse(f->store, r.candidate);
+        check_current(f, 1, "one");
+    }
+    assert_int_equal(look(f, RULE("two"), true, &r), 0);
+    check_nothing(&r, true);
+    assert_int_equal(look(f, RULE("one"), true, &r), 0);
+    check_nothing(&r, false);
+    assert_int_equal(look(f, RULE("two"), true, &r), 0); /* something good was read in between */
+    assert_non_null(r.candidate);
+    policy_store_accept(f->store, r.candidate);
+    check_current(f, 2, "two");
+}
+
+static void test_repetitions(void **state)
+{
+    struct fixture *f = *state;
+    struct policy_reading r;
+    static const char *const bad[] = {"version: 2\n", NULL, "version: 1\nbad\n"};
+    assert_int_equal(look(f, RULE("one"), true, &r), 0);
+    policy_store_accept(f->store, r.candidate);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_not_equal(look(f, bad[i], true, &r), 0); /* another fault is news */
+        assert_int_equal(look(f, bad[i], true, &r), 0);
+        check_nothing(&r, true);
+        assert_int_not_equal(look(f, bad[i], false, &r), 0);
+        check_nothing(&r, false);
+    }
+    assert_int_equal(look(f, RULE("one"), true, &r), 0);
+    check_nothing(&r, false);
+    check_current(f, 1, "one");
+}
+
 /* Who holds a reference keeps the old policy; the sanitizers see it when they do not. */
 static void test_old_policy_lives(void **state)
 {
@@ -144,6 +208,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_reload, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_candidates, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_repetitions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_old_policy_lives, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_files_are_told_apart, set_up, tear_down),
     };
