@@ -17,7 +17,7 @@ void judge_name(const struct policy *p, const struct host_name *name, struct nam
     }
     out->kind = found.host != NULL ? NAME_STATIC : NAME_ADMITTED;
     out->host = found.host;
-    out->is_wildcard = out->endpoint->host_kind == ENDPOINT_WILDCARD;
+    out->is_wildcard = found.is_wildcard;
 }
 
 static void find_candidates(const struct policy *p, const struct host *host, struct policy_candidates *c)

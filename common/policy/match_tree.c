@@ -5,6 +5,60 @@
 #include <stdlib.h>
 
 #define INITIAL_COUNT ((size_t)16)
+#define KEYS_TRIED 8 /* one is enough, but for an accident in 10^9 */
+
+struct edge {
+    uint32_t parent;
+    enum match_kind kind;
+    struct span bytes;
+};
+
+__extension__ typedef unsigned __int128 wide;
+
+/* Both halves of the product, folded. */
+static inline uint64_t fold(uint64_t a, uint64_t b)
+{
+    wide product = (wide)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static inline uint64_t load8(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v); /* the table never leaves this machine: any byte order will do */
+    return v;
+}
+
+static inline uint64_t load4(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* The bytes are read from both ends, so that no length needs a loop over single ones. */
+static uint64_t hash_edge(const struct hash_key *key, uint64_t parent_way, enum match_kind kind,
+                          struct span bytes)
+{
+    const uint8_t *p = bytes.data;
+    size_t len = bytes.len;
+    uint64_t h = parent_way ^ ((uint64_t)kind << 8 | len);
+    uint64_t a = 0;
+    uint64_t b = 0;
+    for (; len > 16; len -= 16, p += 16) {
+        h = fold(load8(p) ^ key->k1, load8(p + 8) ^ h ^ key->k0);
+    }
+    if (len >= 8) {
+        a = load8(p);
+        b = load8(p + len - 8);
+    } else if (len >= 4) {
+        a = load4(p);
+        b = load4(p + len - 4);
+    } else if (len > 0) {
+        a = (uint64_t)p[0] << 16 | (uint64_t)p[len / 2] << 8 | p[len - 1];
+    }
+    return fold(fold(a ^ key->k1, b ^ h ^ key->k0) ^ key->k0, h ^ key->k1);
+}
 
 int match_tree_init(struct match_tree *t)
 {
@@ -28,60 +82,45 @@ void match_tree_fini(struct match_tree *t)
 {
     free(t->nodes);
     free(t->slots);
+    free(t->starts);
     free(t->bytes);
     *t = (struct match_tree){0};
 }
 
+static const uint8_t *bytes_of(const struct match_tree *t, const struct match_node *n)
+{
+    return n->len <= MATCH_INLINE_BYTES ? n->bytes : t->bytes + load4(n->bytes);
+}
+
 struct span match_tree_bytes(const struct match_tree *t, uint32_t node)
 {
-    return (struct span){t->bytes + t->nodes[node].offset, t->nodes[node].len};
+    return (struct span){bytes_of(t, &t->nodes[node]), t->nodes[node].len};
 }
 
 size_t match_tree_memory(const struct match_tree *t)
 {
-    return t->node_cap * sizeof *t->nodes + t->slot_count * sizeof *t->slots + t->byte_cap;
+    size_t tables = t->slots != NULL ? t->slot_count : t->bucket_count + 1;
+    return t->node_cap * sizeof *t->nodes + tables * sizeof *t->slots + t->byte_cap;
 }
 
-/* The parent and the kind are hashed with the bytes: equal edges of many parents must not meet. */
-static size_t home_slot(const struct match_tree *t, uint32_t parent, enum match_kind kind, struct span bytes)
+static inline bool is_edge(const struct match_tree *t, const struct match_node *n, const struct edge *e)
 {
-    uint8_t text[5 + MATCH_BYTES_MAX];
-    memcpy(text, &parent, sizeof parent);
-    text[4] = (uint8_t)kind;
-    if (bytes.len > 0) {
-        memcpy(text + 5, bytes.data, bytes.len);
-    }
-    return (size_t)hash_siphash(&t->key, (struct span){text, 5 + bytes.len}) & (t->slot_count - 1);
+    return n->parent == e->parent && n->kind == e->kind && n->len == e->bytes.len &&
+           (n->len == 0 || memcmp(bytes_of(t, n), e->bytes.data, n->len) == 0);
 }
 
-static bool is_edge(const struct match_tree *t, uint32_t node, uint32_t parent, enum match_kind kind,
-                    struct span bytes)
+/* The slot of the edge: taken by it, or free. While it is filled, a parent's number stands for the way. */
+static size_t find_slot(const struct match_tree *t, const struct edge *e)
 {
-    const struct match_node *n = &t->nodes[node];
-    return n->parent == parent && n->kind == kind && n->len == bytes.len &&
-           (bytes.len == 0 || memcmp(t->bytes + n->offset, bytes.data, bytes.len) == 0);
-}
-
-/* The slot of the edge: taken by it, or free. There is always a free one. */
-static size_t find_slot(const struct match_tree *t, uint32_t parent, enum match_kind kind, struct span bytes)
-{
-    size_t i = home_slot(t, parent, kind, bytes);
-    while (t->slots[i] != 0 && !is_edge(t, t->slots[i], parent, kind, bytes)) {
+    uint64_t h = hash_edge(&t->key, e->parent, e->kind, e->bytes);
+    size_t i = (size_t)h & (t->slot_count - 1); /* there is always a free one */
+    while (t->slots[i] != 0 && !is_edge(t, &t->nodes[t->slots[i]], e)) {
         i = (i + 1) & (t->slot_count - 1);
     }
     return i;
 }
 
-uint32_t match_tree_find(const struct match_tree *t, uint32_t parent, enum match_kind kind, struct span bytes)
-{
-    if (bytes.len > MATCH_BYTES_MAX) {
-        return MATCH_NONE;
-    }
-    uint32_t node = t->slots[find_slot(t, parent, kind, bytes)];
-    return node == 0 ? MATCH_NONE : node;
-}
-
-/* To cap elements; false and unchanged if that is not possible. */
+/* To a capacity of `wanted` elements; false and unchanged if that is not possible. */
 static bool resize(void **array, size_t *cap, size_t wanted, size_t size)
 {
     void *moved = wanted > UINT32_MAX ? NULL : realloc(*array, wanted * size);
@@ -104,7 +143,8 @@ static bool grow_slots(struct match_tree *t)
     t->slot_count *= 2;
     for (uint32_t i = 1; i < t->node_count; i++) {
         const struct match_node *n = &t->nodes[i];
-        t->slots[find_slot(t, n->parent, (enum match_kind)n->kind, match_tree_bytes(t, i))] = i;
+        const struct edge e = {n->parent, (enum match_kind)n->kind, match_tree_bytes(t, i)};
+        t->slots[find_slot(t, &e)] = i;
     }
     return true;
 }
@@ -126,40 +166,152 @@ static bool make_room(struct match_tree *t, size_t len)
     return t->node_count * 4 < t->slot_count * 3 || grow_slots(t);
 }
 
+static void set_bytes(struct match_tree *t, struct match_node *n, struct span bytes)
+{
+    n->len = (uint8_t)bytes.len;
+    if (bytes.len > MATCH_INLINE_BYTES) {
+        uint32_t offset = (uint32_t)t->byte_count;
+        memcpy(n->bytes, &offset, sizeof offset);
+        memcpy(t->bytes + offset, bytes.data, bytes.len);
+        t->byte_count += bytes.len;
+    } else if (bytes.len > 0) {
+        memcpy(n->bytes, bytes.data, bytes.len);
+    }
+}
+
 uint32_t match_tree_add(struct match_tree *t, uint32_t parent, enum match_kind kind, struct span bytes)
 {
-    REQUIRE(bytes.len <= MATCH_BYTES_MAX && parent < t->node_count);
-    uint32_t found = match_tree_find(t, parent, kind, bytes);
-    if (found != MATCH_NONE) {
+    REQUIRE(bytes.len <= MATCH_BYTES_MAX && parent < t->node_count && t->slots != NULL);
+    const struct edge e = {parent, kind, bytes};
+    uint32_t found = t->slots[find_slot(t, &e)];
+    if (found != 0) {
         return found;
     }
     if (!make_room(t, bytes.len)) {
         return MATCH_NONE;
     }
-    uint32_t node = (uint32_t)t->node_count++;
-    t->nodes[node] = (struct match_node){
-        .parent = parent,
-        .offset = (uint32_t)t->byte_count,
-        .group = MATCH_NONE,
-        .value = MATCH_NONE,
-        .len = (uint8_t)bytes.len,
-        .kind = (uint8_t)kind,
-    };
-    if (bytes.len > 0) {
-        memcpy(t->bytes + t->byte_count, bytes.data, bytes.len);
-    }
-    t->byte_count += bytes.len;
-    t->slots[find_slot(t, parent, kind, bytes)] = node;
-    return node;
+    uint32_t id = (uint32_t)t->node_count++;
+    t->nodes[id] = (struct match_node){
+
+        .parent = parent, .group = MATCH_NONE, .value = MATCH_NONE, .kind = (uint8_t)kind};
+    set_bytes(t, &t->nodes[id], bytes);
+    t->slots[find_slot(t, &e)] = id;
+    return id;
 }
 
-int match_tree_seal(struct match_tree *t)
+/* Scaled instead of divided: any number of buckets will do. */
+static inline size_t bucket_of(const struct match_tree *t, uint64_t way)
 {
-    void *nodes = t->nodes;
+    return (size_t)((way >> 32) * t->bucket_count >> 32);
+}
+
+/*
+ * Works out the way to each node (a parent comes before its children) and starts[b + 1], how many nodes
+ * bucket b has. Returns the most that any has.
+ */
+static uint32_t count_buckets(struct match_tree *t, uint64_t *ways)
+{
+    uint32_t most = 0;
+    memset(t->starts, 0, (t->bucket_count + 1) * sizeof *t->starts);
+    ways[MATCH_ROOT] = 0;
+    for (uint32_t i = 1; i < t->node_count; i++) {
+        const struct match_node *n = &t->nodes[i];
+        ways[i] = hash_edge(&t->key, ways[n->parent], (enum match_kind)n->kind, match_tree_bytes(t, i));
+        uint32_t count = ++t->starts[bucket_of(t, ways[i]) + 1];
+        most = count > most ? count : most;
+    }
+    return most;
+}
+
+/* Nodes by bucket into `sorted`; places[i] is where node i is there. */
+static void sort_nodes(struct match_tree *t, const uint64_t *ways, struct match_node *sorted,
+                       uint32_t *places)
+{
+    t->starts[0] = 1; /* behind the root */
+    for (size_t b = 1; b <= t->bucket_count; b++) {
+        t->starts[b] += t->starts[b - 1];
+    }
+    for (uint32_t i = (uint32_t)t->node_count; i-- > 1;) { /* backwards: each bucket is filled from its end */
+        places[i] = --t->starts[bucket_of(t, ways[i]) + 1];
+    }
+    places[MATCH_ROOT] = MATCH_ROOT;
+    sorted[MATCH_ROOT] = t->nodes[MATCH_ROOT];
+    for (uint32_t i = 1; i < t->node_count; i++) {
+        sorted[places[i]] = t->nodes[i];
+        sorted[places[i]].parent = places[t->nodes[i].parent];
+    }
+    /* each start has become that of the bucket before it */
+    memmove(t->starts, t->starts + 1, t->bucket_count * sizeof *t->starts);
+    t->starts[t->bucket_count] = (uint32_t)t->node_count;
+}
+
+int match_tree_seal(struct match_tree *t, uint32_t **places)
+{
     void *bytes = t->bytes;
-    bool is_done = resize(&nodes, &t->node_cap, t->node_count, sizeof *t->nodes);
-    t->nodes = nodes;
-    is_done = is_done && resize(&bytes, &t->byte_cap, t->byte_count + 1, 1);
-    t->bytes = bytes;
-    return is_done ? 0 : -ENOMEM;
+    int rc = -ENOMEM;
+    free(t->slots);
+    t->slots = NULL;
+    t->bucket_count = t->node_count;
+    struct match_node *sorted = calloc(t->node_count, sizeof *sorted);
+    uint64_t *ways = calloc(t->node_count, sizeof *ways);
+    t->starts = calloc(t->bucket_count + 1, sizeof *t->starts);
+    *places = calloc(t->node_count, sizeof **places);
+    if (sorted != NULL && ways != NULL && t->starts != NULL && *places != NULL &&
+        resize(&bytes, &t->byte_cap, t->byte_count + 1, 1)) {
+        t->bytes = bytes;
+        for (size_t i = 1; count_buckets(t, ways) > MATCH_BUCKET_MAX && i < KEYS_TRIED; i++) {
+            hash_key_init(&t->key);
+        }
+        sort_nodes(t, ways, sorted, *places);
+        free(t->nodes);
+        t->nodes = sorted;
+        t->node_cap = t->node_count;
+        sorted = NULL;
+        rc = 0;
+    }
+    free(sorted);
+    free(ways);
+    if (rc != 0) {
+        free(*places);
+        *places = NULL;
+    }
+    return rc;
+}
+
+struct match_at match_tree_root(void)
+{
+    return (struct match_at){MATCH_ROOT, 0};
+}
+
+struct match_at match_tree_find(const struct match_tree *t, struct match_at parent, enum match_kind kind,
+                                struct span bytes)
+{
+    if (bytes.len > MATCH_BYTES_MAX) {
+        return (struct match_at){MATCH_NONE, 0};
+    }
+    const struct edge e = {parent.node, kind, bytes};
+    uint64_t way = hash_edge(&t->key, parent.way, kind, bytes);
+    size_t b = bucket_of(t, way);
+    for (uint32_t i = t->starts[b]; i < t->starts[b + 1]; i++) {
+        if (is_edge(t, &t->nodes[i], &e)) {
+            return (struct match_at){i, way};
+        }
+    }
+    return (struct match_at){MATCH_NONE, way};
+}
+
+uint64_t match_tree_way(const struct match_tree *t, uint64_t parent_way, struct span label)
+{
+    return hash_edge(&t->key, parent_way, MATCH_LABEL, label);
+}
+
+void match_tree_prefetch(const struct match_tree *t, const uint64_t *ways, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        __builtin_prefetch(&t->starts[bucket_of(t, ways[i])]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint32_t start = t->starts[bucket_of(t, ways[i])];
+        __builtin_prefetch(&t->nodes[start < t->node_count ? start : MATCH_ROOT]);
+    }
 }

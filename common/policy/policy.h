@@ -64,6 +64,7 @@ int policy_endpoint_compare(const struct policy_endpoint *a, const struct policy
 /* What a policy has for a name. */
 struct policy_name {
     const struct policy_endpoint *endpoint; /* the most specific that matches, on any port; NULL: none */
+    bool is_wildcard;                       /* its host is a pattern */
     const struct policy_host *host;         /* of egress.hosts; NULL: none */
     bool is_parent;                         /* if there is no endpoint: see policy_is_parent */
 };

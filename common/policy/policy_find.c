@@ -14,19 +14,20 @@ static bool is_before(uint32_t tier, uint32_t endpoint, uint32_t best_tier, uint
     return best == INDEX_NONE || tier < best_tier || (tier == best_tier && endpoint < best);
 }
 
-static bool find_node(const struct policy_index *x, uint32_t node, uint32_t tier, void *ctx)
+static bool find_node(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx)
 {
     struct found *f = ctx;
-    const struct match_node *n = &x->tree.nodes[node];
+    const struct match_node *n = &x->tree.nodes[at.node];
     f->out->is_parent = f->out->is_parent || (n->flags & MATCH_HAS_BELOW) != 0;
     if (n->flags & MATCH_HAS_HOST) {
-        f->out->host = &x->rules->hosts[n->value];
+        f->out->host = policy_index_host(x, at);
     }
     if (n->group != INDEX_NONE) {
-        uint32_t first = x->groups[n->group].first;
+        uint32_t first = policy_index_first(x, at.node);
         if (is_before(tier, first, f->tier, f->best)) {
             f->tier = tier;
             f->best = first;
+            f->out->is_wildcard = (n->flags & MATCH_IS_WILDCARD) != 0;
         }
     }
     /* what comes later is less specific, but among partial labels; the name itself comes first of all */
@@ -43,18 +44,18 @@ void policy_find_name(const struct policy *p, const struct host_name *name, stru
     }
 }
 
-static bool find_first(const struct policy_index *x, uint32_t node, uint32_t tier, void *ctx)
+static bool find_first(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx)
 {
     (void)tier;
     uint32_t *best = ctx;
-    uint32_t first = x->groups[x->tree.nodes[node].group].first;
+    uint32_t first = policy_index_first(x, at.node);
     *best = first < *best ? first : *best;
     return true;
 }
 
 static struct index_nets hostless_nets(const struct policy_index *x)
 {
-    return (struct index_nets){.lens = &x->hostless, .parent = MATCH_ROOT, .kind = MATCH_HOSTLESS};
+    return (struct index_nets){.lens = &x->hostless, .parent = match_tree_root(), .kind = MATCH_HOSTLESS};
 }
 
 const struct policy_endpoint *policy_find_hostless(const struct policy *p, const struct ip *ip)
@@ -106,15 +107,18 @@ static void add_member(struct sum *s, const struct policy_index *x, uint32_t end
     take_best(s, 0, endpoint);
 }
 
-static bool add_node(const struct policy_index *x, uint32_t node, uint32_t tier, void *ctx)
+static bool add_node(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx)
 {
     struct sum *s = ctx;
-    const struct match_node *n = &x->tree.nodes[node];
+    const struct match_node *n = &x->tree.nodes[at.node];
     if (n->flags & MATCH_HAS_HOST) {
-        s->host = &x->rules->hosts[n->value];
+        s->host = policy_index_host(x, at);
     }
     if (n->group == INDEX_NONE) {
         return true;
+    }
+    if (tier % INDEX_TIER_STEP == 0 && n->value < x->rules->endpoint_count) {
+        __builtin_prefetch(&x->rules->endpoints[n->value]); /* most likely the one whose timers count */
     }
     const struct index_port *port = policy_index_port(x, n->group, s->c->port);
     if (port != NULL) {
@@ -123,11 +127,11 @@ static bool add_node(const struct policy_index *x, uint32_t node, uint32_t tier,
     return true;
 }
 
-static bool add_hostless(const struct policy_index *x, uint32_t node, uint32_t tier, void *ctx)
+static bool add_hostless(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx)
 {
-    const struct index_group *g = &x->groups[x->tree.nodes[node].group];
+    const struct index_group *g = &x->groups[x->tree.nodes[at.node].group];
     if (g[0].ports < g[1].ports) {
-        return add_node(x, node, tier, ctx);
+        return add_node(x, at, tier, ctx);
     }
     for (uint32_t i = g[0].members; i < g[1].members; i++) {
         add_member(ctx, x, x->members[i]);
@@ -157,9 +161,9 @@ void policy_name_candidates(const struct policy *p, const struct host_name *name
 void policy_address_candidates(const struct policy *p, const struct ip *ip, struct policy_candidates *c)
 {
     struct sum s = {.c = c, .best = INDEX_NONE};
-    uint32_t node = policy_index_address(&p->index, ip);
-    if (node != INDEX_NONE) {
-        (void)add_node(&p->index, node, 0, &s);
+    struct match_at at = policy_index_address(&p->index, ip);
+    if (at.node != MATCH_NONE) {
+        (void)add_node(&p->index, at, 0, &s);
         finish(p, &s);
     }
 }
@@ -195,10 +199,10 @@ static bool dial_ports(const struct dial *d, const struct policy_endpoint *ep)
     return true;
 }
 
-static bool dial_members(const struct policy_index *x, uint32_t node, uint32_t tier, void *ctx)
+static bool dial_members(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx)
 {
     (void)tier;
-    const struct index_group *g = &x->groups[x->tree.nodes[node].group];
+    const struct index_group *g = &x->groups[x->tree.nodes[at.node].group];
     for (uint32_t i = g[0].members; i < g[1].members; i++) {
         if (!dial_ports(ctx, &x->rules->endpoints[x->members[i]])) {
             return false;
@@ -227,11 +231,11 @@ static bool dial_open(const struct dial *d, const struct policy_index *x, const 
     return true;
 }
 
-static bool dial_node(const struct policy_index *x, uint32_t node, uint32_t tier, void *ctx)
+static bool dial_node(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx)
 {
     (void)tier;
     struct dial *d = ctx;
-    const struct match_node *n = &x->tree.nodes[node];
+    const struct match_node *n = &x->tree.nodes[at.node];
     if (n->group == INDEX_NONE) {
         return true;
     }
@@ -242,7 +246,7 @@ static bool dial_node(const struct policy_index *x, uint32_t node, uint32_t tier
     if (g->first_open != INDEX_NONE && !dial_open(d, x, g)) {
         return false;
     }
-    const struct index_nets nets = {.lens = &x->listed, .parent = node, .kind = MATCH_LISTED};
+    const struct index_nets nets = {.lens = &x->listed, .parent = at, .kind = MATCH_LISTED};
     return (n->flags & MATCH_HAS_LISTED) == 0 || policy_index_nets(x, &nets, d->listed, dial_members, d);
 }
 
@@ -265,22 +269,23 @@ struct never {
     bool is_hit;
 };
 
-static bool look_at_never(const struct policy_index *x, uint32_t node, uint32_t tier, void *ctx)
+static bool look_at_never(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx)
 {
     (void)tier;
     struct never *n = ctx;
-    unsigned flags = x->tree.nodes[node].flags;
+    unsigned flags = x->tree.nodes[at.node].flags;
     n->is_hit =
         (flags & MATCH_EVERY_PORT) != 0 ||
         ((flags & MATCH_HAS_PORTS) != 0 &&
-         match_tree_find(&x->tree, node, MATCH_PORT, span_make(&n->port, sizeof n->port)) != MATCH_NONE);
+         match_tree_find(&x->tree, at, MATCH_PORT, span_make(&n->port, sizeof n->port)).node != MATCH_NONE);
     return !n->is_hit;
 }
 
 bool policy_is_never(const struct policy *p, const struct ip *ip, uint16_t port)
 {
     struct never n = {.port = port};
-    const struct index_nets nets = {.lens = &p->index.never, .parent = MATCH_ROOT, .kind = MATCH_NEVER};
+    const struct index_nets nets = {
+        .lens = &p->index.never, .parent = match_tree_root(), .kind = MATCH_NEVER};
     (void)policy_index_nets(&p->index, &nets, ip, look_at_never, &n);
     return n.is_hit;
 }
@@ -290,11 +295,11 @@ struct visit {
     void *ctx;
 };
 
-static bool visit_node(const struct policy_index *x, uint32_t node, uint32_t tier, void *ctx)
+static bool visit_node(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx)
 {
     (void)tier;
     const struct visit *v = ctx;
-    uint32_t group = x->tree.nodes[node].group;
+    uint32_t group = x->tree.nodes[at.node].group;
     if (group == INDEX_NONE) {
         return true;
     }
@@ -316,9 +321,9 @@ void policy_visit_name(const struct policy *p, const struct host_name *name, pol
 void policy_visit_ip(const struct policy *p, const struct ip *ip, policy_visit_fn *visit, void *ctx)
 {
     struct visit v = {visit, ctx};
-    uint32_t node = policy_index_address(&p->index, ip);
+    struct match_at at = policy_index_address(&p->index, ip);
     const struct index_nets nets = hostless_nets(&p->index);
-    if (node == INDEX_NONE || visit_node(&p->index, node, 0, &v)) {
+    if (at.node == MATCH_NONE || visit_node(&p->index, at, 0, &v)) {
         /* an endpoint's prefixes are disjoint: it comes once */
         (void)policy_index_nets(&p->index, &nets, ip, visit_node, &v);
     }
@@ -334,11 +339,11 @@ const struct policy_host *policy_static_host(const struct policy *p, const struc
     return found.host;
 }
 
-static bool look_below(const struct policy_index *x, uint32_t node, uint32_t tier, void *ctx)
+static bool look_below(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx)
 {
     (void)tier;
     bool *is_parent = ctx;
-    *is_parent = (x->tree.nodes[node].flags & MATCH_HAS_BELOW) != 0;
+    *is_parent = (x->tree.nodes[at.node].flags & MATCH_HAS_BELOW) != 0;
     return !*is_parent;
 }
 

@@ -47,7 +47,7 @@ static struct match_node *node_at(struct build *b, uint32_t node)
 
 static void set_flags(struct build *b, uint32_t node, unsigned flags)
 {
-    node_at(b, node)->flags = (uint8_t)(node_at(b, node)->flags | flags);
+    node_at(b, node)->flags = (uint16_t)(node_at(b, node)->flags | flags);
 }
 
 /* The endpoint joins the node's group, which is made when needed. */
@@ -61,6 +61,9 @@ static int join(struct build *b, uint32_t node, uint32_t endpoint)
         }
         x->groups[x->group_count] = (struct index_group){.first = endpoint, .first_open = INDEX_NONE};
         *group = (uint32_t)x->group_count++;
+        if (node_at(b, node)->kind != MATCH_TAIL && node_at(b, node)->kind != MATCH_INNER) {
+            node_at(b, node)->value = endpoint; /* the others' begins or continues a chain */
+        }
     }
     if (reserve(&b->pairs, &b->pair_cap, b->pair_count, sizeof *b->pairs) != 0) {
         return -ENOMEM;
@@ -149,11 +152,11 @@ static uint32_t add_name(struct build *b, struct span name)
     }
 }
 
-static uint32_t add_net(struct build *b, const struct ip_prefix *net, const struct index_nets *nets)
+static uint32_t add_net(struct build *b, const struct ip_prefix *net, uint32_t parent, enum match_kind kind)
 {
     uint8_t key[INDEX_NET_BYTES];
     size_t len = policy_index_net_bytes(net, key);
-    return match_tree_add(&b->x->tree, nets->parent, nets->kind, span_make(key, len));
+    return match_tree_add(&b->x->tree, parent, kind, span_make(key, len));
 }
 
 static void note_bits(struct index_lens *lens, const struct ip_prefix *net)
@@ -167,7 +170,6 @@ static void note_bits(struct index_lens *lens, const struct ip_prefix *net)
 
 static int add_hosts_of_endpoints(struct build *b)
 {
-    static const struct index_nets addresses = {.parent = MATCH_ROOT, .kind = MATCH_ADDRESS};
     for (uint32_t i = 0; i < b->endpoint_count; i++) {
         const struct policy_endpoint *ep = &b->endpoints[i];
         uint32_t node = INDEX_NONE;
@@ -177,7 +179,7 @@ static int add_hosts_of_endpoints(struct build *b)
             continue;
         case ENDPOINT_IP: {
             uint8_t bits = ep->ip.family == IP_V4 ? 32 : 128;
-            node = add_net(b, &(struct ip_prefix){.base = ep->ip, .bits = bits}, &addresses);
+            node = add_net(b, &(struct ip_prefix){.base = ep->ip, .bits = bits}, MATCH_ROOT, MATCH_ADDRESS);
             break;
         }
         case ENDPOINT_EXACT:
@@ -189,16 +191,20 @@ static int add_hosts_of_endpoints(struct build *b)
             return -ENOMEM;
         }
         b->nodes[i] = node;
+        set_flags(b, node, ep->host_kind == ENDPOINT_WILDCARD ? MATCH_IS_WILDCARD : 0);
     }
     return 0;
 }
 
-static int add_nets_of(struct build *b, uint32_t endpoint, const struct index_nets *nets,
-                       struct index_lens *lens)
+/* Below the endpoint's own node, or the root if it has no host. */
+static int add_nets_of(struct build *b, uint32_t endpoint)
 {
+    bool is_hostless = b->nodes[endpoint] == INDEX_NONE;
+    uint32_t parent = is_hostless ? MATCH_ROOT : b->nodes[endpoint];
+    struct index_lens *lens = is_hostless ? &b->x->hostless : &b->x->listed;
     const struct policy_endpoint *ep = &b->endpoints[endpoint];
     for (size_t i = 0; i < ep->allowed_ip_count; i++) {
-        uint32_t node = add_net(b, &ep->allowed_ips[i], nets);
+        uint32_t node = add_net(b, &ep->allowed_ips[i], parent, is_hostless ? MATCH_HOSTLESS : MATCH_LISTED);
         if (node == MATCH_NONE || join(b, node, endpoint) != 0) {
             return -ENOMEM;
         }
@@ -209,10 +215,8 @@ static int add_nets_of(struct build *b, uint32_t endpoint, const struct index_ne
 
 static int add_hostless(struct build *b)
 {
-    static const struct index_nets nets = {.parent = MATCH_ROOT, .kind = MATCH_HOSTLESS};
     for (uint32_t i = 0; i < b->endpoint_count; i++) {
-        if (b->endpoints[i].host_kind == ENDPOINT_HOSTLESS &&
-            add_nets_of(b, i, &nets, &b->x->hostless) != 0) {
+        if (b->endpoints[i].host_kind == ENDPOINT_HOSTLESS && add_nets_of(b, i) != 0) {
             return -ENOMEM;
         }
     }
@@ -228,9 +232,8 @@ static int add_listed(struct build *b)
             b->endpoints[i].host_kind == ENDPOINT_IP || b->sizes[node_at(b, node)->group] < 2) {
             continue;
         }
-        const struct index_nets nets = {.parent = node, .kind = MATCH_LISTED};
         set_flags(b, node, MATCH_HAS_LISTED);
-        if (add_nets_of(b, i, &nets, &b->x->listed) != 0) {
+        if (add_nets_of(b, i) != 0) {
             return -ENOMEM;
         }
     }
@@ -256,18 +259,21 @@ static int add_static_hosts(struct build *b)
         if (node == MATCH_NONE) {
             return -ENOMEM;
         }
-        node_at(b, node)->value = (uint32_t)i;
         set_flags(b, node, MATCH_HAS_HOST);
+        uint32_t host = match_tree_add(&b->x->tree, node, MATCH_HOST, (struct span){0});
+        if (host == MATCH_NONE) {
+            return -ENOMEM;
+        }
+        node_at(b, host)->value = (uint32_t)i;
     }
     return 0;
 }
 
 static int add_never(struct build *b)
 {
-    static const struct index_nets nets = {.parent = MATCH_ROOT, .kind = MATCH_NEVER};
     for (size_t i = 0; i < b->x->rules->never_count; i++) {
         const struct policy_never *never = &b->x->rules->never[i];
-        uint32_t node = add_net(b, &never->prefix, &nets);
+        uint32_t node = add_net(b, &never->prefix, MATCH_ROOT, MATCH_NEVER);
         if (node == MATCH_NONE) {
             return -ENOMEM;
         }
@@ -422,6 +428,22 @@ static int shrink(void *array, size_t count, size_t size)
     return 0;
 }
 
+/* Nodes have moved: the chains of inner labels follow. */
+static int seal(struct build *b)
+{
+    struct match_tree *t = &b->x->tree;
+    uint32_t *places = NULL;
+    int rc = match_tree_seal(t, &places);
+    for (size_t i = 0; rc == 0 && i < t->node_count; i++) {
+        struct match_node *n = &t->nodes[i];
+        if ((n->kind == MATCH_TAIL || n->kind == MATCH_INNER) && n->value != MATCH_NONE) {
+            n->value = places[n->value];
+        }
+    }
+    free(places);
+    return rc;
+}
+
 static int build_all(struct build *b)
 {
     struct policy_index *x = b->x;
@@ -442,7 +464,7 @@ static int build_all(struct build *b)
         lay_out_ports(b, host_groups, hostless_groups) != 0) {
         return -ENOMEM;
     }
-    if (match_tree_seal(&x->tree) != 0 || shrink(&x->groups, x->group_count, sizeof *x->groups) != 0 ||
+    if (seal(b) != 0 || shrink(&x->groups, x->group_count, sizeof *x->groups) != 0 ||
         shrink(&x->ports, x->port_count, sizeof *x->ports) != 0) {
         return -ENOMEM;
     }

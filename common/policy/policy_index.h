@@ -67,21 +67,25 @@ size_t policy_index_memory(const struct policy_index *x); /* bytes allocated */
  * Cost: one or two probes for each label and each different placement of middle "*" on the way (policy_load
  * bounds those), plus what partial labels of the same parent cost: see policy.h.
  */
-typedef bool index_node_fn(const struct policy_index *x, uint32_t node, uint32_t tier, void *ctx);
+typedef bool index_node_fn(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx);
 void policy_index_walk(const struct policy_index *x, const struct host_name *name, index_node_fn *visit,
                        void *ctx);
 #define INDEX_TIER_STEP 64U /* a tier that is no multiple is of a partial label */
 
-/* The node of exactly this address, or INDEX_NONE. */
-uint32_t policy_index_address(const struct policy_index *x, const struct ip *ip);
+/* The node of exactly this address, or MATCH_NONE. */
+struct match_at policy_index_address(const struct policy_index *x, const struct ip *ip);
 struct index_nets { /* prefixes of one kind below one parent */
     const struct index_lens *lens;
-    uint32_t parent;
+    struct match_at parent;
     enum match_kind kind;
 };
 /* Those that hold ip, the longest first, until visit returns false. tier is 0. False if visit did. */
 bool policy_index_nets(const struct policy_index *x, const struct index_nets *nets, const struct ip *ip,
                        index_node_fn *visit, void *ctx);
+/* The first endpoint of the node's group, which it must have. */
+uint32_t policy_index_first(const struct policy_index *x, uint32_t node);
+/* The entry of egress.hosts, or NULL. */
+const struct policy_host *policy_index_host(const struct policy_index *x, struct match_at at);
 /* The sum of a group for a port, or NULL. */
 const struct index_port *policy_index_port(const struct policy_index *x, uint32_t group, uint16_t port);
 

@@ -40,12 +40,15 @@ struct policy_shape { /* what an overlay's entry said; already part of the endpo
 };
 
 struct policy_endpoint {
+    /* what every tunnel asks for, side by side: one line of the processor's cache */
     const struct policy_rule *rule;
+    struct tunnel_timers timers;
+    struct tunnel_keepalive keepalive;
+    enum policy_proxy proxy;
+
     struct policy_pos pos;
     enum endpoint_host_kind host_kind;
-    struct host_pattern pattern; /* EXACT and WILDCARD */
-    struct ip ip;                /* ENDPOINT_IP */
-    const uint16_t *ports;       /* sorted, unique */
+    const uint16_t *ports; /* sorted, unique */
     size_t port_count;
     const struct ip_prefix *allowed_ips; /* sorted, disjoint */
     size_t allowed_ip_count;
@@ -58,10 +61,9 @@ struct policy_endpoint {
     bool is_middleware;   /* a network_middlewares selector matches its host */
     bool is_path_bound;   /* OpenShell refuses requests outside "path", whatever enforcement says */
     bool requires_l7;     /* derived: product 4.4 (before looking at proxy) */
-    enum policy_proxy proxy;
-    struct tunnel_timers timers;
-    struct tunnel_keepalive keepalive;
     const struct policy_shape *shape; /* NULL: no overlay names it */
+    struct ip ip;                     /* ENDPOINT_IP */
+    struct host_pattern pattern;      /* EXACT and WILDCARD */
 };
 
 struct policy_rule {

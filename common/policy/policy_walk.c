@@ -6,10 +6,13 @@
     (3 * (LABELS_MAX + 1)) /* of each label at most three ways wait while the fourth is gone                 \
                             */
 
+#define PREFETCH_LABELS 5
+#define PREFETCH_NODES 16384 /* half a megabyte */
+
 enum step_kind { STEP_NODE = 0, STEP_PARTIAL, STEP_STARS };
 
 struct step {
-    uint32_t node;
+    struct match_at at;
     uint8_t end;  /* bytes of the name that are still to be matched: its labels on the left */
     uint8_t kind; /* enum step_kind */
 };
@@ -24,10 +27,10 @@ struct walk {
     struct step steps[STEPS_MAX];
 };
 
-static void push(struct walk *w, uint32_t node, size_t end, enum step_kind kind)
+static void push(struct walk *w, struct match_at at, size_t end, enum step_kind kind)
 {
-    if (node != MATCH_NONE) {
-        w->steps[w->depth++] = (struct step){.node = node, .end = (uint8_t)end, .kind = (uint8_t)kind};
+    if (at.node != MATCH_NONE) {
+        w->steps[w->depth++] = (struct step){.at = at, .end = (uint8_t)end, .kind = (uint8_t)kind};
     }
 }
 
@@ -48,35 +51,35 @@ static struct span label_of(const struct host_name *name, size_t start, size_t e
 static void push_below(struct walk *w, const struct step *s)
 {
     const struct match_tree *t = &w->x->tree;
-    unsigned flags = t->nodes[s->node].flags;
+    unsigned flags = t->nodes[s->at.node].flags;
     size_t start = label_start(w->name, s->end);
     size_t rest = start == 0 ? 0 : start - 1;
     if ((flags & MATCH_HAS_BELOW) == 0) {
         return;
     }
     if (flags & MATCH_HAS_STARS) {
-        push(w, s->node, s->end, STEP_STARS);
+        push(w, s->at, s->end, STEP_STARS);
     }
     if (flags & MATCH_HAS_STAR) {
-        push(w, match_tree_find(t, s->node, MATCH_LABEL, SPAN_LIT("*")), rest, STEP_NODE);
+        push(w, match_tree_find(t, s->at, MATCH_LABEL, SPAN_LIT("*")), rest, STEP_NODE);
     }
     if (start == 0 && (flags & MATCH_HAS_PARTIAL)) {
-        push(w, s->node, s->end, STEP_PARTIAL);
+        push(w, s->at, s->end, STEP_PARTIAL);
     }
     if (w->name->text[start] != '*') { /* a pattern taken for a name: its star is no label */
-        push(w, match_tree_find(t, s->node, MATCH_LABEL, label_of(w->name, start, s->end)), rest, STEP_NODE);
+        push(w, match_tree_find(t, s->at, MATCH_LABEL, label_of(w->name, start, s->end)), rest, STEP_NODE);
     }
 }
 
-static bool visit_partial(struct walk *w, uint32_t node, size_t literal_len)
+static bool visit_partial(struct walk *w, struct match_at at, size_t literal_len)
 {
-    return w->visit(w->x, node, w->tier + (INDEX_TIER_STEP - 1U) - (uint32_t)literal_len, w->ctx);
+    return w->visit(w->x, at, w->tier + (INDEX_TIER_STEP - 1U) - (uint32_t)literal_len, w->ctx);
 }
 
-static bool walk_inners(struct walk *w, uint32_t first, struct span label)
+static bool walk_inners(struct walk *w, struct match_at tail, struct span label)
 {
     const struct match_tree *t = &w->x->tree;
-    for (uint32_t i = first; i != MATCH_NONE; i = t->nodes[i].value) {
+    for (uint32_t i = t->nodes[tail.node].value; i != MATCH_NONE; i = t->nodes[i].value) {
         struct span pattern = match_tree_bytes(t, i);
         size_t literal_len = 0;
         if (!host_label_matches(pattern, label)) {
@@ -85,30 +88,31 @@ static bool walk_inners(struct walk *w, uint32_t first, struct span label)
         for (size_t k = 0; k < pattern.len; k++) {
             literal_len += pattern.data[k] != '*';
         }
-        if (!visit_partial(w, i, literal_len)) {
+        if (!visit_partial(w, match_tree_find(t, tail, MATCH_INNER, pattern), literal_len)) {
             return false;
         }
     }
     return true;
 }
 
-static bool walk_tails(struct walk *w, uint32_t head, struct span label)
+static bool walk_tails(struct walk *w, struct match_at head, struct span label)
 {
     const struct match_tree *t = &w->x->tree;
-    size_t head_len = t->nodes[head].len;
-    for (uint64_t mask = w->x->masks[t->nodes[head].value]; mask != 0; mask &= mask - 1) {
+    size_t head_len = t->nodes[head.node].len;
+    for (uint64_t mask = w->x->masks[t->nodes[head.node].value]; mask != 0; mask &= mask - 1) {
         size_t len = (size_t)__builtin_ctzll(mask);
         if (head_len + len > label.len) {
             return true;
         }
-        uint32_t tail = match_tree_find(t, head, MATCH_TAIL, span_sub(label, label.len - len, label.len));
-        if (tail == MATCH_NONE) {
+        struct match_at tail =
+            match_tree_find(t, head, MATCH_TAIL, span_sub(label, label.len - len, label.len));
+        if (tail.node == MATCH_NONE) {
             continue;
         }
-        if (t->nodes[tail].group != INDEX_NONE && !visit_partial(w, tail, head_len + len)) {
+        if (t->nodes[tail.node].group != INDEX_NONE && !visit_partial(w, tail, head_len + len)) {
             return false;
         }
-        if (!walk_inners(w, t->nodes[tail].value, label)) {
+        if (!walk_inners(w, tail, label)) {
             return false;
         }
     }
@@ -119,14 +123,14 @@ static bool walk_partials(struct walk *w, const struct step *s)
 {
     const struct match_tree *t = &w->x->tree;
     struct span label = label_of(w->name, 0, s->end);
-    uint32_t heads = match_tree_find(t, s->node, MATCH_HEADS, (struct span){0});
-    for (uint64_t mask = w->x->masks[t->nodes[heads].value]; mask != 0; mask &= mask - 1) {
+    struct match_at heads = match_tree_find(t, s->at, MATCH_HEADS, (struct span){0});
+    for (uint64_t mask = w->x->masks[t->nodes[heads.node].value]; mask != 0; mask &= mask - 1) {
         size_t len = (size_t)__builtin_ctzll(mask);
         if (len > label.len) {
             return true;
         }
-        uint32_t head = match_tree_find(t, s->node, MATCH_HEAD, span_sub(label, 0, len));
-        if (head != MATCH_NONE && !walk_tails(w, head, label)) {
+        struct match_at head = match_tree_find(t, s->at, MATCH_HEAD, span_sub(label, 0, len));
+        if (head.node != MATCH_NONE && !walk_tails(w, head, label)) {
             return false;
         }
     }
@@ -140,16 +144,38 @@ static bool take_step(struct walk *w, const struct step *s)
     switch ((enum step_kind)s->kind) {
     case STEP_NODE:
         if (s->end == 0) {
-            return w->visit(w->x, s->node, w->tier, w->ctx);
+            return w->visit(w->x, s->at, w->tier, w->ctx);
         }
         push_below(w, s);
         return true;
     case STEP_PARTIAL:
         return walk_partials(w, s);
     case STEP_STARS:
-        return w->visit(w->x, match_tree_find(t, s->node, MATCH_LABEL, SPAN_LIT("**")), w->tier, w->ctx);
+        return w->visit(w->x, match_tree_find(t, s->at, MATCH_LABEL, SPAN_LIT("**")), w->tier, w->ctx);
     }
     return true;
+}
+
+/*
+ * A large index is not in the processor's caches: the nodes on the way, of which each would have to be waited
+ * for, are asked for together. The first labels from the right are enough: what is below is the exception.
+ */
+static void prefetch(const struct policy_index *x, const struct host_name *name)
+{
+    uint64_t ways[PREFETCH_LABELS];
+    uint64_t way = match_tree_root().way;
+    size_t count = 0;
+    size_t end = name->len;
+    while (count < PREFETCH_LABELS) {
+        size_t start = label_start(name, end);
+        way = match_tree_way(&x->tree, way, label_of(name, start, end));
+        ways[count++] = way;
+        if (start == 0) {
+            break;
+        }
+        end = start - 1;
+    }
+    match_tree_prefetch(&x->tree, ways, count);
 }
 
 void policy_index_walk(const struct policy_index *x, const struct host_name *name, index_node_fn *visit,
@@ -165,7 +191,10 @@ void policy_index_walk(const struct policy_index *x, const struct host_name *nam
     if (name->len == 0 || name->label_count > LABELS_MAX) {
         return;
     }
-    push(&w, MATCH_ROOT, name->len, STEP_NODE);
+    if (x->tree.node_count >= PREFETCH_NODES) {
+        prefetch(x, name);
+    }
+    push(&w, match_tree_root(), name->len, STEP_NODE);
     while (w.depth > 0) {
         struct step s = w.steps[--w.depth];
         if (!take_step(&w, &s)) {
@@ -188,15 +217,15 @@ size_t policy_index_net_bytes(const struct ip_prefix *net, uint8_t out[INDEX_NET
     return len + 2;
 }
 
-uint32_t policy_index_address(const struct policy_index *x, const struct ip *ip)
+struct match_at policy_index_address(const struct policy_index *x, const struct ip *ip)
 {
     uint8_t key[INDEX_NET_BYTES];
     if (ip->family == IP_NONE) {
-        return INDEX_NONE;
+        return (struct match_at){MATCH_NONE, 0};
     }
     const struct ip_prefix whole = {.base = *ip, .bits = (uint8_t)(address_len(ip) * 8)};
     size_t len = policy_index_net_bytes(&whole, key);
-    return match_tree_find(&x->tree, MATCH_ROOT, MATCH_ADDRESS, span_make(key, len));
+    return match_tree_find(&x->tree, match_tree_root(), MATCH_ADDRESS, span_make(key, len));
 }
 
 /* The prefix of ip with so many bits. */
@@ -226,14 +255,30 @@ bool policy_index_nets(const struct policy_index *x, const struct index_nets *ne
             uint8_t key[INDEX_NET_BYTES];
             struct ip_prefix net = prefix_of(ip, word * 64 + bit);
             size_t len = policy_index_net_bytes(&net, key);
-            uint32_t node = match_tree_find(&x->tree, nets->parent, nets->kind, span_make(key, len));
-            if (node != MATCH_NONE && !visit(x, node, 0, ctx)) {
+            struct match_at at = match_tree_find(&x->tree, nets->parent, nets->kind, span_make(key, len));
+            if (at.node != MATCH_NONE && !visit(x, at, 0, ctx)) {
                 return false;
             }
             mask &= ~(UINT64_C(1) << bit);
         }
     }
     return true;
+}
+
+uint32_t policy_index_first(const struct policy_index *x, uint32_t node)
+{
+    const struct match_node *n = &x->tree.nodes[node];
+    bool is_chained = n->kind == MATCH_TAIL || n->kind == MATCH_INNER;
+    return is_chained ? x->groups[n->group].first : n->value;
+}
+
+const struct policy_host *policy_index_host(const struct policy_index *x, struct match_at at)
+{
+    if ((x->tree.nodes[at.node].flags & MATCH_HAS_HOST) == 0) {
+        return NULL;
+    }
+    struct match_at host = match_tree_find(&x->tree, at, MATCH_HOST, (struct span){0});
+    return &x->rules->hosts[x->tree.nodes[host.node].value];
 }
 
 const struct index_port *policy_index_port(const struct policy_index *x, uint32_t group, uint16_t port)
