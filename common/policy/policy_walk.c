@@ -2,9 +2,9 @@
 #include "common/policy/policy_index.h"
 
 #define LABELS_MAX 127
-#define STEPS_MAX                                                                                            \
-    (3 * (LABELS_MAX + 1)) /* of each label at most three ways wait while the fourth is gone                 \
-                            */
+/* Of each label at most two ways wait ("**", "*") while a third is gone; of the first one more. */
+#define STEPS_FOR(labels) (2 * ((labels) + 1) + 2)
+#define FEW_LABELS 8
 
 #define PREFETCH_LABELS 5
 #define PREFETCH_NODES 16384 /* half a megabyte */
@@ -24,7 +24,7 @@ struct walk {
     void *ctx;
     uint32_t tier;
     size_t depth;
-    struct step steps[STEPS_MAX];
+    struct step *steps;
 };
 
 static void push(struct walk *w, struct match_at at, size_t end, enum step_kind kind)
@@ -178,28 +178,41 @@ static void prefetch(const struct policy_index *x, const struct host_name *name)
     match_tree_prefetch(&x->tree, ways, count);
 }
 
+static void run(struct walk *w)
+{
+    push(w, match_tree_root(), w->name->len, STEP_NODE);
+    while (w->depth > 0) {
+        struct step s = w->steps[--w->depth];
+        if (!take_step(w, &s)) {
+            return;
+        }
+    }
+}
+
+/* On a stack of its own: compilers are told to clear every variable, and this one is large. */
+__attribute__((noinline)) static void run_deep(struct walk *w)
+{
+    struct step steps[STEPS_FOR(LABELS_MAX)];
+    w->steps = steps;
+    run(w);
+    w->steps = NULL;
+}
+
 void policy_index_walk(const struct policy_index *x, const struct host_name *name, index_node_fn *visit,
                        void *ctx)
 {
-    struct walk w; /* its steps are written before they are read: no need to clear 3 KiB */
-    w.x = x;
-    w.name = name;
-    w.visit = visit;
-    w.ctx = ctx;
-    w.tier = 0;
-    w.depth = 0;
+    struct step steps[STEPS_FOR(FEW_LABELS)];
+    struct walk w = {.x = x, .name = name, .visit = visit, .ctx = ctx, .steps = steps};
     if (name->len == 0 || name->label_count > LABELS_MAX) {
         return;
     }
     if (x->tree.node_count >= PREFETCH_NODES) {
         prefetch(x, name);
     }
-    push(&w, match_tree_root(), name->len, STEP_NODE);
-    while (w.depth > 0) {
-        struct step s = w.steps[--w.depth];
-        if (!take_step(&w, &s)) {
-            return;
-        }
+    if (name->label_count <= FEW_LABELS) {
+        run(&w);
+    } else {
+        run_deep(&w);
     }
 }
 
