@@ -370,10 +370,11 @@ static bool is_path_bound(const struct yaml_node *n, const struct load_endpoint 
 
 void load_l7(struct load *l, const struct yaml_node *n, struct load_endpoint *e)
 {
+    struct span text;
     struct l7_parts parts = {
         .rules = load_get_list(n, "rules"),
         .deny_rules = load_get_list(n, "deny_rules"),
-        .has_access = e->ep.access != ACCESS_NONE,
+        .has_access = load_get_text(n, "access", &text), /* a misspelt one too: it was reported */
         .allows_all_mcp = e->ep.protocol == PROTOCOL_MCP &&
                           load_get_bool(load_get_map(n, "mcp"), "allow_all_known_mcp_methods"),
     };
