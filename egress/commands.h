@@ -2,8 +2,6 @@
 /* The commands of openshell-egress. argv[0] is the command's name; each returns the exit status. */
 #pragma once
 
-#include "common/policy/policy_load.h"
-
 /* 0 clean (warnings do not change it), 1 errors, 2 usage. */
 int command_check(int argc, char **argv);
 /* 0 written, 1 errors, 2 usage, 71 the result could not be written. */
@@ -12,6 +10,3 @@ int command_export(int argc, char **argv);
 int command_explain(int argc, char **argv);
 /* COMMAND's status; 64, 71 or 78 before it started. */
 int command_run(int argc, char **argv);
-
-/* Prints every diagnostic on standard error, in colour only on a terminal. */
-void commands_print_diags(const struct policy_diags *diags);

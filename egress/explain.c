@@ -4,6 +4,7 @@
 #include "egress/explain_print.h"
 
 #include "common/policy/policy_files.h"
+#include "common/run/policy_report.h"
 
 #include <errno.h>
 
@@ -35,7 +36,7 @@ static int load(const struct explain_config *cfg, struct policy **out, struct po
     struct policy_rules *rules = NULL;
     int rc = policy_files_load(paths->items, paths->count, &rules, diags);
     if (rc != 0) {
-        commands_print_diags(diags);
+        policy_report_print(diags);
         return rc;
     }
     return policy_compile(rules, 1, out);

@@ -6,6 +6,7 @@
 #include "common/policy/policy.h"
 #include "common/policy/policy_files.h"
 #include "common/run/listen_fds.h"
+#include "common/run/policy_report.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -95,7 +96,7 @@ static int load_policy(const struct run_options *o, struct policy **out)
     struct policy_rules *rules = NULL;
     struct policy_diags diags = {0};
     int rc = policy_files_load(o->policies.items, o->policies.count, &rules, &diags);
-    commands_print_diags(&diags);
+    policy_report_print(&diags);
     policy_diags_fini(&diags);
     if (rc == 0) {
         rc = policy_compile(rules, 1, out);

@@ -3,6 +3,7 @@
 
 #include "common/base/buf.h"
 #include "common/policy/policy_diag.h"
+#include "common/policy/policy_lint.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -29,7 +30,7 @@ static void fail(struct reader *r, const char *path, int error, const char *what
     struct diag_place place = {.file = path};
     const char *hint = NULL;
     if (error == ENOENT) {
-        hint = "check the path given with --policy";
+        hint = "check the path: there is nothing of that name";
     } else if (error == EACCES) {
         hint = "the file must be readable for the user that reads it";
     }
@@ -176,17 +177,37 @@ static void read_directory(struct reader *r, const char *path)
     free(names);
 }
 
+static void read_path(struct reader *r, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        read_directory(r, path);
+    } else {
+        read_file(r, path, false);
+    }
+}
+
 int policy_files_read(const char *const *paths, size_t count, struct policy_texts *out,
                       struct policy_diags *diags)
 {
     struct reader r = {.texts = out, .diags = diags};
     *out = (struct policy_texts){0};
     for (size_t i = 0; i < count; i++) {
-        struct stat st;
-        if (stat(paths[i], &st) == 0 && S_ISDIR(st.st_mode)) {
-            read_directory(&r, paths[i]);
+        read_path(&r, paths[i]);
+    }
+    return r.rc;
+}
+
+int policy_files_read_or_stdin(const char *const *paths, size_t count, struct policy_texts *out,
+                               struct policy_diags *diags)
+{
+    struct reader r = {.texts = out, .diags = diags};
+    *out = (struct policy_texts){0};
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(paths[i], "-") == 0) {
+            read_all(&r, "<stdin>", STDIN_FILENO);
         } else {
-            read_file(&r, paths[i], false);
+            read_path(&r, paths[i]);
         }
     }
     return r.rc;
@@ -217,4 +238,28 @@ int policy_files_load(const char *const *paths, size_t count, struct policy_rule
         return read_rc;
     }
     return rc;
+}
+
+int policy_check_files(const char *const *paths, size_t count, bool wants_stdin, struct policy_check *out)
+{
+    struct policy_rules *rules = NULL;
+    *out = (struct policy_check){.policy = NULL};
+    int read_rc = wants_stdin ? policy_files_read_or_stdin(paths, count, &out->texts, &out->diags)
+                              : policy_files_read(paths, count, &out->texts, &out->diags);
+    /* what could be read is checked all the same, so that one run tells everything */
+    int rc = policy_load(out->texts.items, out->texts.count, &rules, &out->diags);
+    if (read_rc != 0 || rc != 0) {
+        policy_rules_free(rules);
+        return read_rc != 0 ? read_rc : rc;
+    }
+    rc = policy_compile(rules, 1, &out->policy);
+    return rc != 0 ? rc : policy_lint(out->policy, out->texts.items, out->texts.count, &out->diags);
+}
+
+void policy_check_fini(struct policy_check *c)
+{
+    policy_texts_fini(&c->texts);
+    policy_unref(c->policy);
+    policy_diags_fini(&c->diags);
+    c->policy = NULL;
 }

@@ -3,6 +3,7 @@
 
 #include "common/base/num.h"
 #include "common/net/sock.h"
+#include "common/policy/policy_files.h"
 #include "common/run/daemon_admin.h"
 #include "common/run/daemon_reload.h"
 #include "common/run/exit_status.h"
@@ -109,7 +110,7 @@ static int load_policy(struct start *s)
     int status = GO_ON;
     int rc = policy_store_reload(s->store, &diags, &changed);
     struct policy *current = policy_store_current(s->store);
-    if (rc < 0 || s->spec->shared->check) {
+    if (rc < 0) {
         policy_report_print(&diags);
     } else {
         policy_report_log(&diags, DIAG_WARNING);
@@ -143,19 +144,38 @@ static void count_policy(const struct policy *p, uint64_t *rule_count, uint64_t 
     }
 }
 
+static int judge_checked(const struct start *s, const struct policy_check *c, int rc)
+{
+    struct err err = {""};
+    if (rc < 0) {
+        err_set(&err, "no usable policy (%zu errors)", c->diags.error_count);
+        return fail(s, rc == -ENOMEM ? EXIT_STATUS_OS : EXIT_STATUS_CONFIG, &err);
+    }
+    if (s->spec->check_policy != NULL && s->spec->check_policy(s->spec->ctx, c->policy, &err) < 0) {
+        return fail(s, EXIT_STATUS_CONFIG, &err);
+    }
+    return GO_ON;
+}
+
 /* --check: looks at everything even if something is wrong already; the first fault decides the status. */
 static int check_only(struct start *s)
 {
+    const struct str_list *paths = &s->spec->shared->policy;
+    struct policy_check c;
     int settings_status = check_settings(s);
-    int policy_status = load_first_policy(s);
-    if (settings_status != GO_ON || policy_status != GO_ON) {
-        return settings_status != GO_ON ? settings_status : policy_status;
+    int rc = policy_check_files(paths->items, paths->count, false, &c);
+    policy_report_print(&c.diags);
+    int status = judge_checked(s, &c, rc);
+    status = settings_status != GO_ON ? settings_status : status;
+    if (status == GO_ON) {
+        uint64_t rules = 0, endpoints = 0;
+        count_policy(c.policy, &rules, &endpoints);
+        printf("%s: settings and policy are good: %ju rules, %ju endpoints\n", s->spec->program,
+               (uintmax_t)rules, (uintmax_t)endpoints);
+        status = printed();
     }
-    uint64_t rules = 0, endpoints = 0;
-    count_policy(policy_store_current(s->store), &rules, &endpoints);
-    printf("%s: settings and policy are good: %ju rules, %ju endpoints\n", s->spec->program, (uintmax_t)rules,
-           (uintmax_t)endpoints);
-    return printed();
+    policy_check_fini(&c);
+    return status;
 }
 
 /* ---- process ---- */

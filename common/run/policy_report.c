@@ -9,10 +9,15 @@
 
 #define LOGGED_MAX 100
 
-void policy_report_print(const struct policy_diags *diags)
+bool policy_report_wants_colour(int fd)
 {
     const char *no_colour = getenv("NO_COLOR");
-    bool colour = isatty(STDERR_FILENO) == 1 && (no_colour == NULL || *no_colour == '\0');
+    return isatty(fd) == 1 && (no_colour == NULL || *no_colour == '\0');
+}
+
+void policy_report_print(const struct policy_diags *diags)
+{
+    bool colour = policy_report_wants_colour(STDERR_FILENO);
     for (size_t i = 0; i < diags->count; i++) {
         char *text = policy_diag_text(&diags->items[i], colour);
         fputs(text != NULL ? text : "out of memory\n", stderr);

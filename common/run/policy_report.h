@@ -5,8 +5,9 @@
 #include "common/policy/policy_changes.h"
 #include "common/policy/policy_load.h"
 
-/* Every finding on standard error with its source line and caret, in colour on a terminal unless NO_COLOR is
- * set. */
+/* Is fd a terminal, and NO_COLOR unset or empty (no-color.org)? The one place that decides it. */
+bool policy_report_wants_colour(int fd);
+/* Every finding on standard error with its source line and caret. */
 void policy_report_print(const struct policy_diags *diags);
 /* One event each: policy_error or policy_warning with place and message; at most 100 of them, the rest is
  * counted. */

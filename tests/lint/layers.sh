@@ -48,7 +48,8 @@ door 'ev\.h' '^(common/net/|common/dns/(dns_client|resolver)|common/run/|dnsd/|t
 # Pure files: bytes, structs and a time in; bytes, structs and a verdict out.
 pure="common/base/span common/base/cursor common/base/buf common/base/json common/base/num common/base/ip common/base/host_name
 common/base/htab common/policy/host_pattern common/policy/policy_load common/policy/policy common/policy/judge_name
-common/policy/judge_dest common/policy/policy_changes common/policy/timers common/dns/dns_exchange common/dns/cache
+common/policy/judge_dest common/policy/policy_changes common/policy/policy_lint common/policy/policy_lint_overlap common/policy/timers
+common/dns/dns_exchange common/dns/cache
 common/run/admin_http common/run/admin_pages dnsd/answer tunneld/http_head tunneld/http_reply tunneld/dial_plan tunneld/admit"
 for stem in $pure; do
   for file in "$stem.c" "$stem.h"; do
