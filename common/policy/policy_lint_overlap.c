@@ -139,36 +139,16 @@ static bool covers_binaries(const struct policy_rule *a, const struct policy_rul
     return true;
 }
 
-static bool has_prefix(const struct policy_endpoint *ep, const struct ip_prefix *p)
+/* The lists are sorted and disjoint, so equal sets are equal lists. */
+static bool has_same_ips(const struct policy_endpoint *a, const struct policy_endpoint *b)
 {
-    for (size_t i = 0; i < ep->allowed_ip_count; i++) {
-        if (ep->allowed_ips[i].bits == p->bits && ip_is_equal(&ep->allowed_ips[i].base, &p->base)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* As sets. Lists too long to compare count as equal. */
-static bool has_same_ips(struct overlap *o, const struct policy_endpoint *a, const struct policy_endpoint *b)
-{
-    if (a->allowed_ips == b->allowed_ips) {
-        return a->allowed_ip_count == b->allowed_ip_count;
-    }
-    if ((a->allowed_ip_count == 0) != (b->allowed_ip_count == 0)) {
+    if (a->allowed_ip_count != b->allowed_ip_count) {
         return false;
     }
-    o->work += (uint64_t)a->allowed_ip_count * b->allowed_ip_count;
-    if (o->work > WORK_MAX) {
-        return true;
-    }
     for (size_t i = 0; i < a->allowed_ip_count; i++) {
-        if (!has_prefix(b, &a->allowed_ips[i])) {
-            return false;
-        }
-    }
-    for (size_t i = 0; i < b->allowed_ip_count; i++) {
-        if (!has_prefix(a, &b->allowed_ips[i])) {
+        const struct ip_prefix *x = &a->allowed_ips[i];
+        const struct ip_prefix *y = &b->allowed_ips[i];
+        if (x->bits != y->bits || !ip_is_equal(&x->base, &y->base)) {
             return false;
         }
     }
@@ -253,7 +233,7 @@ static unsigned find_differences(struct overlap *o, const struct policy_endpoint
         found |= is_keepalive_lost(o->l, loser, winner, tied) ? DIFFERS_KEEPALIVE : 0U;
         found |= is_proxy_lost(loser, winner, tied) ? DIFFERS_PROXY : 0U;
     }
-    found |= has_same_ips(o, winner, loser) ? 0U : DIFFERS_IPS;
+    found |= has_same_ips(winner, loser) ? 0U : DIFFERS_IPS;
     found |= winner->tls == loser->tls ? 0U : DIFFERS_TLS;
     found |= (winner->protocol == PROTOCOL_TCP) == (loser->protocol == PROTOCOL_TCP) ? 0U : DIFFERS_TCP;
     return found;
@@ -384,9 +364,9 @@ static uint16_t deciding_port(struct overlap *o, size_t w, const struct policy_e
 }
 
 /* Can the earlier f stand in for e on the ports they share, so that e changes nothing there? */
-static bool stands_in(struct overlap *o, const struct policy_endpoint *f, const struct policy_endpoint *e)
+static bool stands_in(const struct policy_endpoint *f, const struct policy_endpoint *e)
 {
-    return covers_binaries(f->rule, e->rule) && has_same_ips(o, f, e) &&
+    return covers_binaries(f->rule, e->rule) && has_same_ips(f, e) &&
            (!e->requires_l7 || f->requires_l7 || f->proxy == PROXY_DIRECT);
 }
 
@@ -399,7 +379,7 @@ static const struct policy_endpoint *find_shadow(struct overlap *o, size_t e)
     size_t standing_count = 0;
     o->work += e;
     for (size_t i = 0; i < e; i++) {
-        if (stands_in(o, o->near[i], ep)) {
+        if (stands_in(o->near[i], ep)) {
             standing[standing_count++] = o->near[i];
         }
     }
