@@ -366,8 +366,8 @@ static uint16_t deciding_port(struct overlap *o, size_t w, const struct policy_e
 /* Can the earlier f stand in for e on the ports they share, so that e changes nothing there? */
 static bool stands_in(const struct policy_endpoint *f, const struct policy_endpoint *e)
 {
-    return covers_binaries(f->rule, e->rule) && has_same_ips(f, e) &&
-           (!e->requires_l7 || f->requires_l7 || f->proxy == PROXY_DIRECT);
+    /* one that requires L7 counts even if it is not the most specific, whatever f says of a proxy */
+    return covers_binaries(f->rule, e->rule) && has_same_ips(f, e) && (!e->requires_l7 || f->requires_l7);
 }
 
 /* NULL, or the first endpoint that beats number e of the group; all its ports are beaten. */
