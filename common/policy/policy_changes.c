@@ -263,9 +263,10 @@ static int visit_endpoint(struct finder *f, const void *former, const void *curr
 {
     uint8_t bytes[WORD_CAP];
     struct wbuf w = wbuf_make(bytes, sizeof(bytes));
-    wbuf_printf(&w, "%c", sign_of(former, current));
+    char sign = sign_of(former, current);
+    wbuf_printf(&w, "%c", sign);
     put_endpoint(&w, former != NULL ? former : current);
-    if (former == NULL || current == NULL || put_aspects(&w, former, current)) {
+    if (sign != '~' || put_aspects(&w, former, current)) {
         add_word(f, wbuf_span(&w));
     }
     return 0;

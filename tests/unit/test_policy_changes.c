@@ -47,7 +47,7 @@ static void check(const char *former, const char *current, const char *expected)
 
 #define RULE(key, endpoints, more)                                                                           \
     "  " key ": { name: " key ", endpoints: [" endpoints "], binaries: [{ path: /usr/bin/node }" more "] "   \
-                                                                                                      "}\n"
+    "}\n"
 #define POLICY(rules) "network_policies:\n" rules
 #define WEB "{ host: www.example.org, port: 443 }"
 #define API "{ host: api.example.org, port: 443 }"
