@@ -7,6 +7,7 @@
 
 #include "common/policy/judge_dest.h"
 #include "common/policy/judge_name.h"
+#include "common/policy/policy_lint.h"
 #include "common/policy/policy_load.h"
 
 #include <errno.h>
@@ -108,8 +109,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     policy_diags_fini(&diags);
     if (rc == 0) {
         struct policy *p = NULL;
+        struct policy_diags findings = {0};
         REQUIRE(policy_compile(rules, 1, &p) == 0);
         require_policy(p);
+        REQUIRE(policy_lint(p, &text, 1, &findings) == 0 && findings.error_count == 0);
+        for (size_t i = 0; i < findings.count; i++) {
+            REQUIRE(findings.items[i].hint != NULL);
+        }
+        policy_diags_fini(&findings);
         policy_unref(p);
     }
     return 0;
