@@ -76,23 +76,149 @@ static size_t find_host(const struct index *index, const struct policy_endpoint 
     return low;
 }
 
-static void shape(struct load *l, struct load_endpoint *e, const struct load_overlay *o)
+/* One port of one endpoint, and the entry that shapes it. */
+struct spot {
+    struct load_endpoint *endpoint;
+    struct load_overlay *by; /* NULL: none so far */
+    uint32_t host;           /* number of the host in the index */
+    uint32_t order;          /* of the endpoint there */
+    uint16_t port;
+};
+
+struct spots {
+    struct spot *at; /* by host, then port, then order */
+    size_t count;
+};
+
+static int compare_u32(uint32_t a, uint32_t b)
 {
-    if (e->shaped_at.line > 0) {
-        load_error_at(l, o->pos, "keep one of the two", "this endpoint is shaped before, in %s on line %u",
-                      l->texts[e->shaped_at.file].file, e->shaped_at.line);
+    return (a > b) - (a < b);
+}
+
+static int compare_spots(const void *a, const void *b)
+{
+    const struct spot *x = a;
+    const struct spot *y = b;
+    int order = compare_u32(x->host, y->host);
+    order = order != 0 ? order : compare_u32(x->port, y->port);
+    return order != 0 ? order : compare_u32(x->order, y->order);
+}
+
+/* By endpoint, then what shapes it (nothing first), then port. */
+static int compare_shapes(const void *a, const void *b)
+{
+    const struct spot *x = a;
+    const struct spot *y = b;
+    int order = compare_u32(x->order, y->order);
+    order = order != 0 ? order
+                       : compare_u32(x->by == NULL ? 0 : x->by->number, y->by == NULL ? 0 : y->by->number);
+    return order != 0 ? order : compare_u32(x->port, y->port);
+}
+
+/* hosts[i] becomes the number of the host of item i. */
+static struct spots make_spots(struct load *l, const struct index *index, uint32_t *hosts)
+{
+    struct spots spots = {0};
+    size_t count = 0;
+    for (size_t i = 0; i < index->count; i++) {
+        bool is_new = i > 0 && compare_items(&index->items[i - 1], &index->items[i]) != 0;
+        hosts[i] = i == 0 ? 0 : hosts[i - 1] + is_new;
+        count += index->items[i]->ep.port_count;
+    }
+    spots.at = load_alloc(l, l->scratch, count, sizeof *spots.at);
+    for (size_t i = 0; spots.at != NULL && i < index->count; i++) {
+        struct load_endpoint *e = index->items[i];
+        for (size_t k = 0; k < e->ep.port_count; k++) {
+            spots.at[spots.count++] =
+                (struct spot){.endpoint = e, .host = hosts[i], .order = (uint32_t)i, .port = e->ep.ports[k]};
+        }
+    }
+    if (spots.count > 1) {
+        qsort(spots.at, spots.count, sizeof *spots.at, compare_spots);
+    }
+    return spots;
+}
+
+/* The first spot of the host whose port is not smaller. */
+static size_t find_spot(const struct spots *spots, uint32_t host, uint16_t port)
+{
+    const struct spot wanted = {.host = host, .port = port};
+    size_t low = 0;
+    size_t high = spots->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (compare_spots(&spots->at[middle], &wanted) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static bool is_spot(const struct spots *spots, size_t i, uint32_t host, uint16_t port)
+{
+    return i < spots->count && spots->at[i].host == host && (port == 0 || spots->at[i].port == port);
+}
+
+/* The host's spots with the port, 0 for all, are the entry's. One conflict is told and ends it: so that each
+ * spot is come to once, and once more for each entry at most. */
+static bool take_spots(struct load *l, const struct spots *spots, uint32_t host, uint16_t port,
+                       struct load_overlay *o)
+{
+    for (size_t i = find_spot(spots, host, port); is_spot(spots, i, host, port); i++) {
+        const struct load_overlay *before = spots->at[i].by;
+        if (before != NULL) {
+            load_error_at(l, o->pos, "keep one of the two",
+                          "this endpoint is shaped before, in %s on line %u", l->texts[before->pos.file].file,
+                          before->pos.line);
+            return false;
+        }
+        spots->at[i].by = o;
+    }
+    return true;
+}
+
+static void apply(struct load *l, const struct index *index, const uint32_t *hosts, const struct spots *spots,
+                  struct load_overlay *o)
+{
+    const struct policy_endpoint wanted = {
+        .host_kind = o->host.kind, .pattern = o->host.pattern, .ip = o->host.ip};
+    size_t first = find_host(index, &wanted);
+    bool is_host = first < index->count && compare_hosts(&index->items[first]->ep, &wanted) == 0;
+    for (size_t i = 0; i < o->port_count; i++) {
+        if (!is_host ||
+            !is_spot(spots, find_spot(spots, hosts[first], o->ports[i]), hosts[first], o->ports[i])) {
+            load_error_at(l, o->pos, "write the host as the rule does, with a port that the rule has",
+                          "no rule has an endpoint with this host and port %u", o->ports[i]);
+            return;
+        }
+    }
+    if (!is_host) {
+        load_error_at(l, o->pos, "an overlay shapes, it never grants: write the host as a rule does",
+                      "no rule has an endpoint with this host");
         return;
     }
-    e->shaped_at = o->pos;
-    struct policy_shape *said = load_alloc(l, l->out, 1, sizeof *said);
-    if (said == NULL) {
-        return;
+    if (o->port_count == 0) {
+        (void)take_spots(l, spots, hosts[first], 0, o);
     }
-    *said = (struct policy_shape){.pos = o->pos,
-                                  .timers = o->tuning.timers,
-                                  .keepalive = o->tuning.keepalive,
-                                  .proxy = o->tuning.proxy};
-    e->ep.shape = said;
+    for (size_t i = 0; i < o->port_count && take_spots(l, spots, hosts[first], o->ports[i], o); i++) {
+    }
+}
+
+static void shape(struct load *l, struct load_endpoint *e, struct load_overlay *o)
+{
+    if (o->shape == NULL) {
+        o->shape = load_alloc(l, l->out, 1, sizeof *o->shape);
+        if (o->shape == NULL) {
+            return;
+        }
+        *o->shape = (struct policy_shape){.pos = o->pos,
+                                          .timers = o->tuning.timers,
+                                          .keepalive = o->tuning.keepalive,
+                                          .proxy = o->tuning.proxy};
+    }
+    e->ep.shape = o->shape;
     if (o->tuning.has_proxy) {
         e->ep.proxy = o->tuning.proxy;
     }
@@ -106,106 +232,55 @@ static void shape(struct load *l, struct load_endpoint *e, const struct load_ove
     }
 }
 
-static size_t common_ports(const struct policy_endpoint *ep, const struct load_overlay *o)
+static size_t run_length(const struct spot *spots, size_t count)
 {
-    size_t common = 0;
-    for (size_t i = 0; i < ep->port_count; i++) {
-        common += policy_has_port(o->ports, o->port_count, ep->ports[i]);
+    size_t len = 1;
+    while (len < count && spots[len].endpoint == spots[0].endpoint && spots[len].by == spots[0].by) {
+        len++;
     }
-    return common;
+    return len;
+}
+
+static bool set_ports(struct load *l, struct load_endpoint *e, const struct spot *spots, size_t count)
+{
+    uint16_t *ports = load_alloc(l, l->out, count, sizeof *ports);
+    for (size_t i = 0; ports != NULL && i < count; i++) {
+        ports[i] = spots[i].port;
+    }
+    e->ep.ports = ports;
+    e->ep.port_count = ports == NULL ? 0 : count;
+    return ports != NULL;
 }
 
 /*
- * Takes the overlay's ports, of which e has `common`, out of e into an endpoint of their own, right behind
- * it. The array of ports is e's alone, so what remains stays in it: an entry for each port of a long list
- * must not copy the list each time.
+ * All spots of one endpoint, sorted by what shapes them. If that is not the same for all, each run of ports
+ * but the first becomes an endpoint of its own behind it.
  */
-static struct load_endpoint *split_ports(struct load *l, struct load_endpoint *e,
-                                         const struct load_overlay *o, size_t common)
+static void shape_endpoint(struct load *l, const struct spot *spots, size_t count)
 {
-    uint16_t *taken = load_alloc(l, l->out, common, sizeof *taken);
-    struct load_endpoint *piece = load_alloc(l, l->scratch, 1, sizeof *piece);
-    if (taken == NULL || piece == NULL) {
-        return NULL;
+    struct load_endpoint *e = spots[0].endpoint;
+    const struct load_endpoint whole = *e;
+    size_t len = run_length(spots, count);
+    if (len < count && !set_ports(l, e, spots, len)) {
+        return;
     }
-    uint16_t *ports = (uint16_t *)(uintptr_t)e->ep.ports;
-    size_t taken_count = 0;
-    size_t rest = 0;
-    for (size_t i = 0; i < e->ep.port_count; i++) {
-        if (policy_has_port(o->ports, o->port_count, ports[i])) {
-            taken[taken_count++] = ports[i];
-        } else {
-            ports[rest++] = ports[i];
-        }
+    if (spots[0].by != NULL) {
+        shape(l, e, spots[0].by);
     }
-    *piece = *e;
-    piece->ep.ports = taken;
-    piece->ep.port_count = taken_count;
-    e->ep.port_count = rest;
-    piece->pieces = NULL;
-    piece->next_piece = e->pieces;
-    e->pieces = piece;
-    e->next = piece;
-    return piece;
-}
-
-/* Shapes what of one endpoint the entry names. True if there was anything. */
-static bool apply_to(struct load *l, struct load_endpoint *e, const struct load_overlay *o)
-{
-    size_t common = o->port_count == 0 ? e->ep.port_count : common_ports(&e->ep, o);
-    if (common == 0) {
-        return false;
-    }
-    if (common < e->ep.port_count && e->shaped_at.line == 0) {
-        e = split_ports(l, e, o, common);
-    }
-    if (e != NULL) {
-        shape(l, e, o);
-    }
-    return true;
-}
-
-static bool is_declared_port(const struct index *index, size_t first, const struct policy_endpoint *wanted,
-                             uint16_t port)
-{
-    for (size_t i = first; i < index->count && compare_hosts(&index->items[i]->ep, wanted) == 0; i++) {
-        const struct load_endpoint *e = index->items[i];
-        if (policy_has_port(e->ep.ports, e->ep.port_count, port)) {
-            return true;
-        }
-        for (const struct load_endpoint *p = e->pieces; p != NULL; p = p->next_piece) {
-            if (policy_has_port(p->ep.ports, p->ep.port_count, port)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-static void apply(struct load *l, const struct index *index, const struct load_overlay *o)
-{
-    const struct policy_endpoint wanted = {
-        .host_kind = o->host.kind, .pattern = o->host.pattern, .ip = o->host.ip};
-    size_t first = find_host(index, &wanted);
-    bool is_found = false;
-    for (size_t i = 0; i < o->port_count; i++) {
-        if (!is_declared_port(index, first, &wanted, o->ports[i])) {
-            load_error_at(l, o->pos, "write the host as the rule does, with a port that the rule has",
-                          "no rule has an endpoint with this host and port %u", o->ports[i]);
+    for (size_t i = len; i < count; i += len) {
+        struct load_endpoint *piece = load_alloc(l, l->scratch, 1, sizeof *piece);
+        len = run_length(spots + i, count - i);
+        if (piece == NULL) {
             return;
         }
-    }
-    for (size_t i = first; i < index->count && compare_hosts(&index->items[i]->ep, &wanted) == 0; i++) {
-        struct load_endpoint *e = index->items[i];
-        struct load_endpoint *pieces = e->pieces; /* those that were there before this entry */
-        is_found = apply_to(l, e, o) || is_found;
-        for (struct load_endpoint *p = pieces; p != NULL; p = p->next_piece) {
-            is_found = apply_to(l, p, o) || is_found;
+        *piece = whole;
+        piece->next = e->next;
+        e->next = piece;
+        if (!set_ports(l, piece, spots + i, len)) {
+            return;
         }
-    }
-    if (!is_found) {
-        load_error_at(l, o->pos, "an overlay shapes, it never grants: write the host as a rule does",
-                      "no rule has an endpoint with this host");
+        shape(l, piece, spots[i].by); /* only the first run can be of ports that nothing shapes */
+        e = piece;
     }
 }
 
@@ -215,8 +290,23 @@ void load_apply_overlays(struct load *l)
         return;
     }
     struct index index = make_index(l);
-    for (const struct load_overlay *o = l->first_overlay; o != NULL && !l->is_out_of_memory; o = o->next) {
-        apply(l, &index, o);
+    uint32_t *hosts = load_alloc(l, l->scratch, index.count, sizeof *hosts);
+    if (hosts == NULL) {
+        return;
+    }
+    struct spots spots = make_spots(l, &index, hosts);
+    uint32_t number = 0;
+    for (struct load_overlay *o = l->first_overlay; o != NULL && !l->is_out_of_memory; o = o->next) {
+        o->number = ++number;
+        apply(l, &index, hosts, &spots, o);
+    }
+    if (spots.count > 1) {
+        qsort(spots.at, spots.count, sizeof *spots.at, compare_shapes);
+    }
+    for (size_t i = 0, len = 0; i < spots.count && !l->is_out_of_memory; i += len) {
+        for (len = 1; i + len < spots.count && spots.at[i + len].endpoint == spots.at[i].endpoint; len++) {
+        }
+        shape_endpoint(l, spots.at + i, len);
     }
 }
 

@@ -14,12 +14,9 @@
 /* What is built while loading; the final arrays are laid out at the end, when everything is known. */
 struct load_endpoint {
     struct policy_endpoint ep;
-    struct load_endpoint *next;   /* of the same rule */
-    struct load_endpoint *pieces; /* ports of it that an overlay shaped apart; also linked by next */
-    struct load_endpoint *next_piece;
-    struct policy_pos shaped_at; /* line 0: no overlay entry has shaped it yet */
-    bool has_allowed_ips;        /* the key is there, whether or not its values are right */
-    bool is_broken;              /* its host or ports are wrong: reported, matches nothing */
+    struct load_endpoint *next; /* of the same rule */
+    bool has_allowed_ips;       /* the key is there, whether or not its values are right */
+    bool is_broken;             /* its host or ports are wrong: reported, matches nothing */
 };
 
 struct load_rule {
@@ -50,6 +47,8 @@ struct load_overlay { /* an item of egress.endpoints */
     const uint16_t *ports; /* none: all of the endpoint's */
     size_t port_count;
     struct load_tuning tuning;
+    uint32_t number;            /* in order, from 1 */
+    struct policy_shape *shape; /* what it says, for the endpoints; NULL until it applies to one */
 };
 
 struct load_static { /* an entry of egress.hosts */

@@ -159,6 +159,60 @@ static void test_overlay_of_each_port(void **state)
     buf_fini(&b);
 }
 
+/* As many entries as endpoints, all of one host: once the product of both, now little more than their sum. */
+static void test_overlay_of_one_host(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    struct policy_diags diags = {0};
+    struct policy_rules *rules = NULL;
+    char line[80];
+    const unsigned count = 20000;
+    put(&b, "version: 1\nnetwork_policies:\n  r:\n    binaries: [{ path: \"/**\" }]\n    endpoints:\n");
+    for (unsigned port = 1; port <= count; port++) {
+        (void)snprintf(line, sizeof line, "      - { host: a.b, ports: [%u, %u] }\n", port, port + count);
+        put(&b, line);
+    }
+    put(&b, "egress:\n  endpoints:\n");
+    for (unsigned i = 1; i < count; i++) {
+        (void)snprintf(line, sizeof line, "    - { host: a.b, port: %u, timeouts: { idle: %us } }\n",
+                       i * 7 % count + 1, i * 7 % count + 1);
+        put(&b, line);
+    }
+    const struct policy_text text = {.file = "big.yaml", .text = buf_span(&b)};
+    (void)alarm(ALARM_S);
+    assert_int_equal(policy_load(&text, 1, &rules, &diags), 0);
+    (void)alarm(0);
+    /* i * 7 % count is each of 1..count-1 once: all ports up to count are shaped, but for port 1 */
+    assert_int_equal(rules->endpoint_count, 2 * count - 1);
+    for (size_t i = 0; i < rules->endpoint_count; i++) {
+        const struct policy_endpoint *e = &rules->endpoints[i];
+        bool is_shaped = e->ports[0] > 1 && e->ports[0] <= count;
+        assert_int_equal(e->port_count, e->ports[0] == 1 ? 2 : 1);
+        assert_int_equal(e->timers.idle_ms, is_shaped ? e->ports[0] * 1000 : TIMER_UNSET);
+        assert_int_equal(e->shape != NULL, is_shaped);
+    }
+    policy_rules_free(rules);
+    policy_diags_fini(&diags);
+    buf_fini(&b);
+}
+
+/* Each entry is refused once, not once for each endpoint that was shaped before. */
+static void test_overlay_conflicts(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    struct policy_diags diags = {0};
+    put(&b, "version: 1\nnetwork_policies:\n  r:\n    binaries: [{ path: \"/**\" }]\n    endpoints:\n");
+    put_many(&b, 20000, "      - { host: a.b, port: 1 }\n");
+    put(&b, "egress:\n  endpoints:\n");
+    put_many(&b, 20000, "    - { host: a.b, proxy: direct }\n");
+    load(&b, &diags);
+    assert_int_equal(diags.error_count, 19999);
+    assert_non_null(strstr(diags.items[0].message, "shaped before"));
+    policy_diags_fini(&diags);
+}
+
 static void put_endpoints(struct buf *b)
 {
     put(b, "version: 1\nnetwork_policies:\n  r:\n    binaries: [{ path: \"/**\" }]\n    endpoints:\n");
@@ -376,6 +430,8 @@ int main(void)
         cmocka_unit_test(test_one_long_line),
         cmocka_unit_test(test_unknown_keys),
         cmocka_unit_test(test_overlay_of_each_port),
+        cmocka_unit_test(test_overlay_of_one_host),
+        cmocka_unit_test(test_overlay_conflicts),
         cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests_name("policy_limits", tests, NULL, NULL);
