@@ -53,6 +53,17 @@ static int refuse(const struct exporter *e, uint32_t file, struct yaml_pos pos, 
     return policy_diags_add(e->errors, DIAG_ERROR, &place, message, hint) == 0 ? -EINVAL : -ENOMEM;
 }
 
+/* Our bug: said, and nothing is written. */
+static int give_up(const struct exporter *e, const char *what)
+{
+    char message[MESSAGE_CAP];
+    (void)snprintf(message, sizeof message,
+                   "internal error: the exported policy would not be the same (%s); nothing is written",
+                   what);
+    int rc = refuse(e, UINT32_MAX, (struct yaml_pos){0}, "please report this, with the files", message);
+    return rc == -EINVAL ? -EPROTO : rc;
+}
+
 /* Behind a byte order mark, and behind a header document with the line that ends it. */
 static size_t find_begin(struct span text)
 {
@@ -77,7 +88,7 @@ static int parse_texts(struct exporter *e)
         struct yaml_fault fault;
         int rc = yaml_doc_parse(e->texts[i].text, &e->docs[i], &fault);
         if (rc != 0) {
-            return rc == -ENOMEM ? rc : -EPROTO; /* policy_load has parsed it */
+            return rc == -ENOMEM ? rc : give_up(e, "a file"); /* policy_load has parsed it */
         }
         e->sources[i] = (struct export_source){e->texts[i].text, find_begin(e->texts[i].text)};
     }
@@ -168,7 +179,7 @@ static int find_rules(struct exporter *e)
         }
     }
     section->added_count = (size_t)(e->rule_entries + found - section->added);
-    return found == e->rules->rule_count ? 0 : -EPROTO;
+    return found == e->rules->rule_count ? 0 : give_up(e, "the rules");
 }
 
 static const struct export_entry *find_middleware(const struct exporter *e, struct span key, size_t count)
@@ -269,65 +280,62 @@ static int make_model(struct exporter *e)
     return rc;
 }
 
-/* NULL, or what of the text is not as it should be. */
-static const char *verify_text(const struct exporter *e, struct span text)
+/* Is the text what it should be? 0 and *what, NULL or what differs; -ENOMEM. */
+static int verify_text(const struct exporter *e, struct span text, const char **what)
 {
     struct yaml_doc *doc = NULL;
     struct yaml_fault fault;
-    if (yaml_doc_parse(text, &doc, &fault) != 0) {
-        return "the text";
-    }
-    const char *what = export_verify_tree(e, yaml_doc_root(doc));
+    int rc = yaml_doc_parse(text, &doc, &fault);
+    *what = rc == 0 ? export_verify_tree(e, yaml_doc_root(doc)) : "the text";
     yaml_doc_free(doc);
-    return what;
+    return rc == -ENOMEM ? rc : 0;
 }
 
-static const char *verify_load(const struct exporter *e, struct span text)
+/* Does the loader understand it as it did the input? */
+static int verify_load(const struct exporter *e, struct span text, const char **what)
 {
     const struct policy_text one = {.file = "export", .text = text};
     struct policy_rules *rules = NULL;
     struct policy_diags diags = {0};
-    const char *what = "it does not load";
-    if (policy_load(&one, 1, &rules, &diags) == 0) {
-        what = export_verify_rules(e->rules, rules);
+    int rc = policy_load(&one, 1, &rules, &diags);
+    *what = "it does not load";
+    if (rc == 0) {
+        rc = export_verify_rules(e->rules, rules, what);
     }
     policy_diags_fini(&diags);
     policy_rules_free(rules);
-    return what;
+    return rc == -ENOMEM ? rc : 0;
 }
 
 /* The edited text if it is right, else the tree written anew. */
-static int write_text(struct exporter *e, struct buf *text)
+static int write_text(struct exporter *e, struct buf *text, const char **what)
 {
-    struct yaml_pos nowhere = {0};
-    const char *what = "there is no text";
     int rc = e->count == 0 ? -EAGAIN : export_edit_document(e, text);
     if (rc == 0) {
-        what = verify_text(e, buf_span(text));
+        rc = verify_text(e, buf_span(text), what);
     }
-    if (rc == -EAGAIN || (rc == 0 && what != NULL)) {
+    if (rc == -EAGAIN || (rc == 0 && *what != NULL)) {
         buf_fini(text);
         rc = export_emit_document(e, text);
-        what = rc == 0 ? verify_text(e, buf_span(text)) : NULL;
         if (e->count > 0) {
             export_note(e, (struct policy_pos){.line = 1, .col = 1},
                         "this layout cannot be edited: the policy is written anew, without comments");
         }
+        rc = rc == 0 ? verify_text(e, buf_span(text), what) : rc;
     }
+    return rc == 0 && *what == NULL ? verify_load(e, buf_span(text), what) : rc;
+}
+
+static int make_text(struct exporter *e, struct buf *text)
+{
+    const char *what = NULL;
+    int rc = write_text(e, text, &what);
     if (rc == -E2BIG) {
-        return refuse(e, 0, nowhere, "export fewer files at a time",
+        return refuse(e, 0, (struct yaml_pos){0}, "export fewer files at a time",
                       "the exported policy would be larger than 16 MiB");
     }
-    if (rc == 0 && what == NULL) {
-        what = verify_load(e, buf_span(text));
-    }
     if (rc == 0 && what != NULL) {
-        char message[MESSAGE_CAP];
-        (void)snprintf(message, sizeof message,
-                       "internal error: the exported policy would not be the same (%s); nothing is written",
-                       what);
-        rc = refuse(e, UINT32_MAX, nowhere, "please report this, with the files", message);
-        rc = rc == -EINVAL ? -EPROTO : rc;
+        return give_up(e, what);
     }
     return rc;
 }
@@ -343,13 +351,13 @@ static int export_all(struct exporter *e, struct buf *out)
         policy_rules_free(rules);
         rules = NULL;
         rc = policy_load(e->texts, e->count, &rules, &warnings);
-        rc = rc == -EINVAL ? -EPROTO : rc;
+        rc = rc == -EINVAL ? give_up(e, "the order of files") : rc;
     }
     e->rules = rules;
     rc = rc == 0 ? make_model(e) : rc;
     if (rc == 0) {
         export_note_all(e);
-        rc = write_text(e, &text);
+        rc = make_text(e, &text);
     }
     if (rc == 0) {
         rc = e->is_out_of_memory ? -ENOMEM : buf_append(out, buf_span(&text), SIZE_MAX);

@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#define MAX_LOOKS ((size_t)5000000) /* a note is not worth more than a moment */
+#define MAX_STEPS ((size_t)20000000) /* a note is not worth more than a moment */
 
 static bool has_common_port(const struct policy_endpoint *a, const struct policy_endpoint *b)
 {
@@ -27,18 +27,15 @@ static bool has_common_port(const struct policy_endpoint *a, const struct policy
     return false;
 }
 
-/* Is every range of a also one of b? */
-static bool has_ranges_of(const struct policy_endpoint *a, const struct policy_endpoint *b)
+/* The loader has sorted them. */
+static bool is_same_ips(const struct policy_endpoint *a, const struct policy_endpoint *b)
 {
-    bool is_found = true;
-    for (size_t i = 0; i < a->allowed_ip_count && is_found; i++) {
-        is_found = false;
-        for (size_t k = 0; k < b->allowed_ip_count && !is_found; k++) {
-            is_found = ip_is_equal(&a->allowed_ips[i].base, &b->allowed_ips[k].base) &&
-                       a->allowed_ips[i].bits == b->allowed_ips[k].bits;
-        }
+    bool is_same = a->allowed_ip_count == b->allowed_ip_count;
+    for (size_t i = 0; is_same && i < a->allowed_ip_count; i++) {
+        is_same = ip_is_equal(&a->allowed_ips[i].base, &b->allowed_ips[i].base) &&
+                  a->allowed_ips[i].bits == b->allowed_ips[i].bits;
     }
-    return is_found;
+    return is_same;
 }
 
 static bool is_l7(const struct policy_endpoint *ep)
@@ -55,7 +52,7 @@ static const char *find_difference(const struct policy_endpoint *a, const struct
     if (a->tls != b->tls) {
         return "tls";
     }
-    if (!has_ranges_of(a, b) || !has_ranges_of(b, a)) {
+    if (!is_same_ips(a, b)) {
         return "allowed_ips";
     }
     if (!is_l7(a) || !is_l7(b) || a->is_path_bound || b->is_path_bound) {
@@ -67,11 +64,13 @@ static const char *find_difference(const struct policy_endpoint *a, const struct
     return a->is_enforced != b->is_enforced ? "enforcement" : NULL;
 }
 
-static void look_at(struct exporter *e, const struct policy_endpoint *a, const struct policy_endpoint *b)
+/* Returns what it cost, in steps. */
+static size_t look_at(struct exporter *e, const struct policy_endpoint *a, const struct policy_endpoint *b)
 {
+    size_t cost = a->port_count + b->port_count + a->allowed_ip_count;
     const char *what = has_common_port(a, b) ? find_difference(a, b) : NULL;
     if (what == NULL) {
-        return;
+        return cost;
     }
     bool is_in_order =
         a->pos.file < b->pos.file || (a->pos.file == b->pos.file && a->pos.line <= b->pos.line);
@@ -82,6 +81,7 @@ static void look_at(struct exporter *e, const struct policy_endpoint *a, const s
         "OpenShell refuses this policy: the endpoint overlaps that of rule \"%s\" in %s on line %u, and "
         "they differ in \"%s\"",
         first->rule->key, e->texts[first->pos.file].file, first->pos.line, what);
+    return cost;
 }
 
 static int compare_hosts(const struct policy_endpoint *a, const struct policy_endpoint *b)
@@ -108,30 +108,26 @@ static int compare_items(const void *a, const void *b)
 /* Hostless endpoints have the empty name, so they stand together, too. */
 static size_t look_at_same_hosts(struct exporter *e, const struct policy_endpoint **all, size_t count)
 {
-    size_t looks = 0;
+    size_t steps = 0;
     for (size_t i = 0; i < count; i++) {
-        for (size_t k = i + 1; k < count && compare_hosts(all[i], all[k]) == 0 && looks < MAX_LOOKS; k++) {
-            looks++;
-            look_at(e, all[i], all[k]);
+        for (size_t k = i + 1; k < count && compare_hosts(all[i], all[k]) == 0 && steps < MAX_STEPS; k++) {
+            steps += look_at(e, all[i], all[k]);
         }
     }
-    return looks;
+    return steps;
 }
 
-static void look_at_wide(struct exporter *e, const struct policy_endpoint **all, size_t count, size_t looks)
+static void look_at_wide(struct exporter *e, const struct policy_endpoint **all, size_t count, size_t steps)
 {
     for (size_t i = 0; i < count; i++) {
         const struct policy_endpoint *wide = all[i];
         bool is_wide = wide->host_kind == ENDPOINT_WILDCARD || wide->host_kind == ENDPOINT_HOSTLESS;
-        for (size_t k = 0; is_wide && k < count && looks < MAX_LOOKS; k++) {
+        for (size_t k = 0; is_wide && k < count && steps < MAX_STEPS; k++) {
             const struct policy_endpoint *other = all[k];
-            looks++;
             bool is_under = wide->host_kind == ENDPOINT_WILDCARD && other->host_kind == ENDPOINT_EXACT &&
                             host_pattern_matches(&wide->pattern, &other->pattern.text);
             bool is_beside = wide->host_kind == ENDPOINT_HOSTLESS && other->host_kind != ENDPOINT_HOSTLESS;
-            if (is_under || is_beside) {
-                look_at(e, wide, other);
-            }
+            steps += is_under || is_beside ? look_at(e, wide, other) : 2;
         }
     }
 }

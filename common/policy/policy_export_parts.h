@@ -117,7 +117,9 @@ int export_edit_document(const struct exporter *e, struct buf *out);
 
 /* policy_export_verify.c: is the document the input minus the extensions? NULL or what differs. */
 const char *export_verify_tree(const struct exporter *e, const struct yaml_node *root);
-const char *export_verify_rules(const struct policy_rules *before, const struct policy_rules *after);
+/* 0 and *what likewise, or -ENOMEM. */
+int export_verify_rules(const struct policy_rules *before, const struct policy_rules *after,
+                        const char **what);
 
 /* policy_export_notes.c, policy_export_overlap.c: what OpenShell will not do as we do. */
 void export_note(struct exporter *e, struct policy_pos pos, const char *fmt, ...)

@@ -223,22 +223,21 @@ static bool is_same_rule(const struct policy_rule *a, const struct policy_rule *
     return is_same && i == a->endpoint_count && k == b->endpoint_count;
 }
 
-const char *export_verify_rules(const struct policy_rules *before, const struct policy_rules *after)
+int export_verify_rules(const struct policy_rules *before, const struct policy_rules *after,
+                        const char **what)
 {
     const struct policy_rule **a = sorted(before);
     const struct policy_rule **b = sorted(after);
-    const char *what = a == NULL || b == NULL ? "out of memory" : NULL;
-    if (what == NULL && before->rule_count != after->rule_count) {
-        what = "the number of rules";
+    bool is_out_of_memory = a == NULL || b == NULL;
+    *what = before->rule_count == after->rule_count ? NULL : "the number of rules";
+    for (size_t i = 0; !is_out_of_memory && *what == NULL && i < before->rule_count; i++) {
+        *what = is_same_rule(a[i], b[i]) ? NULL : "a rule";
     }
-    for (size_t i = 0; what == NULL && i < before->rule_count; i++) {
-        what = is_same_rule(a[i], b[i]) ? NULL : a[i]->key;
-    }
-    if (what == NULL && (after->host_count > 0 || after->never_count > 0 ||
-                         after->default_keepalive.mode != KEEPALIVE_UNSET)) {
-        what = "egress";
+    if (*what == NULL && (after->host_count > 0 || after->never_count > 0 ||
+                          after->default_keepalive.mode != KEEPALIVE_UNSET)) {
+        *what = "egress";
     }
     free(a);
     free(b);
-    return what;
+    return is_out_of_memory ? -ENOMEM : 0;
 }

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "common/policy/policy.h"
+#include "common/policy/policy_export.h"
 #include "common/policy/policy_load.h"
 
 #include <errno.h>
@@ -66,13 +67,28 @@ static int load_and_compile(const char *a, const char *b)
     return rc;
 }
 
-static void fail_each(const char *a, const char *b, int expect, long at_least)
+static int export_both(const char *a, const char *b)
+{
+    const struct policy_text texts[] = {{"a.yaml", span_str(a)}, {"b.yaml", span_str(b)}};
+    struct policy_diags errors = {0};
+    struct policy_diags notes = {0};
+    struct buf out = {0};
+    int rc = policy_export(texts, 2, &out, &errors, &notes);
+    assert_int_equal(rc == 0, buf_span(&out).len > 0);
+    buf_fini(&out);
+    policy_diags_fini(&errors);
+    policy_diags_fini(&notes);
+    return rc;
+}
+
+static void fail_each(int (*function)(const char *a, const char *b), const char *a, const char *b, int expect,
+                      long at_least)
 {
     int rc = -ENOMEM;
     long n = 0;
     for (; n < 10000; n++) {
         left = n;
-        rc = load_and_compile(a, b);
+        rc = function(a, b);
         long rest = left;
         left = -1;
         if (rest >= 0) {
@@ -99,14 +115,24 @@ static const char good_b[] =
 static void test_good(void **state)
 {
     (void)state;
-    fail_each(good_a, good_b, 0, 20);
+    fail_each(load_and_compile, good_a, good_b, 0, 20);
 }
 
 static void test_bad(void **state)
 {
     (void)state;
-    fail_each("version: 1\nx: 1\ny: { }\nnetwork_policies: { r: { endpoints: [{ host: \"*\" }, 7] } }\n",
+    fail_each(load_and_compile,
+              "version: 1\nx: 1\ny: { }\nnetwork_policies: { r: { endpoints: [{ host: \"*\" }, 7] } }\n",
               "a: [\n", -EINVAL, 20);
+}
+
+static void test_export(void **state)
+{
+    (void)state;
+    fail_each(export_both, good_a, good_b, 0, 40);
+    fail_each(export_both, good_b, good_a, 0, 40); /* loaded again with the base in front */
+    fail_each(export_both, "version: 1\nlandlock: { compatibility: a }\n",
+              "version: 1\nlandlock: { compatibility: b }\n", -EINVAL, 20);
 }
 
 int main(void)
@@ -114,6 +140,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),
         cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_export),
     };
     return cmocka_run_group_tests_name("policy_oom", tests, NULL, NULL);
 }
