@@ -219,6 +219,9 @@ static void put_tunnel(struct json *j, const struct explain_facts *f, const stru
         put_addr(j, &t->addrs[i], is_live);
     }
     json_end(j);
+    if (is_live) {
+        json_bool(j, "connected", t->is_connected);
+    }
     put_text(j, "suggestion", t->suggestion);
     json_end(j);
 }

@@ -276,7 +276,7 @@ static void say_unresolved(struct explain_facts *f)
 {
     char v4[EXPLAIN_TEXT_CAP / 3];
     char v6[EXPLAIN_TEXT_CAP / 3];
-    (void)snprintf(f->why, sizeof f->why, "allowed, but its name has no address now: A %s; AAAA %s",
+    (void)snprintf(f->why, sizeof f->why, "its name has no address now: A %s; AAAA %s",
                    explain_lookup_text(&f->live.v4, v4, sizeof v4),
                    explain_lookup_text(&f->live.v6, v6, sizeof v6));
 }
@@ -298,7 +298,7 @@ static void dial_all(struct explain_facts *f, struct ev_loop *loop, int64_t spen
         }
     }
     if (*outcome == EXPLAIN_OUTCOME_UNREACHED && has_addrs) {
-        (void)snprintf(f->why, sizeof f->why, "allowed, but no permitted address can be connected to");
+        (void)snprintf(f->why, sizeof f->why, "no permitted address can be connected to");
     } else if (*outcome == EXPLAIN_OUTCOME_UNREACHED) {
         say_unresolved(f);
     }
@@ -307,7 +307,9 @@ static void dial_all(struct explain_facts *f, struct ev_loop *loop, int64_t spen
 int explain_live_run(struct explain_facts *f, enum explain_outcome *outcome, struct err *err)
 {
     *outcome = EXPLAIN_OUTCOME_DENIED;
-    if (!f->is_allowed) {
+    /* dnsd resolves an admitted name whatever tunneld makes of the port */
+    bool wants_lookup = f->target.host.kind == HOST_DNS && f->name.kind == NAME_ADMITTED;
+    if (!wants_lookup && !f->is_allowed) {
         return 0;
     }
     struct ev_loop *loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
@@ -318,7 +320,7 @@ int explain_live_run(struct explain_facts *f, enum explain_outcome *outcome, str
     int64_t started_ms = clock_mono_ms();
     struct lookup l = {.live = &f->live, .first_addrs_ms = -1, .loop = loop};
     int rc = 0;
-    if (f->target.host.kind == HOST_DNS && f->name.kind != NAME_STATIC) {
+    if (wants_lookup) {
         rc = look_up(f, loop, &l, err);
         if (rc == 0) {
             take_lookup(f);

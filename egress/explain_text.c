@@ -25,18 +25,35 @@ static void print_rule(FILE *out, const struct explain_facts *f, const struct po
 
 static bool is_same_story(const struct explain_tunnel *a, const struct explain_tunnel *b)
 {
-    return a->is_allowed == b->is_allowed && a->reason == b->reason && a->name.endpoint == b->name.endpoint;
+    return !a->is_dialled && !b->is_dialled && a->is_allowed == b->is_allowed && a->reason == b->reason &&
+           a->name.endpoint == b->name.endpoint;
 }
 
 /* Ports of the tunnels from *at on that have one story; moves *at behind them. */
 static void print_ports(FILE *out, const struct explain_facts *f, size_t *at)
 {
     const struct explain_tunnel *first = &f->tunnels[*at];
-    for (size_t i = *at; i < f->tunnel_count && is_same_story(first, &f->tunnels[i]); i++) {
-        (void)fprintf(out, "%s%u", i == *at ? "" : ",", f->tunnels[i].port);
+    (void)fprintf(out, "%u", first->port);
+    for ((*at)++; *at < f->tunnel_count && is_same_story(first, &f->tunnels[*at]); (*at)++) {
+        (void)fprintf(out, ",%u", f->tunnels[*at].port);
     }
-    while (*at < f->tunnel_count && is_same_story(first, &f->tunnels[*at])) {
-        (*at)++;
+}
+
+/* What became of an allowed port with --live. */
+static void print_reached(FILE *out, const struct explain_facts *f, const struct explain_tunnel *t)
+{
+    char text[IP_TEXT_CAP];
+    for (size_t i = 0; i < t->addr_count; i++) {
+        if (t->addrs[i].dial == EXPLAIN_DIAL_CONNECTED) {
+            (void)fprintf(out, ", connected to %s in %lld ms", ip_text(&t->addrs[i].ip, text),
+                          (long long)t->addrs[i].ms);
+            return;
+        }
+    }
+    if (t->is_dialled) {
+        (void)fprintf(out, ", but no permitted address can be connected to");
+    } else if (f->live.is_asked) {
+        (void)fprintf(out, ", but %s", f->why);
     }
 }
 
@@ -53,6 +70,7 @@ static void print_verdict(FILE *out, const struct explain_facts *f)
         if (t->is_allowed) {
             (void)fprintf(out, " by ");
             print_rule(out, f, t->name.endpoint);
+            print_reached(out, f, t);
             (void)fprintf(out, "\n");
         } else {
             (void)fprintf(out, ": %s [%s]\n", t->why, reason_text(t->reason));

@@ -2,8 +2,8 @@
 /* The words for what dnsd answers, and for lookups and connections. */
 #include "egress/explain_words.h"
 
-#include "common/base/num.h"
 #include "common/dns/dns_ldns.h"
+#include "dnsd/from_resolver.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -155,6 +155,7 @@ const char *explain_dial_text(const struct explain_addr *a, char *out, size_t ca
 
 const char *explain_lookup_text(const struct resolver_answer *a, char *out, size_t cap)
 {
+    struct answer_family family;
     switch (a->status) {
     case RESOLVER_ADDRS:
         (void)snprintf(out, cap, "%zu %s, TTL %us", a->addr_count,
@@ -167,7 +168,8 @@ const char *explain_lookup_text(const struct resolver_answer *a, char *out, size
         (void)snprintf(out, cap, "no such name (NXDOMAIN)");
         break;
     case RESOLVER_FAILED:
-        (void)snprintf(out, cap, "failed: %s", resolver_fail_text(a->why));
+        from_resolver(a, false, &family);
+        (void)snprintf(out, cap, "failed: %s", family.text);
         break;
     }
     return out;
