@@ -30,9 +30,15 @@ struct listen_udp {
     struct query_engine *engine;
     int fd;
     ev_io io;
-    bool is_batching; /* answers wait for the end of the batch that is being read */
+    bool
+        has_many_addresses; /* bound to a wildcard: each question says which address of ours it was sent to */
+    bool is_batching;       /* answers wait for the end of the batch that is being read */
     size_t out_count;
+    struct mmsghdr out_msgs[UDP_BATCH]; /* point into out, for good */
+    struct iovec out_iov[UDP_BATCH];
     struct udp_out out[UDP_BATCH];
+    struct mmsghdr in_msgs[UDP_BATCH]; /* point into in, for good; the kernel overwrites the lengths */
+    struct iovec in_iov[UDP_BATCH];
     uint8_t in[UDP_BATCH][UDP_MESSAGE_MAX];
     struct udp_control in_control[UDP_BATCH];
     union reply_sockaddr in_peer[UDP_BATCH];
@@ -47,18 +53,13 @@ static void count_unsent(struct listen_udp *u)
  * that one. */
 static void flush_out(struct listen_udp *u)
 {
-    struct mmsghdr msgs[UDP_BATCH];
-    struct iovec iov[UDP_BATCH];
-    memset(msgs, 0, sizeof(msgs));
+    struct mmsghdr *msgs = u->out_msgs;
     for (size_t i = 0; i < u->out_count; i++) {
-        struct udp_out *o = &u->out[i];
-        iov[i] = (struct iovec){.iov_base = o->message, .iov_len = o->len};
-        msgs[i].msg_hdr = (struct msghdr){.msg_name = &o->peer,
-                                          .msg_namelen = o->peer_len,
-                                          .msg_iov = &iov[i],
-                                          .msg_iovlen = 1,
-                                          .msg_control = o->control_len > 0 ? o->control.bytes : NULL,
-                                          .msg_controllen = o->control_len};
+        const struct udp_out *o = &u->out[i];
+        u->out_iov[i].iov_len = o->len;
+        msgs[i].msg_hdr.msg_namelen = o->peer_len;
+        msgs[i].msg_hdr.msg_control = o->control_len > 0 ? u->out[i].control.bytes : NULL;
+        msgs[i].msg_hdr.msg_controllen = o->control_len;
     }
     size_t sent = 0;
     while (sent < u->out_count) {
@@ -154,25 +155,37 @@ static void handle_one(struct listen_udp *u, struct mmsghdr *m, const union repl
     (void)query_handle(u->engine, span_make(m->msg_hdr.msg_iov->iov_base, len), &r);
 }
 
+/* The kernel has overwritten the lengths of what it filled. */
+static void prepare_in(struct listen_udp *u, size_t i)
+{
+    struct msghdr *h = &u->in_msgs[i].msg_hdr;
+    h->msg_namelen = sizeof(u->in_peer[i]);
+    h->msg_control = u->has_many_addresses ? u->in_control[i].bytes : NULL;
+    h->msg_controllen = u->has_many_addresses ? sizeof(u->in_control[i].bytes) : 0;
+}
+
+static void prepare_messages(struct listen_udp *u)
+{
+    for (size_t i = 0; i < UDP_BATCH; i++) {
+        u->in_iov[i] = (struct iovec){.iov_base = u->in[i], .iov_len = UDP_MESSAGE_MAX};
+        u->in_msgs[i].msg_hdr =
+            (struct msghdr){.msg_name = &u->in_peer[i], .msg_iov = &u->in_iov[i], .msg_iovlen = 1};
+        prepare_in(u, i);
+        u->out_iov[i] = (struct iovec){.iov_base = u->out[i].message, .iov_len = 0};
+        u->out_msgs[i].msg_hdr =
+            (struct msghdr){.msg_name = &u->out[i].peer, .msg_iov = &u->out_iov[i], .msg_iovlen = 1};
+    }
+}
+
 /* False when the socket is empty. */
 static bool read_batch(struct listen_udp *u)
 {
-    struct mmsghdr msgs[UDP_BATCH];
-    struct iovec iov[UDP_BATCH];
-    memset(msgs, 0, sizeof(msgs));
-    for (size_t i = 0; i < UDP_BATCH; i++) {
-        iov[i] = (struct iovec){.iov_base = u->in[i], .iov_len = UDP_MESSAGE_MAX};
-        msgs[i].msg_hdr = (struct msghdr){.msg_name = &u->in_peer[i],
-                                          .msg_namelen = sizeof(u->in_peer[i]),
-                                          .msg_iov = &iov[i],
-                                          .msg_iovlen = 1,
-                                          .msg_control = u->in_control[i].bytes,
-                                          .msg_controllen = sizeof(u->in_control[i].bytes)};
-    }
+    struct mmsghdr *msgs = u->in_msgs;
     int n = recvmmsg(u->fd, msgs, UDP_BATCH, MSG_DONTWAIT, NULL);
     u->is_batching = true;
     for (int i = 0; i < n; i++) {
         handle_one(u, &msgs[i], &u->in_peer[i]);
+        prepare_in(u, (size_t)i);
     }
     u->is_batching = false;
     flush_out(u);
@@ -188,19 +201,28 @@ static void on_datagram_event(struct ev_loop *loop, ev_io *w, int revents)
     }
 }
 
-static int ask_for_destination(int fd)
+/*
+ * A socket bound to one address needs no help to answer from it; one that is bound to all of them learns with
+ * each question which was asked. It costs both the kernel and us a few hundred nanoseconds each way.
+ */
+static int ask_for_destination(int fd, bool *has_many_addresses)
 {
     struct sockaddr_storage ss = {0};
     socklen_t len = (socklen_t)sizeof(ss);
+    const int off = 0, on = 1;
+    int rc = 0;
     if (getsockname(fd, (struct sockaddr *)&ss, &len) != 0) {
         return -errno;
     }
-    const int on = 1;
-    int rc = 0;
     if (ss.ss_family == AF_INET) {
-        rc = setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, (socklen_t)sizeof(on));
+        const struct sockaddr_in *a = (const struct sockaddr_in *)(const void *)&ss;
+        *has_many_addresses = a->sin_addr.s_addr == htonl(INADDR_ANY);
+        rc = setsockopt(fd, IPPROTO_IP, IP_PKTINFO, *has_many_addresses ? &on : &off, (socklen_t)sizeof(on));
     } else if (ss.ss_family == AF_INET6) {
-        rc = setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, (socklen_t)sizeof(on));
+        const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)(const void *)&ss;
+        *has_many_addresses = IN6_IS_ADDR_UNSPECIFIED(&a->sin6_addr);
+        rc = setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, *has_many_addresses ? &on : &off,
+                        (socklen_t)sizeof(on));
     } else {
         return -EAFNOSUPPORT;
     }
@@ -209,7 +231,8 @@ static int ask_for_destination(int fd)
 
 int listen_udp_new(struct worker *w, struct query_engine *engine, int fd, struct listen_udp **out)
 {
-    int rc = ask_for_destination(fd);
+    bool has_many_addresses = false;
+    int rc = ask_for_destination(fd, &has_many_addresses);
     struct listen_udp *u = rc == 0 ? calloc(1, sizeof(*u)) : NULL;
     if (u == NULL) {
         (void)close(fd);
@@ -218,6 +241,8 @@ int listen_udp_new(struct worker *w, struct query_engine *engine, int fd, struct
     u->worker = w;
     u->engine = engine;
     u->fd = fd;
+    u->has_many_addresses = has_many_addresses;
+    prepare_messages(u);
     ev_io_init(&u->io, on_datagram_event, fd, EV_READ);
     u->io.data = u;
     ev_io_start(w->loop, &u->io);

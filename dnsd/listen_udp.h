@@ -9,8 +9,8 @@
 #include "dnsd/query.h"
 
 struct listen_udp;
-/* Takes fd (non-blocking, close-on-exec). IP_PKTINFO and IPV6_RECVPKTINFO are set here. 0 or -errno, fd then
- * closed. */
+/* Takes fd (non-blocking, close-on-exec). IP_PKTINFO or IPV6_RECVPKTINFO is set here if it is bound to a
+ * wildcard. 0 or -errno, fd then closed. */
 MUST_CHECK int listen_udp_new(struct worker *w, struct query_engine *engine, int fd, struct listen_udp **out);
 /* Reads no more; answers in flight still leave. */
 void listen_udp_drain(struct listen_udp *u);
