@@ -6,6 +6,7 @@
 #include "dnsd/bad_family.h"
 #include "dnsd/dnsd_counters.h"
 #include "dnsd/from_resolver.h"
+#include "dnsd/hot_answers.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ struct query_engine {
     struct query_engine_config cfg;
     struct deadline_list *deadlines;
     struct bad_family *bad;
+    struct hot_answers *hot;
     struct dnsd_log log;
     ev_timer flush; /* active only while suppressed log lines wait */
     struct query *first;
@@ -97,7 +99,7 @@ static void on_flush_event(struct ev_loop *loop, ev_timer *w, int revents)
     dnsd_log_flush(&e->log);
 }
 
-static struct answer_question make_question(struct query_engine *e, const struct dns_query *ask,
+static struct answer_question make_question(const struct query_engine *e, const struct dns_query *ask,
                                             const struct host_name *name)
 {
     struct answer_question q = {.cfg = e->cfg.answer,
@@ -334,6 +336,69 @@ static struct query *new_query(struct query_engine *e, const struct dns_query *a
 
 /* ---- the fast path ---- */
 
+/* HOT: only where an answer leaves no trace but itself: no map to be kept alive, no log line for each. */
+static bool is_hot_mode(const struct query_engine *e)
+{
+    return e->cfg.answer->mode == ANSWER_REAL && !log_is_on(LOG_DEBUG);
+}
+
+static struct hot_question hot_question(const struct query_engine *e, const struct dns_query *ask)
+{
+    const struct answer_question q = make_question(e, ask, NULL);
+    return (struct hot_question){.qname = ask->qname,
+                                 .qtype = ask->qtype,
+                                 .generation = policy_generation(q.policy),
+                                 .has_ipv6 = q.has_ipv6};
+}
+
+/* True if the question was answered a moment ago and has been answered so again. */
+static bool answer_again(struct query_engine *e, const struct dns_query *ask, const struct reply *to)
+{
+    struct hot_answer hot;
+    const int64_t now_ms = clock_mono_ms();
+    if (!is_hot_mode(e) || (ask->qtype != DNS_A && ask->qtype != DNS_AAAA)) {
+        return false;
+    }
+    const struct hot_question q = hot_question(e, ask);
+    if (!hot_answers_get(e->hot, &q, now_ms, &hot)) {
+        return false;
+    }
+    const uint32_t ttl_s = (uint32_t)((hot.expires_ms - now_ms + 999) / 1000); /* as the cache counts */
+    const bool is_empty = hot.addr_count == 0;
+    send_message(to, &(struct dns_answer){.query = ask,
+                                          .rcode = DNS_NOERROR,
+                                          .addrs = hot.addrs,
+                                          .addr_count = hot.addr_count,
+                                          .ttl_s = ttl_s,
+                                          .soa = is_empty ? e->cfg.soa : NULL,
+                                          .soa_serial = (uint32_t)q.generation,
+                                          .soa_ttl_s = ttl_s,
+                                          .ede = DNS_EDE_NONE});
+    count(e, DNSD_COUNTER_ADMITTED);
+    count(e, DNSD_COUNTER_HOT);
+    return true;
+}
+
+/* Keeps an answer that says nothing but what the cache's entry for the asked family says. */
+static void keep_hot(struct query_engine *e, const struct answer_question *question,
+                     const struct dns_query *ask, const struct resolver_answer *known, const struct answer *a,
+                     int64_t now_ms)
+{
+    const bool is_plain = a->event == ANSWER_EVENT_ADMITTED && a->rcode == DNS_NOERROR && !a->is_repaired &&
+                          !a->wants_synthetic && a->ede == DNS_EDE_NONE;
+    struct hot_answer hot = {.addr_count = a->addr_count, .expires_ms = known->expires_ms};
+    if (!is_plain || !is_hot_mode(e) || !known->from_cache || a->addr_count > HOT_ADDRS_MAX ||
+        known->status != (a->addr_count > 0 ? RESOLVER_ADDRS : RESOLVER_NODATA)) {
+        return;
+    }
+    memcpy(hot.addrs, a->addrs, a->addr_count * sizeof(a->addrs[0]));
+    const struct hot_question q = {.qname = ask->qname,
+                                   .qtype = ask->qtype,
+                                   .generation = policy_generation(question->policy),
+                                   .has_ipv6 = question->has_ipv6};
+    hot_answers_put(e->hot, &q, now_ms, &hot);
+}
+
 /* CACHE: what is known without asking. True if the family is. */
 static bool peek_family(struct query_engine *e, const struct host_name *name, enum ip_family family,
                         int64_t now_ms, struct query_family *f)
@@ -388,6 +453,7 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
         synth_alloc_answer(e->cfg.map, question, clock_boot_s(), a);
     }
     remember_bad(e, question, a);
+    keep_hot(e, question, ask, &known[is_v4 ? 0 : 1].answer, a, now_ms);
     send_answer(e, question, a, ask, to);
 }
 
@@ -433,7 +499,7 @@ enum query_outcome query_handle(struct query_engine *e, struct span message, con
     } else if (result == DNS_QUERY_ERROR) {
         count(e, DNSD_COUNTER_ERRORS);
         send_message(to, &(struct dns_answer){.query = &ask, .rcode = rcode, .ede = DNS_EDE_NONE});
-    } else {
+    } else if (!answer_again(e, &ask, to)) {
         answer_query(e, &ask, to);
     }
     return QUERY_TAKEN;
@@ -458,7 +524,11 @@ int query_engine_new(const struct query_engine_config *cfg, struct query_engine 
     if (rc == 0) {
         rc = bad_family_new(&e->bad);
     }
+    if (rc == 0) {
+        rc = hot_answers_new(cfg->hot_bytes, &e->hot);
+    }
     if (rc != 0) {
+        bad_family_free(e->bad);
         deadline_list_free(e->deadlines);
         free(e);
         return rc;
@@ -486,5 +556,6 @@ void query_engine_free(struct query_engine *e)
     dnsd_log_flush(&e->log);
     deadline_list_free(e->deadlines);
     bad_family_free(e->bad);
+    hot_answers_free(e->hot);
     free(e);
 }

@@ -26,6 +26,7 @@ struct query_engine_config { /* copied; what it points to outlives the engine */
     const struct acl *acl;
     const struct dns_soa_template *soa;
     struct resolver *resolver;
+    size_t hot_bytes;            /* for answers that are ready to be given again; 0: none */
     struct synth_map *map;       /* NULL in real mode */
     bool (*has_ipv6)(void *ctx); /* is there an IPv6 default route? */
     void (*on_idle)(void *ctx);  /* after query_engine_drain(): nothing is in flight; called once */

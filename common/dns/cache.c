@@ -126,6 +126,7 @@ enum cache_kind cache_get(struct cache *c, const struct host_name *name, enum ip
     out->kind = (enum cache_kind)e->kind;
     out->ttl_s =
         (uint32_t)((e->expires_ms - now_ms + 999) / 1000); /* a begun second counts: 1 until the very end */
+    out->expires_ms = e->expires_ms;
     out->addr_count = e->addr_count;
     memcpy(out->addrs, e->addrs, e->addr_count * sizeof(struct ip));
     return out->kind;

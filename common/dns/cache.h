@@ -12,7 +12,8 @@ enum cache_kind { CACHE_MISS = 0, CACHE_ADDRS, CACHE_NODATA, CACHE_NXDOMAIN, CAC
 
 struct cache_answer {
     enum cache_kind kind;
-    uint32_t ttl_s; /* what is left (get) or to keep (put) */
+    uint32_t ttl_s;     /* what is left (get) or to keep (put) */
+    int64_t expires_ms; /* get only */
     size_t addr_count;
     struct ip addrs[DNS_ADDRS_MAX];
 };

@@ -198,6 +198,7 @@ bool resolver_peek(struct resolver *r, const struct host_name *name, enum ip_fam
         break;
     }
     out->ttl_s = entry.ttl_s;
+    out->expires_ms = entry.expires_ms;
     r->cache_hits++;
     return true;
 }

@@ -47,6 +47,7 @@ struct resolver_answer {
     enum resolver_fail why;
     bool from_cache;
     uint32_t ttl_s;
+    int64_t expires_ms; /* from_cache: when the cache's entry ends (monotonic); else 0 */
     size_t addr_count;
     struct ip addrs[DNS_ADDRS_MAX];
 };

@@ -144,6 +144,7 @@ static int set_up(void **state)
                                             .acl = &f->acl,
                                             .soa = &f->soa,
                                             .resolver = f->resolver,
+                                            .hot_bytes = 1U << 20,
                                             .has_ipv6 = has_ipv6,
                                             .on_idle = on_idle,
                                             .ctx = f};
@@ -251,6 +252,40 @@ static void admitted_is_asked_once_then_cached(void **state)
     assert_int_equal(f->upstream_count, 1);
 }
 
+/* The third time nothing is judged or looked up any more; a client cannot tell. */
+static void a_hot_answer_is_the_same_answer(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t cached[sizeof(f->last)];
+    assert_int_equal(ask(f, "a.t.example.net", DNS_A), QUERY_TAKEN);
+    run_until(f, 1);
+    assert_int_equal(ask(f, "a.t.example.net", DNS_A), QUERY_TAKEN);
+    assert_int_equal(counter(f, DNSD_COUNTER_HOT), 0);
+    memcpy(cached, f->last, sizeof(cached));
+    memset(f->last, 0, sizeof(f->last));
+    assert_int_equal(ask(f, "a.t.example.net", DNS_A), QUERY_TAKEN);
+    assert_int_equal(counter(f, DNSD_COUNTER_HOT), 1);
+    assert_int_equal(f->reply_count, 3);
+    assert_memory_equal(cached, f->last, sizeof(cached));
+    assert_int_equal(counter(f, DNSD_COUNTER_ADMITTED), 3);
+    assert_int_equal(f->upstream_count, 1);
+}
+
+static void a_hot_answer_ends_with_its_policy(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t i = 1; i <= 3; i++) {
+        assert_int_equal(ask(f, "a.t.example.net", DNS_A), QUERY_TAKEN);
+        run_until(f, i);
+        assert_int_equal(answers_of(f), 1);
+    }
+    policy_unref(f->worker.policy);
+    f->worker.policy = compile(policy_b, 2);
+    assert_int_equal(ask(f, "a.t.example.net", DNS_A), QUERY_TAKEN);
+    assert_int_equal(rcode_of(f), DNS_NXDOMAIN);
+    assert_int_equal(answers_of(f), 0);
+}
+
 static void equal_questions_join(void **state)
 {
     struct fixture *f = *state;
@@ -331,6 +366,8 @@ int main(void)
         TEST(denied_and_malformed_are_answered_at_once),
         TEST(clients_outside_the_list_are_refused),
         TEST(admitted_is_asked_once_then_cached),
+        TEST(a_hot_answer_is_the_same_answer),
+        TEST(a_hot_answer_ends_with_its_policy),
         TEST(equal_questions_join),
         TEST(a_new_policy_judges_what_is_in_flight),
         TEST(too_many_in_flight_are_told_at_once),

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dnsd/hot_answers.h"
+
+#include "common/base/hash.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define SLOTS_MAX ((size_t)16384)
+#define PLACES ((size_t)4) /* of a question, side by side */
+#define SLOT_COST (sizeof(struct slot) + sizeof(uint64_t))
+
+struct slot {
+    int64_t expires_ms; /* 0: free */
+    uint64_t generation;
+    uint16_t qtype;
+    uint8_t name_len;
+    uint8_t addr_count;
+    bool has_ipv6;
+    uint8_t name[HOT_NAME_MAX]; /* lower case */
+    struct ip addrs[HOT_ADDRS_MAX];
+};
+
+struct hot_answers {
+    struct hash_key key;
+    size_t slot_count; /* a power of two, or 0 */
+    uint64_t *hashes;  /* of the slots: the four places of a question lie in one cache line */
+    struct slot *slots;
+};
+
+/* What is compared and hashed: the name in lower case, then the type. */
+struct folded {
+    uint8_t bytes[HOT_NAME_MAX + 2];
+    size_t name_len;
+    uint64_t hash;
+};
+
+int hot_answers_new(size_t max_bytes, struct hot_answers **out)
+{
+    struct hot_answers *h = calloc(1, sizeof(*h));
+    size_t count = SLOTS_MAX;
+    while (count > 0 && count * SLOT_COST > max_bytes) {
+        count /= 2;
+    }
+    *out = h;
+    if (h == NULL) {
+        return -ENOMEM;
+    }
+    hash_key_init(&h->key);
+    if (count < PLACES) {
+        return 0;
+    }
+    h->hashes = calloc(count, sizeof(*h->hashes));
+    h->slots = calloc(count, sizeof(*h->slots)); /* pages that are never used cost nothing */
+    if (h->hashes == NULL || h->slots == NULL) {
+        hot_answers_free(h);
+        *out = NULL;
+        return -ENOMEM;
+    }
+    h->slot_count = count;
+    return 0;
+}
+
+void hot_answers_free(struct hot_answers *h)
+{
+    if (h != NULL) {
+        free(h->hashes);
+        free(h->slots);
+        free(h);
+    }
+}
+
+/* Label lengths are below 64 and so never letters: the whole name can be folded byte by byte. */
+static bool fold(const struct hot_answers *h, const struct hot_question *q, struct folded *out)
+{
+    if (h->slot_count == 0 || q->qname.len > HOT_NAME_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < q->qname.len; i++) {
+        uint8_t c = q->qname.data[i];
+        out->bytes[i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20U) : c;
+    }
+    out->name_len = q->qname.len;
+    out->bytes[q->qname.len] = (uint8_t)(q->qtype >> 8);
+    out->bytes[q->qname.len + 1] = (uint8_t)(q->qtype & 0xffU);
+    out->hash = hash_siphash(&h->key, span_make(out->bytes, q->qname.len + 2));
+    return true;
+}
+
+/* The first of the question's places. */
+static size_t first_place(const struct hot_answers *h, const struct folded *f)
+{
+    return (size_t)f->hash & (h->slot_count - 1) & ~(PLACES - 1);
+}
+
+/* The slot that holds the question, expired or not, or NULL. */
+static struct slot *find(const struct hot_answers *h, const struct hot_question *q, const struct folded *f)
+{
+    const size_t first = first_place(h, f);
+    for (size_t i = first; i < first + PLACES; i++) {
+        struct slot *s = &h->slots[i];
+        if (h->hashes[i] == f->hash && s->expires_ms != 0 && s->qtype == q->qtype &&
+            span_is_equal(span_make(s->name, s->name_len), span_make(f->bytes, f->name_len))) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+bool hot_answers_get(const struct hot_answers *h, const struct hot_question *q, int64_t now_ms,
+                     struct hot_answer *out)
+{
+    struct folded f;
+    if (!fold(h, q, &f)) {
+        return false;
+    }
+    const struct slot *s = find(h, q, &f);
+    if (s == NULL || now_ms >= s->expires_ms || s->generation != q->generation ||
+        s->has_ipv6 != q->has_ipv6) {
+        return false;
+    }
+    out->addr_count = s->addr_count;
+    out->expires_ms = s->expires_ms;
+    memcpy(out->addrs, s->addrs, s->addr_count * sizeof(s->addrs[0]));
+    return true;
+}
+
+/* A free slot, or the one that ends first. */
+static struct slot *make_room(const struct hot_answers *h, const struct folded *f)
+{
+    const size_t first = first_place(h, f);
+    size_t best = first;
+    for (size_t i = first + 1; i < first + PLACES; i++) {
+        if (h->slots[i].expires_ms < h->slots[best].expires_ms) {
+            best = i;
+        }
+    }
+    h->hashes[best] = f->hash;
+    return &h->slots[best];
+}
+
+void hot_answers_put(struct hot_answers *h, const struct hot_question *q, int64_t now_ms,
+                     const struct hot_answer *a)
+{
+    struct folded f;
+    if (a->addr_count > HOT_ADDRS_MAX || a->expires_ms <= now_ms || !fold(h, q, &f)) {
+        return;
+    }
+    struct slot *s = find(h, q, &f);
+    if (s == NULL) {
+        s = make_room(h, &f);
+    }
+    s->expires_ms = a->expires_ms;
+    s->generation = q->generation;
+    s->qtype = q->qtype;
+    s->name_len = (uint8_t)f.name_len;
+    s->addr_count = (uint8_t)a->addr_count;
+    s->has_ipv6 = q->has_ipv6;
+    memcpy(s->name, f.bytes, f.name_len);
+    memcpy(s->addrs, a->addrs, a->addr_count * sizeof(a->addrs[0]));
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answers that were given a moment ago, ready to be given again: it saves judging, looking up and filtering
+ * for the names that are asked for all the time. An entry holds for one generation of the policy and at most
+ * as long as the cache's own entry that it was made from. Only answers that are the same for every client.
+ * Fixed memory: a question has four places, and the entry that ends first is given up. Pure (time is a
+ * parameter). One per worker.
+ */
+#pragma once
+
+#include "common/base/err.h"
+#include "common/base/ip.h"
+
+#define HOT_ADDRS_MAX 4 /* longer answers and names are made anew each time */
+#define HOT_NAME_MAX 64
+
+struct hot_answers;
+
+struct hot_question {
+    struct span qname; /* wire labels with the root, in any case */
+    uint16_t qtype;
+    uint64_t generation;
+    bool has_ipv6; /* as the answer was, or is to be, judged */
+};
+
+struct hot_answer {
+    size_t addr_count; /* 0: NODATA */
+    struct ip addrs[HOT_ADDRS_MAX];
+    int64_t expires_ms; /* put: when it ends; get: the same */
+};
+
+/* At most max_bytes (less than a few slots: none, and nothing is ever kept). 0 or -ENOMEM. */
+MUST_CHECK int hot_answers_new(size_t max_bytes, struct hot_answers **out);
+void hot_answers_free(struct hot_answers *h); /* NULL-safe */
+bool hot_answers_get(const struct hot_answers *h, const struct hot_question *q, int64_t now_ms,
+                     struct hot_answer *out);
+/* Too long a name, too many addresses: not kept. */
+void hot_answers_put(struct hot_answers *h, const struct hot_question *q, int64_t now_ms,
+                     const struct hot_answer *a);

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "dnsd/hot_answers.h"
+
+#include "common/base/host_name.h"
+
+#include <stdio.h>
+
+#define MIB ((size_t)1 << 20)
+
+struct question {
+    uint8_t wire[256];
+    struct hot_question q;
+};
+
+static struct hot_question *ask(struct question *out, const char *labels, uint16_t qtype)
+{
+    size_t n = 0;
+    for (const char *at = labels; *at != '\0';) {
+        size_t len = strcspn(at, ".");
+        out->wire[n++] = (uint8_t)len;
+        memcpy(out->wire + n, at, len);
+        n += len;
+        at += len + (at[len] == '.' ? 1 : 0);
+    }
+    out->wire[n++] = 0;
+    out->q = (struct hot_question){.qname = span_make(out->wire, n), .qtype = qtype, .generation = 7};
+    return &out->q;
+}
+
+static struct hot_answer one_address(int64_t expires_ms)
+{
+    return (struct hot_answer){.addr_count = 1, .addrs = {ip_v4(192, 0, 2, 1)}, .expires_ms = expires_ms};
+}
+
+static void test_given_again(void **state)
+{
+    (void)state;
+    struct hot_answers *h;
+    struct question q;
+    struct hot_answer a = one_address(5000), got;
+    assert_int_equal(hot_answers_new(4 * MIB, &h), 0);
+    assert_false(hot_answers_get(h, ask(&q, "a.example", 1), 0, &got));
+    hot_answers_put(h, ask(&q, "a.example", 1), 0, &a);
+    assert_true(hot_answers_get(h, ask(&q, "a.example", 1), 4999, &got));
+    assert_int_equal(got.addr_count, 1);
+    assert_true(ip_is_equal(&got.addrs[0], &a.addrs[0]));
+    assert_int_equal(got.expires_ms, 5000);
+    assert_true(hot_answers_get(h, ask(&q, "A.eXaMPle", 1), 4999, &got));
+    hot_answers_free(h);
+}
+
+static void test_whatever_differs(void **state)
+{
+    (void)state;
+    struct hot_answers *h;
+    struct question q;
+    struct hot_answer a = one_address(5000), got;
+    assert_int_equal(hot_answers_new(4 * MIB, &h), 0);
+    hot_answers_put(h, ask(&q, "a.example", 1), 0, &a);
+    assert_false(hot_answers_get(h, ask(&q, "a.example", 28), 0, &got));
+    assert_false(hot_answers_get(h, ask(&q, "b.example", 1), 0, &got));
+    assert_false(hot_answers_get(h, ask(&q, "aexample", 1), 0, &got));
+    assert_false(hot_answers_get(h, ask(&q, "a.exampl", 1), 0, &got));
+    ask(&q, "a.example", 1)->generation = 8;
+    assert_false(hot_answers_get(h, &q.q, 0, &got));
+    ask(&q, "a.example", 1)->has_ipv6 = true;
+    assert_false(hot_answers_get(h, &q.q, 0, &got));
+    assert_false(hot_answers_get(h, ask(&q, "a.example", 1), 5000, &got)); /* over */
+    assert_true(hot_answers_get(h, ask(&q, "a.example", 1), 4999, &got));
+    hot_answers_free(h);
+}
+
+static void test_replaced(void **state)
+{
+    (void)state;
+    struct hot_answers *h;
+    struct question q;
+    struct hot_answer a = one_address(5000), empty = {.addr_count = 0, .expires_ms = 9000}, got;
+    assert_int_equal(hot_answers_new(4 * MIB, &h), 0);
+    hot_answers_put(h, ask(&q, "a.example", 1), 0, &a);
+    ask(&q, "a.example", 1)->generation = 8;
+    hot_answers_put(h, &q.q, 0, &empty);
+    assert_true(hot_answers_get(h, &q.q, 8999, &got));
+    assert_int_equal(got.addr_count, 0);
+    assert_false(hot_answers_get(h, ask(&q, "a.example", 1), 0, &got)); /* the old generation's is gone */
+    hot_answers_free(h);
+}
+
+/* What does not fit is not kept, and nothing is written beyond a slot. */
+static void test_bounds(void **state)
+{
+    (void)state;
+    struct hot_answers *h;
+    struct question q;
+    struct hot_answer a = one_address(5000), got;
+    char text[HOST_NAME_MAX_LEN];
+    assert_int_equal(hot_answers_new(4 * MIB, &h), 0);
+    for (size_t len = 1; len < 100; len++) {
+        size_t first = len > 50 ? 50 : len;
+        memset(text, 'x', sizeof(text));
+        text[first] = len > 51 ? '.' : '\0';
+        text[len] = '\0';
+        hot_answers_put(h, ask(&q, text, 1), 0, &a);
+        assert_int_equal(hot_answers_get(h, &q.q, 0, &got), q.q.qname.len <= HOT_NAME_MAX);
+    }
+    a.addr_count = HOT_ADDRS_MAX + 1;
+    hot_answers_put(h, ask(&q, "many.example", 1), 0, &a);
+    assert_false(hot_answers_get(h, &q.q, 0, &got));
+    a = one_address(5000);
+    hot_answers_put(h, ask(&q, "over.example", 1), 5000, &a);
+    assert_false(hot_answers_get(h, &q.q, 0, &got));
+    hot_answers_free(h);
+}
+
+/* A small table forgets, but never gives an answer to another question. */
+static void test_crowded(void **state)
+{
+    (void)state;
+    struct hot_answers *h;
+    struct question q;
+    struct hot_answer got;
+    size_t found = 0;
+    assert_int_equal(hot_answers_new(16384, &h), 0);
+    for (unsigned i = 0; i < 1000; i++) {
+        char text[40];
+        (void)snprintf(text, sizeof(text), "n%u.example", i);
+        struct hot_answer a = {.addr_count = 1, .expires_ms = 100000 + i};
+        a.addrs[0] = ip_v4(10, 0, (uint8_t)(i >> 8), (uint8_t)(i & 255));
+        hot_answers_put(h, ask(&q, text, 1), 0, &a);
+    }
+    for (unsigned i = 0; i < 1000; i++) {
+        char text[40];
+        (void)snprintf(text, sizeof(text), "n%u.example", i);
+        if (hot_answers_get(h, ask(&q, text, 1), 0, &got)) {
+            struct ip want = ip_v4(10, 0, (uint8_t)(i >> 8), (uint8_t)(i & 255));
+            assert_true(ip_is_equal(&got.addrs[0], &want));
+            found++;
+        }
+    }
+    assert_in_range(found, 16, 128);
+    hot_answers_free(h);
+}
+
+static void test_no_memory_for_it(void **state)
+{
+    (void)state;
+    struct hot_answers *h;
+    struct question q;
+    struct hot_answer a = one_address(5000), got;
+    assert_int_equal(hot_answers_new(100, &h), 0);
+    hot_answers_put(h, ask(&q, "a.example", 1), 0, &a);
+    assert_false(hot_answers_get(h, &q.q, 0, &got));
+    hot_answers_free(h);
+    hot_answers_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_given_again), cmocka_unit_test(test_whatever_differs),
+        cmocka_unit_test(test_replaced),    cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_crowded),     cmocka_unit_test(test_no_memory_for_it)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
