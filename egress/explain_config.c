@@ -12,12 +12,13 @@
 #define TUNNELD_PORT 3128
 
 /* What has no meaning here. Where the daemons listen matters, but the option would be both daemons'. */
-static const char *const refused[] = {"listen", "check", "dump-config", "ready-fd", "user", "version", NULL};
+static const char *const refused[] = {"listen",   "admin", "check",   "dump-config",
+                                      "ready-fd", "user",  "version", NULL};
 static const struct daemon_args_spec spec = {
     .command = "explain",
     .refused = refused,
     .refusal = "means nothing to explain; leave it out (where a daemon listens is read from "
-               "OPENSHELL_DNSD_LISTEN and OPENSHELL_TUNNELD_LISTEN)"};
+               "OPENSHELL_DNSD_LISTEN, OPENSHELL_TUNNELD_LISTEN and the same with _ADMIN)"};
 
 static int take_format(struct explain_options *out, struct cli_option *o, struct cli *c, struct err *err)
 {
@@ -150,6 +151,16 @@ static int add_listeners(struct listen_addrs *l, const struct str_list *list, ui
     return 0;
 }
 
+/* A socket file is no destination. */
+static int add_admin(struct listen_addrs *l, const char *admin, struct err *err)
+{
+    const struct str_list one = {.items = &admin, .count = 1};
+    if (admin == NULL || strncmp(admin, "unix:", 5) == 0) {
+        return 0;
+    }
+    return add_listeners(l, &one, 0, err);
+}
+
 static int build_guards(struct explain_config *c, struct err *err)
 {
     struct listen_addrs dnsd = {0};
@@ -157,6 +168,8 @@ static int build_guards(struct explain_config *c, struct err *err)
     int rc = add_listeners(&dnsd, &c->dnsd.listen, DNSD_PORT, err);
     rc = rc == 0 ? add_listeners(&tunneld, &c->tunneld.listen, TUNNELD_PORT, err) : rc;
     rc = rc == 0 ? add_listeners(&tunneld, &c->tunneld.transparent, 0, err) : rc;
+    rc = rc == 0 ? add_admin(&dnsd, c->dnsd.shared.admin, err) : rc;
+    rc = rc == 0 ? add_admin(&tunneld, c->tunneld.shared.admin, err) : rc;
     rc = rc == 0 ? guard_build(&c->dnsd.shared, dnsd.items, dnsd.count, &c->dnsd_guard, err) : rc;
     rc = rc == 0 ? guard_build(&c->tunneld.shared, tunneld.items, tunneld.count, &c->tunneld_guard, err) : rc;
     free(dnsd.items);

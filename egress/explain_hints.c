@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define TYPO_MAX 2U /* letters between what was typed and what was meant */
 
@@ -242,12 +243,19 @@ static bool is_about(const struct policy_rule *rule, const struct policy_pos *po
     return ep->rule == rule && (is_same_pos(pos, &rule->pos) || is_same_pos(pos, &ep->pos));
 }
 
+/* What the loader says of an endpoint that no tunnel may carry; --l7=tunnel makes it untrue, and is warned
+ * of. */
+static bool is_overridden(const struct explain_facts *f, const struct policy_diag *d)
+{
+    return f->cfg->judge.l7 == L7_TUNNEL && strstr(d->message, "so it is refused") != NULL;
+}
+
 /* About the endpoint that decides, and about those that have a say in it. */
 static bool matters(const struct explain_facts *f, const struct policy_diag *d)
 {
     const struct policy_rule *rule;
     struct policy_pos pos;
-    if (d->severity != DIAG_WARNING) {
+    if (d->severity != DIAG_WARNING || is_overridden(f, d)) {
         return false;
     }
     find_owner(policy_rules_of(f->policy), d, &rule, &pos);

@@ -306,6 +306,9 @@ static void test_warnings(void **state)
     explain_scene_ask(&s, "api.github.com:443");
     assert_true(s.facts.is_allowed);
     assert_non_null(strstr(s.facts.warnings[0].text, "--l7=tunnel: port 443 is carried raw"));
+    char *text = explain_scene_text(&s);
+    assert_null(strstr(text, "refused")); /* which the loader said, before it knew the option */
+    free(text);
     explain_scene_stop(&s);
 }
 

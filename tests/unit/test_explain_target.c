@@ -208,6 +208,18 @@ static void test_config(void **state)
     explain_config_fini(&c);
     explain_options_fini(&o);
 
+    setenv("OPENSHELL_TUNNELD_ADMIN", "192.0.2.1:9100", 1);
+    setenv("OPENSHELL_DNSD_ADMIN", "unix:/run/x.sock", 1);
+    setenv("OPENSHELL_DNSD_LISTEN", "192.0.2.1 192.0.2.2:0", 1); /* port 0 is known to nobody yet */
+    assert_int_equal(parse(ARGS("a"), &o, &err), 0);
+    assert_int_equal(explain_config_init(&c, &o.daemons, &err), 0);
+    assert_int_equal(c.tunneld_guard.view.count, 4); /* listener, admin, two pools */
+    assert_int_equal(c.tunneld_guard.view.items[1].port, 9100);
+    assert_int_equal(c.dnsd_guard.view.count, 3);
+    assert_int_equal(c.dnsd_guard.view.items[0].port, 53);
+    explain_config_fini(&c);
+    explain_options_fini(&o);
+
     setenv("OPENSHELL_DNSD_POLICY", "other.yaml", 1);
     assert_int_equal(parse(ARGS("a"), &o, &err), 0);
     assert_int_equal(explain_config_init(&c, &o.daemons, &err), -EINVAL);
