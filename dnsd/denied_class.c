@@ -10,26 +10,31 @@ static bool ends_with(const struct host_name *n, struct span suffix)
     return n->len > suffix.len && memcmp(n->text + n->len - suffix.len, suffix.data, suffix.len) == 0;
 }
 
+/*
+ * Any labels of a canonical name are canonical again, but for the rule that the last one is no number; and no
+ * policy names such a host.
+ */
 static bool has_admitted_front(const struct policy *p, const struct host_name *name)
 {
-    size_t len = name->len;
-    for (int cut = 0; cut < SUFFIX_LABELS_MAX; cut++) {
-        while (len > 0 && name->text[len - 1] != '.') {
-            len--;
+    struct host_name front = *name;
+    size_t end = name->len;
+    while (end > 0 && name->text[end - 1] != '.') {
+        end--;
+    }
+    for (int cut = 0; cut < SUFFIX_LABELS_MAX && end > 1; cut++) {
+        size_t start = end - 1; /* front of the dot */
+        front.len = (uint8_t)start;
+        front.label_count--;
+        front.text[start] = '\0';
+        while (start > 0 && name->text[start - 1] != '.') {
+            start--;
         }
-        if (len < 2) {
-            return false;
-        }
-        len--; /* the dot */
-        struct host_name front;
         struct name_verdict v;
-        if (host_name_parse(span_make(name->text, len), &front) != HOST_FAULT_NONE) {
-            continue; /* "10.0.0.1.cluster.local": the front is no name */
-        }
         judge_name(p, &front, &v);
         if (v.kind == NAME_ADMITTED || v.kind == NAME_STATIC) {
             return true;
         }
+        end = start;
     }
     return false;
 }

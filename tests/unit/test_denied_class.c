@@ -38,6 +38,7 @@ static void tells_noise_from_denials(void **state)
         {"slack.com.corp.example.com", false}, /* not admitted itself */
         {"cluster.local", false},
         {"discord.gg", false},
+        {"10.0.0.1.corp.example.com", false}, /* the front is an address */
     };
     (void)state;
     struct policy_diags diags = {0};
