@@ -14,7 +14,7 @@
 
 #define EXPLAIN_PORTS_MAX 32U      /* ports judged where none was given; more are counted */
 #define EXPLAIN_CANDIDATES_MAX 32U /* listed of a port; more are counted */
-#define EXPLAIN_ADDRS_MAX (2U * DNS_ADDRS_MAX)
+#define EXPLAIN_ADDRS_MAX ((size_t)2 * DNS_ADDRS_MAX)
 #define EXPLAIN_HINTS_MAX 8U
 #define EXPLAIN_WARNINGS_MAX 32U
 #define EXPLAIN_GUESSED_PORT 443
