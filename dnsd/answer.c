@@ -233,19 +233,31 @@ static void answer_synthetic(const struct answer_question *q, struct answer *out
     say(out, DNS_EDE_FORGED, "synthetic address: connections to it are carried by openshell-tunneld");
 }
 
-/* The asked family is bad (failed, silent or NXDOMAIN) and the other one, as far as it counts, is known. */
-static void answer_bad(const struct answer_question *q, const struct answer_family *asked, bool other_is_good,
-                       struct answer *out)
+static void answer_nxdomain(const struct answer_question *q, const struct answer_family *says,
+                            struct answer *out)
 {
-    if (other_is_good) {
+    out->rcode = policy_is_parent(q->policy, q->name) ? DNS_NOERROR : DNS_NXDOMAIN;
+    out->has_soa = true;
+    out->soa_ttl_s = says->ttl_s;
+}
+
+/* The asked family is bad (failed, silent or NXDOMAIN) and the other one, if it counts, is known. */
+static void answer_bad(const struct answer_question *q, const struct answer_family *asked,
+                       const struct answer_family *other, struct answer *out)
+{
+    if (other != NULL && other->state == ANSWER_ADDRS) {
         no_data(out, ANSWER_REPAIRED_TTL_S);
         out->is_repaired = true;
         return;
     }
     if (asked->state == ANSWER_NXDOMAIN) {
-        out->rcode = policy_is_parent(q->policy, q->name) ? DNS_NOERROR : DNS_NXDOMAIN;
-        out->has_soa = true;
-        out->soa_ttl_s = asked->ttl_s;
+        answer_nxdomain(q, asked, out);
+        return;
+    }
+    /* RFC 8020: no name, so no AAAA either; musl, Go and c-ares would take the failure for "try again". Not
+     * the other way round: servers that know nothing of AAAA say NXDOMAIN to it while there is an A. */
+    if (q->qtype == DNS_AAAA && other != NULL && other->state == ANSWER_NXDOMAIN) {
+        answer_nxdomain(q, other, out);
         return;
     }
     out->rcode = DNS_SERVFAIL;
@@ -274,7 +286,7 @@ static unsigned from_real(const struct answer_question *q, const struct answer_l
         if (counts && other->state == ANSWER_UNKNOWN) {
             return is_v4 ? ANSWER_WANTS_V6 : ANSWER_WANTS_V4;
         }
-        answer_bad(q, asked, counts && other->state == ANSWER_ADDRS, out);
+        answer_bad(q, asked, counts ? other : NULL, out);
         return 0;
     }
     if (asked->state == ANSWER_NODATA) {

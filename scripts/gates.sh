@@ -117,6 +117,8 @@ install_check() {
 }
 
 gate "install what the gates need" scripts/install-deps gates || return 0
+# The programs are there already: ./check has built and tested them.
+tests gcc "proof" check-proof
 gate "clang-format" format_check
 gate "shellcheck" shell_check
 gate "lint: layers, doors, purity, banned calls" lint layers

@@ -293,6 +293,7 @@ struct lookup_row {
     char asked, other; /* families: the one of the question, the other */
     char want; /* A addresses, Y synthetic, N NODATA, B NODATA and EDE 15, R repaired, X NXDOMAIN, F SERVFAIL,
                   a/o: wants the asked/other family, b: both */
+    char want_aaaa; /* where it is not the same if AAAA is asked; else 0 */
 };
 
 static char outcome(unsigned wants, const struct answer *a, bool is_v4)
@@ -337,7 +338,7 @@ static void check_lookups(const struct fixture *f, const struct answer_config *c
                           const struct lookup_row *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        for (int v = 0; v < 2; v++) { /* the table is the same for A and AAAA */
+        for (int v = 0; v < 2; v++) {
             const bool is_v4 = v == 0;
             struct asked a;
             struct ip ip4 = {0};
@@ -351,9 +352,10 @@ static void check_lookups(const struct fixture *f, const struct answer_config *c
             family_of(is_v4 ? rows[i].other : rows[i].asked, false, &ip6, &l.v6);
             unsigned wants = answer_from_lookup(&a.q, &l, &out);
             char got = outcome(wants, &out, is_v4);
-            if (got != rows[i].want) {
+            char want = is_v4 || rows[i].want_aaaa == 0 ? rows[i].want : rows[i].want_aaaa;
+            if (got != want) {
                 fail_msg("row %zu (%s asked %c other %c, %s): %c, not %c", i, rows[i].name, rows[i].asked,
-                         rows[i].other, is_v4 ? "A" : "AAAA", got, rows[i].want);
+                         rows[i].other, is_v4 ? "A" : "AAAA", got, want);
             }
         }
     }
@@ -366,13 +368,15 @@ static void check_lookups(const struct fixture *f, const struct answer_config *c
 static void judges_families_in_real_mode(void **state)
 {
     static const struct lookup_row rows[] = {
-        {EXACT, 'U', 'U', 'a'}, {EXACT, 'U', 'A', 'a'}, {EXACT, 'A', 'U', 'A'}, {EXACT, 'A', 'F', 'A'},
-        {EXACT, 'N', 'U', 'N'}, {EXACT, 'N', 'A', 'N'}, {EXACT, 'P', 'U', 'A'}, {WILD, 'P', 'U', 'B'},
-        {EXACT, 'L', 'A', 'B'}, {EXACT, 'F', 'U', 'o'}, {EXACT, 'S', 'U', 'o'}, {EXACT, 'X', 'U', 'o'},
-        {EXACT, 'F', 'A', 'R'}, {EXACT, 'S', 'A', 'R'}, {EXACT, 'X', 'A', 'R'}, {EXACT, 'F', 'N', 'F'},
-        {EXACT, 'S', 'N', 'F'}, {EXACT, 'X', 'N', 'X'}, {EXACT, 'F', 'F', 'F'}, {EXACT, 'X', 'X', 'X'},
-        {EXACT, 'X', 'F', 'X'}, {EXACT, 'F', 'X', 'F'}, {EXACT, 'F', 'S', 'F'}, {UPPER, 'X', 'X', 'N'},
-        {WILD, 'F', 'P', 'R'},
+        {EXACT, 'U', 'U', 'a', 0},   {EXACT, 'U', 'A', 'a', 0},   {EXACT, 'A', 'U', 'A', 0},
+        {EXACT, 'A', 'F', 'A', 0},   {EXACT, 'N', 'U', 'N', 0},   {EXACT, 'N', 'A', 'N', 0},
+        {EXACT, 'P', 'U', 'A', 0},   {WILD, 'P', 'U', 'B', 0},    {EXACT, 'L', 'A', 'B', 0},
+        {EXACT, 'F', 'U', 'o', 0},   {EXACT, 'S', 'U', 'o', 0},   {EXACT, 'X', 'U', 'o', 0},
+        {EXACT, 'F', 'A', 'R', 0},   {EXACT, 'S', 'A', 'R', 0},   {EXACT, 'X', 'A', 'R', 0},
+        {EXACT, 'F', 'N', 'F', 0},   {EXACT, 'S', 'N', 'F', 0},   {EXACT, 'X', 'N', 'X', 0},
+        {EXACT, 'F', 'F', 'F', 0},   {EXACT, 'X', 'X', 'X', 0},   {EXACT, 'X', 'F', 'X', 0},
+        {EXACT, 'F', 'X', 'F', 'X'}, {EXACT, 'S', 'X', 'F', 'X'}, {UPPER, 'F', 'X', 'F', 'N'},
+        {EXACT, 'F', 'S', 'F', 0},   {UPPER, 'X', 'X', 'N', 0},   {WILD, 'F', 'P', 'R', 0},
     };
     struct fixture *f = *state;
     check_lookups(f, &f->real, rows, sizeof(rows) / sizeof(rows[0]));
@@ -381,12 +385,14 @@ static void judges_families_in_real_mode(void **state)
 static void judges_families_in_synthetic_mode(void **state)
 {
     static const struct lookup_row rows[] = {
-        {EXACT, 'U', 'U', 'b'}, {EXACT, 'U', 'A', 'Y'}, {EXACT, 'A', 'U', 'Y'}, {EXACT, 'N', 'U', 'o'},
-        {EXACT, 'N', 'A', 'Y'}, {EXACT, 'F', 'A', 'Y'}, {EXACT, 'X', 'A', 'Y'}, {EXACT, 'S', 'A', 'Y'},
-        {EXACT, 'N', 'N', 'N'}, {EXACT, 'X', 'X', 'X'}, {EXACT, 'F', 'F', 'F'}, {EXACT, 'F', 'N', 'F'},
-        {EXACT, 'X', 'N', 'X'}, {WILD, 'P', 'U', 'o'},  {WILD, 'P', 'N', 'B'},  {WILD, 'N', 'P', 'B'},
-        {WILD, 'P', 'A', 'Y'},  {WILD, 'A', 'P', 'Y'},  {EXACT, 'L', 'S', 'B'}, {EXACT, 'F', 'L', 'B'},
-        {UPPER, 'X', 'X', 'N'},
+        {EXACT, 'U', 'U', 'b', 0},   {EXACT, 'U', 'A', 'Y', 0}, {EXACT, 'A', 'U', 'Y', 0},
+        {EXACT, 'N', 'U', 'o', 0},   {EXACT, 'N', 'A', 'Y', 0}, {EXACT, 'F', 'A', 'Y', 0},
+        {EXACT, 'X', 'A', 'Y', 0},   {EXACT, 'S', 'A', 'Y', 0}, {EXACT, 'N', 'N', 'N', 0},
+        {EXACT, 'X', 'X', 'X', 0},   {EXACT, 'F', 'F', 'F', 0}, {EXACT, 'F', 'N', 'F', 0},
+        {EXACT, 'X', 'N', 'X', 0},   {WILD, 'P', 'U', 'o', 0},  {WILD, 'P', 'N', 'B', 0},
+        {WILD, 'N', 'P', 'B', 0},    {WILD, 'P', 'A', 'Y', 0},  {WILD, 'A', 'P', 'Y', 0},
+        {EXACT, 'L', 'S', 'B', 0},   {EXACT, 'F', 'L', 'B', 0}, {UPPER, 'X', 'X', 'N', 0},
+        {EXACT, 'F', 'X', 'F', 'X'},
     };
     struct fixture *f = *state;
     check_lookups(f, &f->synthetic, rows, sizeof(rows) / sizeof(rows[0]));
@@ -417,7 +423,7 @@ static void never_answers_guarded_addresses(void **state)
     struct dest_guard guard = {.items = &never, .count = 1};
     struct answer_config cfg = f->real;
     cfg.guard = &guard;
-    static const struct lookup_row rows[] = {{EXACT, 'A', 'U', 'B'}};
+    static const struct lookup_row rows[] = {{EXACT, 'A', 'U', 'B', 0}};
     struct asked a;
     struct answer out;
     struct ip reverse;
