@@ -8,8 +8,11 @@ void judge_name(const struct policy *p, const struct host_name *name, struct nam
     struct policy_name found;
     policy_find_name(p, name, &found);
     *out = (struct name_verdict){.kind = NAME_DENIED, .endpoint = found.endpoint};
-    for (size_t i = 0; found.host != NULL && out->endpoint == NULL && i < found.host->addr_count; i++) {
-        out->endpoint = policy_find_hostless(p, &found.host->addrs[i]);
+    for (size_t i = 0; found.host != NULL && found.endpoint == NULL && i < found.host->addr_count; i++) {
+        const struct policy_endpoint *ep = policy_find_hostless(p, &found.host->addrs[i]);
+        if (ep != NULL && (out->endpoint == NULL || policy_endpoint_compare(ep, out->endpoint) < 0)) {
+            out->endpoint = ep;
+        }
     }
     if (out->endpoint == NULL) {
         out->kind = found.is_parent ? NAME_PARENT : NAME_DENIED;
