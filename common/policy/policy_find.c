@@ -81,6 +81,8 @@ static void take_best(struct sum *s, uint32_t tier, uint32_t endpoint)
     }
 }
 
+/* An endpoint whose rule does not admit the process is no candidate: it neither opens nor requires anything.
+ */
 static void add_port(struct sum *s, const struct index_port *port, uint32_t tier)
 {
     if (s->c->ignore_binaries) {

@@ -272,6 +272,35 @@ static void test_l7_of_any_candidate(void **state)
     policy_unref(p);
 }
 
+/*
+ * "Any candidate": an endpoint whose rule does not admit the process is none, so that it requires nothing of
+ * what another rule admits. The order of the contract's steps says so, and so does OpenShell: each rule
+ * speaks for its own binaries.
+ */
+static void test_l7_of_another_process(void **state)
+{
+    (void)state;
+    struct policy *p = policy_text_compile(
+        "version: 1\nnetwork_policies:\n"
+        "  agent: { binaries: [{ path: /bin/agent }], endpoints: [{ host: a.example.com, port: "
+        "443, " REST_LESS " }] }\n"
+        "  any: { binaries: [{ path: \"/**\" }], endpoints: [{ host: \"*.example.com\", port: 443 }] }\n");
+    check(p, &plain, "a.example.com", REASON_NONE);
+    assert_int_equal(judge(p, &plain, "a.example.com", 443).endpoint->host_kind, ENDPOINT_WILDCARD);
+    /* where binaries are not looked at, both are candidates */
+    check(p, &no_binaries, "a.example.com", REASON_L7_REQUIRED);
+    policy_unref(p);
+    p = policy_text_compile(
+        "version: 1\nnetwork_policies:\n"
+        "  any: { binaries: [{ path: \"/**\" }], endpoints: [{ host: \"*.example.com\", port: 443, " REST_LESS
+        " }] }\n"
+        "  agent: { binaries: [{ path: /bin/agent }], endpoints: [{ host: a.example.com, port: 443, proxy: "
+        "direct }] }\n");
+    check(p, &plain, "a.example.com", REASON_L7_REQUIRED); /* nor does it open anything for others */
+    check(p, &no_binaries, "a.example.com", REASON_NONE);
+    policy_unref(p);
+}
+
 /* More candidates than anyone would list: none is forgotten. */
 static void test_many_candidates(void **state)
 {
@@ -421,6 +450,7 @@ int main(void)
         cmocka_unit_test(test_binaries),
         cmocka_unit_test(test_l7),
         cmocka_unit_test(test_l7_of_any_candidate),
+        cmocka_unit_test(test_l7_of_another_process),
         cmocka_unit_test(test_many_candidates),
         cmocka_unit_test(test_timers),
         cmocka_unit_test(test_trace),
