@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What dns_stream.c (which connection a question goes to) and dns_stream_conn.c (one connection) share. */
+#pragma once
+
+#include "common/base/buf.h"
+#include "common/dns/dns_stream.h"
+#include "common/net/deadline.h"
+
+#define DNS_STREAM_IDS 256U /* buckets */
+
+enum dns_stream_state { DNS_STREAM_CONNECTING = 0, DNS_STREAM_HANDSHAKE, DNS_STREAM_OPEN };
+
+struct dns_stream_conn {
+    struct dns_streams *owner;
+    struct dns_stream_conn *prev, *next;
+    int fd;
+    ev_io io;
+    int events; /* what io waits for; 0 = it is stopped */
+    int want_read, want_write;
+    enum dns_stream_state state;
+    void *session; /* from DNS_STREAM_HANDSHAKE on */
+    int error;     /* < 0: failed, its turn of the loop is still to come */
+    unsigned asked, answered;
+    int64_t active_ms;  /* something was read, or asked while nothing was open */
+    int64_t unheard_ms; /* since when it owes us something and nothing was read; 0 = it owes nothing */
+    struct deadline deadline;
+    struct buf tx, rx;
+    struct dns_stream_query *first, *last; /* open questions, the oldest first */
+    size_t open_count;
+    struct dns_stream_query *by_id[DNS_STREAM_IDS];
+};
+
+struct dns_stream_query {
+    struct dns_stream_conn *conn;
+    struct dns_stream_query *prev, *next;
+    struct dns_stream_query *next_of_id; /* in the bucket */
+    dns_stream_event_fn *fn;
+    void *ctx;
+    uint16_t id; /* on the wire */
+    uint16_t caller_id;
+    bool was_behind; /* others had been asked on the connection before */
+    bool is_retry;
+    size_t msg_len;
+    uint8_t msg[DNS_STREAM_QUERY_MAX];
+};
+
+struct dns_streams {
+    struct ev_loop *loop;
+    struct dns_stream_config cfg;
+    struct deadline_list *deadlines;
+    struct dns_stream_conn *conns;
+    size_t conn_count;
+    bool is_single; /* learned: this server answers one question a connection */
+    struct dns_stream_stats stats;
+};
+
+/* A new connection that is being made, in the list. 0 or -errno. */
+MUST_CHECK int dns_stream_conn_new(struct dns_streams *s, struct dns_stream_conn **out);
+/* Takes q on: an ID of its own, into the queue of bytes. 0, or -errno: q is as it was. Calls nobody back. */
+MUST_CHECK int dns_stream_conn_put(struct dns_stream_conn *c, struct dns_stream_query *q);
+/* Off the list, watcher, session and socket gone; its questions are still there, and it is not freed. */
+void dns_stream_conn_close(struct dns_stream_conn *c);
+void dns_stream_conn_unlink(struct dns_stream_query *q);
+/* Ends it in a turn of the loop of its own. */
+void dns_stream_conn_end_later(struct dns_stream_conn *c, int error);
+/* The end of a connection: each question on it fails or moves. Frees c. */
+void dns_stream_conn_end(struct dns_stream_conn *c, int error);
+extern const struct dns_stream_ops dns_stream_plain;
