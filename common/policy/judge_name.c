@@ -46,7 +46,7 @@ static void find_candidates(const struct policy *p, const struct host *host, str
 /* A raw tunnel must not widen a rule: 4.4 of the product's contract. */
 static bool is_raw_refused(const struct judge_config *cfg, const struct policy_candidates *c)
 {
-    switch (c->best->proxy) {
+    switch (c->is_tuned ? c->best->proxy : PROXY_UNSET) {
     case PROXY_DIRECT:
         return false;
     case PROXY_CHAIN:
@@ -67,13 +67,16 @@ void judge_tuning_levels(const struct policy *p, const struct judge_config *cfg,
     out[JUDGE_LEVEL_BUILTIN] = (struct judge_tuning){&tunnel_builtin_timers, &tunnel_builtin_keepalive};
 }
 
-static void choose_timers(const struct policy *p, const struct judge_config *cfg, struct tunnel_verdict *v)
+/* An endpoint that says nothing is not even read: in a large policy that would be most of the time spent. */
+static void choose_timers(const struct policy *p, const struct judge_config *cfg, bool is_tuned,
+                          struct tunnel_verdict *v)
 {
     struct judge_tuning levels[JUDGE_LEVEL_COUNT];
+    size_t top = is_tuned ? JUDGE_LEVEL_ENDPOINT : JUDGE_LEVEL_OPTION;
     judge_tuning_levels(p, cfg, v->endpoint, levels);
-    v->timers = *levels[0].timers;
-    v->keepalive = *levels[0].keepalive;
-    for (size_t i = 1; i < JUDGE_LEVEL_COUNT; i++) {
+    v->timers = *levels[top].timers;
+    v->keepalive = *levels[top].keepalive;
+    for (size_t i = top + 1; i < JUDGE_LEVEL_COUNT; i++) {
         tunnel_timers_inherit(&v->timers, levels[i].timers);
         tunnel_keepalive_inherit(&v->keepalive, levels[i].keepalive);
     }
@@ -134,7 +137,7 @@ void judge_tunnel(const struct policy *p, const struct judge_config *cfg, const 
         return;
     }
     out->endpoint = c.best;
-    choose_timers(p, cfg, out);
+    choose_timers(p, cfg, c.is_tuned, out);
     if (is_raw_refused(cfg, &c)) {
         out->reason = REASON_L7_REQUIRED;
         return;

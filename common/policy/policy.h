@@ -79,6 +79,8 @@ struct policy_candidates {
     bool requires_l7;     /* any candidate does */
     bool has_other_binary;
     const struct policy_endpoint *best; /* the most specific candidate; NULL: none */
+    bool is_tuned; /* it may say something about timers, keepalive or proxy: else it need not be read for them
+                    */
 };
 /* The name's own; *host is its entry in egress.hosts, or NULL. */
 void policy_name_candidates(const struct policy *p, const struct host_name *name, struct policy_candidates *c,

@@ -71,13 +71,15 @@ struct sum {
     const struct policy_host *host;
     uint32_t tier;
     uint32_t best; /* endpoint, or INDEX_NONE */
+    bool is_tuned;
 };
 
-static void take_best(struct sum *s, uint32_t tier, uint32_t endpoint)
+static void take_best(struct sum *s, uint32_t tier, uint32_t endpoint, bool is_tuned)
 {
     if (endpoint != INDEX_NONE && is_before(tier, endpoint, s->tier, s->best)) {
         s->tier = tier;
         s->best = endpoint;
+        s->is_tuned = is_tuned;
     }
 }
 
@@ -85,14 +87,15 @@ static void take_best(struct sum *s, uint32_t tier, uint32_t endpoint)
  */
 static void add_port(struct sum *s, const struct index_port *port, uint32_t tier)
 {
+    bool is_tuned = (port->flags & INDEX_PORT_TUNED) != 0;
     if (s->c->ignore_binaries) {
         s->c->requires_l7 = s->c->requires_l7 || (port->flags & INDEX_PORT_L7) != 0;
-        take_best(s, tier, port->first);
+        take_best(s, tier, port->first, is_tuned);
         return;
     }
     s->c->requires_l7 = s->c->requires_l7 || (port->flags & INDEX_PORT_L7_ADMITTED) != 0;
     s->c->has_other_binary = s->c->has_other_binary || (port->flags & INDEX_PORT_BINARIES) != 0;
-    take_best(s, tier, port->first_admitted);
+    take_best(s, tier, port->first_admitted, is_tuned);
 }
 
 static void add_member(struct sum *s, const struct policy_index *x, uint32_t endpoint)
@@ -106,7 +109,7 @@ static void add_member(struct sum *s, const struct policy_index *x, uint32_t end
         return;
     }
     s->c->requires_l7 = s->c->requires_l7 || ep->requires_l7;
-    take_best(s, 0, endpoint);
+    take_best(s, 0, endpoint, true);
 }
 
 static bool add_node(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx)
@@ -122,7 +125,7 @@ static bool add_node(const struct policy_index *x, struct match_at at, uint32_t 
     if (tier % INDEX_TIER_STEP == 0 && n->value < x->rules->endpoint_count) {
         __builtin_prefetch(&x->rules->endpoints[n->value]); /* most likely the one whose timers count */
     }
-    const struct index_port *port = policy_index_port(x, n->group, s->c->port);
+    const struct index_port *port = policy_index_port(policy_index_group(x, n->group), s->c->port);
     if (port != NULL) {
         add_port(s, port, tier);
     }
@@ -131,12 +134,12 @@ static bool add_node(const struct policy_index *x, struct match_at at, uint32_t 
 
 static bool add_hostless(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx)
 {
-    const struct index_group *g = &x->groups[x->tree.nodes[at.node].group];
-    if (g[0].ports < g[1].ports) {
+    const struct index_group *g = policy_index_group(x, x->tree.nodes[at.node].group);
+    if (g->port_count > 0) {
         return add_node(x, at, tier, ctx);
     }
-    for (uint32_t i = g[0].members; i < g[1].members; i++) {
-        add_member(ctx, x, x->members[i]);
+    for (uint32_t i = 0; i < g->member_count; i++) {
+        add_member(ctx, x, x->members[g->members + i]);
     }
     return true;
 }
@@ -148,6 +151,7 @@ static void finish(const struct policy *p, const struct sum *s)
     bool is_better = before == NULL || (before->host_kind == ENDPOINT_HOSTLESS && best < before);
     if (best != NULL && is_better) {
         s->c->best = best; /* of two hostless ones the first in the array */
+        s->c->is_tuned = s->is_tuned;
     }
 }
 
@@ -204,9 +208,9 @@ static bool dial_ports(const struct dial *d, const struct policy_endpoint *ep)
 static bool dial_members(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx)
 {
     (void)tier;
-    const struct index_group *g = &x->groups[x->tree.nodes[at.node].group];
-    for (uint32_t i = g[0].members; i < g[1].members; i++) {
-        if (!dial_ports(ctx, &x->rules->endpoints[x->members[i]])) {
+    const struct index_group *g = policy_index_group(x, x->tree.nodes[at.node].group);
+    for (uint32_t i = 0; i < g->member_count; i++) {
+        if (!dial_ports(ctx, &x->rules->endpoints[x->members[g->members + i]])) {
             return false;
         }
     }
@@ -217,11 +221,11 @@ static bool dial_members(const struct policy_index *x, struct match_at at, uint3
 static bool dial_open(const struct dial *d, const struct policy_index *x, const struct index_group *g)
 {
     const struct policy_endpoint *ep = &x->rules->endpoints[g->first_open];
-    for (uint32_t i = g[0].ports; i < g[1].ports; i++) {
-        if ((x->ports[i].flags & INDEX_PORT_OPEN) == 0) {
+    for (uint32_t i = 0; i < g->port_count; i++) {
+        if ((g->ports[i].flags & INDEX_PORT_OPEN) == 0) {
             continue;
         }
-        switch (d->visit(ep, x->ports[i].port, d->ctx)) {
+        switch (d->visit(ep, g->ports[i].port, d->ctx)) {
         case POLICY_STOP:
             return false;
         case POLICY_NEXT_ENDPOINT:
@@ -241,8 +245,8 @@ static bool dial_node(const struct policy_index *x, struct match_at at, uint32_t
     if (n->group == INDEX_NONE) {
         return true;
     }
-    const struct index_group *g = &x->groups[n->group];
-    if (g[1].members - g[0].members == 1) {
+    const struct index_group *g = policy_index_group(x, n->group);
+    if (g->member_count == 1) {
         return dial_ports(d, &x->rules->endpoints[g->first]);
     }
     if (g->first_open != INDEX_NONE && !dial_open(d, x, g)) {
@@ -305,8 +309,9 @@ static bool visit_node(const struct policy_index *x, struct match_at at, uint32_
     if (group == INDEX_NONE) {
         return true;
     }
-    for (uint32_t i = x->groups[group].members; i < x->groups[group + 1].members; i++) {
-        if (!v->visit(&x->rules->endpoints[x->members[i]], v->ctx)) {
+    const struct index_group *g = policy_index_group(x, group);
+    for (uint32_t i = 0; i < g->member_count; i++) {
+        if (!v->visit(&x->rules->endpoints[x->members[g->members + i]], v->ctx)) {
             return false;
         }
     }

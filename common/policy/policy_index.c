@@ -9,15 +9,24 @@ struct pair { /* endpoint is a member of group */
     uint32_t endpoint;
 };
 
+struct group { /* before its record is written */
+    uint32_t first, first_open, members, member_count;
+    uint32_t ports, port_count; /* where its sums are in those of all groups */
+    uint32_t record;
+};
+
 struct build {
     struct policy_index *x;
+    struct group *groups;
+    size_t group_count, group_cap;
+    struct index_port *ports; /* the sums of all groups */
+    size_t port_count, port_cap;
     const struct policy_endpoint *endpoints;
     size_t endpoint_count;
     uint32_t *nodes; /* of each endpoint with a host, or INDEX_NONE */
-    uint32_t *sizes; /* of each group with hosts: how many members */
     struct pair *pairs;
     size_t pair_count, pair_cap;
-    size_t group_cap, mask_cap, port_cap;
+    size_t mask_cap;
     uint64_t *sort; /* ports of one group */
     size_t sort_cap;
 };
@@ -53,14 +62,13 @@ static void set_flags(struct build *b, uint32_t node, unsigned flags)
 /* The endpoint joins the node's group, which is made when needed. */
 static int join(struct build *b, uint32_t node, uint32_t endpoint)
 {
-    struct policy_index *x = b->x;
     uint32_t *group = &node_at(b, node)->group;
     if (*group == INDEX_NONE) {
-        if (reserve(&x->groups, &b->group_cap, x->group_count + 1, sizeof *x->groups) != 0) {
+        if (reserve(&b->groups, &b->group_cap, b->group_count, sizeof *b->groups) != 0) {
             return -ENOMEM;
         }
-        x->groups[x->group_count] = (struct index_group){.first = endpoint, .first_open = INDEX_NONE};
-        *group = (uint32_t)x->group_count++;
+        b->groups[b->group_count] = (struct group){.first = endpoint, .first_open = INDEX_NONE};
+        *group = (uint32_t)b->group_count++;
         if (node_at(b, node)->kind != MATCH_TAIL && node_at(b, node)->kind != MATCH_INNER) {
             node_at(b, node)->value = endpoint; /* the others' begins or continues a chain */
         }
@@ -136,7 +144,8 @@ static uint32_t add_name(struct build *b, struct span name)
 {
     uint32_t node = MATCH_ROOT;
     size_t end = name.len;
-    for (;;) {
+    for (size_t depth = 1;; depth++) {
+        b->x->depth = depth > b->x->depth ? depth : b->x->depth;
         size_t start = end;
         while (start > 0 && name.data[start - 1] != '.') {
             start--;
@@ -229,7 +238,7 @@ static int add_listed(struct build *b)
     for (uint32_t i = 0; i < b->endpoint_count; i++) {
         uint32_t node = b->nodes[i];
         if (node == INDEX_NONE || b->endpoints[i].allowed_ip_count == 0 ||
-            b->endpoints[i].host_kind == ENDPOINT_IP || b->sizes[node_at(b, node)->group] < 2) {
+            b->endpoints[i].host_kind == ENDPOINT_IP || b->groups[node_at(b, node)->group].member_count < 2) {
             continue;
         }
         set_flags(b, node, MATCH_HAS_LISTED);
@@ -240,16 +249,11 @@ static int add_listed(struct build *b)
     return 0;
 }
 
-static int count_members(struct build *b)
+static void count_members(struct build *b)
 {
-    b->sizes = calloc(b->x->group_count + 1, sizeof *b->sizes);
-    if (b->sizes == NULL) {
-        return -ENOMEM;
-    }
     for (size_t i = 0; i < b->pair_count; i++) {
-        b->sizes[b->pairs[i].group]++;
+        b->groups[b->pairs[i].group].member_count++;
     }
-    return 0;
 }
 
 static int add_static_hosts(struct build *b)
@@ -291,25 +295,24 @@ static int add_never(struct build *b)
 static int lay_out_members(struct build *b)
 {
     struct policy_index *x = b->x;
-    if (reserve(&x->groups, &b->group_cap, x->group_count + 1, sizeof *x->groups) != 0) {
-        return -ENOMEM;
-    }
-    x->groups[x->group_count] = (struct index_group){.first = INDEX_NONE, .first_open = INDEX_NONE};
+    uint32_t start = 0;
     x->members = calloc(b->pair_count + 1, sizeof *x->members);
     if (x->members == NULL) {
         return -ENOMEM;
     }
     x->member_count = b->pair_count;
-    for (size_t i = 0; i < b->pair_count; i++) {
-        x->groups[b->pairs[i].group + 1].members++;
+    for (size_t g = 0; g < b->group_count; g++) {
+        b->groups[g].member_count = 0; /* those of hosts were counted before */
     }
-    for (size_t g = 1; g <= x->group_count; g++) {
-        x->groups[g].members += x->groups[g - 1].members;
+    count_members(b);
+    for (size_t g = 0; g < b->group_count; g++) {
+        b->groups[g].members = start;
+        start += b->groups[g].member_count;
+        b->groups[g].member_count = 0;
     }
-    /* groups[g].ports counts how many of g are placed; the ports come later */
     for (size_t i = 0; i < b->pair_count; i++) {
-        struct index_group *g = &x->groups[b->pairs[i].group];
-        x->members[g->members + g->ports++] = b->pairs[i].endpoint;
+        struct group *g = &b->groups[b->pairs[i].group];
+        x->members[g->members + g->member_count++] = b->pairs[i].endpoint;
         if (g->first_open == INDEX_NONE && b->endpoints[b->pairs[i].endpoint].allowed_ip_count == 0) {
             g->first_open = b->pairs[i].endpoint;
         }
@@ -324,21 +327,30 @@ static int compare_u64(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
+static bool is_tuned(const struct policy_endpoint *ep)
+{
+    const struct tunnel_timers *t = &ep->timers;
+    bool has_timers = t->connect_ms != TIMER_UNSET || t->idle_ms != TIMER_UNSET ||
+                      t->lifetime_ms != TIMER_UNSET || t->half_close_ms != TIMER_UNSET ||
+                      t->user_ms != TIMER_UNSET;
+    return has_timers || ep->keepalive.mode != KEEPALIVE_UNSET || ep->proxy != PROXY_UNSET;
+}
+
 /* Adds the endpoint to the group's sum for the port, which is the newest one or to be made. */
 static int add_to_sum(struct build *b, size_t group_ports, uint16_t port, uint32_t endpoint)
 {
-    struct policy_index *x = b->x;
     const struct policy_endpoint *ep = &b->endpoints[endpoint];
-    if (x->port_count == group_ports || x->ports[x->port_count - 1].port != port) {
-        if (reserve(&x->ports, &b->port_cap, x->port_count, sizeof *x->ports) != 0) {
+    if (b->port_count == group_ports || b->ports[b->port_count - 1].port != port) {
+        if (reserve(&b->ports, &b->port_cap, b->port_count, sizeof *b->ports) != 0) {
             return -ENOMEM;
         }
-        x->ports[x->port_count++] =
+        b->ports[b->port_count++] =
             (struct index_port){.first = endpoint, .first_admitted = INDEX_NONE, .port = port};
     }
-    struct index_port *sum = &x->ports[x->port_count - 1];
+    struct index_port *sum = &b->ports[b->port_count - 1];
     unsigned flags = ep->requires_l7 ? INDEX_PORT_L7 : 0;
     flags |= ep->allowed_ip_count == 0 ? INDEX_PORT_OPEN : 0;
+    flags |= is_tuned(ep) ? INDEX_PORT_TUNED : 0;
     if (!ep->rule->admits_any_binary) {
         flags |= INDEX_PORT_BINARIES;
     } else {
@@ -351,7 +363,7 @@ static int add_to_sum(struct build *b, size_t group_ports, uint16_t port, uint32
 
 static int sum_up(struct build *b, const uint32_t *members, size_t member_count)
 {
-    size_t start = b->x->port_count;
+    size_t start = b->port_count;
     size_t count = 0;
     for (size_t i = 0; i < member_count; i++) {
         const struct policy_endpoint *ep = &b->endpoints[members[i]];
@@ -394,37 +406,54 @@ static int lay_out_ports(struct build *b, size_t host_groups, size_t hostless_gr
     for (size_t i = 0; i < b->endpoint_count; i++) {
         budget += b->endpoints[i].host_kind == ENDPOINT_HOSTLESS ? 4 * b->endpoints[i].port_count : 0;
     }
-    for (size_t g = 0; g <= x->group_count; g++) {
-        struct index_group *group = &x->groups[g];
-        group->ports = (uint32_t)x->port_count;
-        if (g >= hostless_groups) {
-            continue; /* found by what they list: the first that may is enough */
-        }
+    for (size_t g = 0; g < hostless_groups; g++) { /* behind them: found by what they list, one is enough */
+        struct group *group = &b->groups[g];
         const uint32_t *members = x->members + group->members;
-        size_t count = x->groups[g + 1].members - group->members;
+        group->ports = (uint32_t)b->port_count;
         if (g >= host_groups) {
-            size_t cost = ports_of(b, members, count);
-            if (count == 1 || cost > budget) {
+            size_t cost = ports_of(b, members, group->member_count);
+            if (group->member_count == 1 || cost > budget) {
                 continue;
             }
             budget -= cost;
         }
-        if (sum_up(b, members, count) != 0) {
+        if (sum_up(b, members, group->member_count) != 0) {
             return -ENOMEM;
         }
+        group->port_count = (uint32_t)(b->port_count - group->ports);
     }
     return 0;
 }
 
-static int shrink(void *array, size_t count, size_t size)
+/* The groups, each with its sums behind it; and the nodes are told where. */
+static int write_records(struct build *b)
 {
-    void *now;
-    memcpy(&now, array, sizeof now);
-    void *moved = now == NULL ? NULL : realloc(now, (count + 1) * size);
-    if (now == NULL || moved == NULL) {
-        return now == NULL ? 0 : -ENOMEM;
+    struct policy_index *x = b->x;
+    size_t used = 0;
+    x->record_bytes = b->group_count * sizeof(struct index_group) + b->port_count * sizeof *b->ports;
+    x->records = x->record_bytes > UINT32_MAX ? NULL : malloc(x->record_bytes + 1);
+    if (x->records == NULL) {
+        return -ENOMEM;
     }
-    memcpy(array, &moved, sizeof moved);
+    for (size_t g = 0; g < b->group_count; g++) {
+        struct group *group = &b->groups[g];
+        const struct index_group head = {.first = group->first,
+                                         .first_open = group->first_open,
+                                         .members = group->members,
+                                         .member_count = group->member_count,
+                                         .port_count = group->port_count};
+        size_t len = group->port_count * sizeof *b->ports;
+        memcpy(x->records + used, &head, sizeof head);
+        if (len > 0) {
+            memcpy(x->records + used + sizeof head, b->ports + group->ports, len);
+        }
+        group->record = (uint32_t)used;
+        used += sizeof head + len;
+    }
+    for (size_t i = 0; i < x->tree.node_count; i++) {
+        uint32_t *group = &x->tree.nodes[i].group;
+        *group = *group == INDEX_NONE ? INDEX_NONE : b->groups[*group].record;
+    }
     return 0;
 }
 
@@ -452,23 +481,20 @@ static int build_all(struct build *b)
     if (rc != 0 || b->nodes == NULL || b->endpoint_count >= INDEX_NONE) {
         return -ENOMEM;
     }
-    if (add_hosts_of_endpoints(b) != 0 || count_members(b) != 0) {
+    if (add_hosts_of_endpoints(b) != 0) {
         return -ENOMEM;
     }
-    size_t host_groups = x->group_count;
+    count_members(b);
+    size_t host_groups = b->group_count;
     if (add_hostless(b) != 0) {
         return -ENOMEM;
     }
-    size_t hostless_groups = x->group_count;
+    size_t hostless_groups = b->group_count;
     if (add_listed(b) != 0 || add_static_hosts(b) != 0 || add_never(b) != 0 || lay_out_members(b) != 0 ||
-        lay_out_ports(b, host_groups, hostless_groups) != 0) {
+        lay_out_ports(b, host_groups, hostless_groups) != 0 || write_records(b) != 0) {
         return -ENOMEM;
     }
-    if (seal(b) != 0 || shrink(&x->groups, x->group_count, sizeof *x->groups) != 0 ||
-        shrink(&x->ports, x->port_count, sizeof *x->ports) != 0) {
-        return -ENOMEM;
-    }
-    return shrink(&x->masks, x->mask_count, sizeof *x->masks);
+    return seal(b);
 }
 
 int policy_index_build(struct policy_index *x, const struct policy_rules *rules)
@@ -477,7 +503,8 @@ int policy_index_build(struct policy_index *x, const struct policy_rules *rules)
     struct build b = {.x = x, .endpoints = rules->endpoints, .endpoint_count = rules->endpoint_count};
     int rc = build_all(&b);
     free(b.nodes);
-    free(b.sizes);
+    free(b.groups);
+    free(b.ports);
     free(b.pairs);
     free(b.sort);
     return rc;
@@ -486,16 +513,14 @@ int policy_index_build(struct policy_index *x, const struct policy_rules *rules)
 void policy_index_fini(struct policy_index *x)
 {
     match_tree_fini(&x->tree);
-    free(x->groups);
+    free(x->records);
     free(x->members);
-    free(x->ports);
     free(x->masks);
     *x = (struct policy_index){0};
 }
 
 size_t policy_index_memory(const struct policy_index *x)
 {
-    return match_tree_memory(&x->tree) + (x->group_count + 1) * sizeof *x->groups +
-           (x->member_count + 1) * sizeof *x->members + (x->port_count + 1) * sizeof *x->ports +
-           (x->mask_count + 1) * sizeof *x->masks;
+    return match_tree_memory(&x->tree) + x->record_bytes + (x->member_count + 1) * sizeof *x->members +
+           x->mask_count * sizeof *x->masks;
 }

@@ -17,7 +17,8 @@ enum index_port_flag {
     INDEX_PORT_L7 = 1U << 0,          /* one of all requires L7 */
     INDEX_PORT_L7_ADMITTED = 1U << 1, /* one of those whose rule admits any process does */
     INDEX_PORT_BINARIES = 1U << 2,    /* one's rule does not admit any process */
-    INDEX_PORT_OPEN = 1U << 3         /* one has no allowed_ips */
+    INDEX_PORT_OPEN = 1U << 3,        /* one has no allowed_ips */
+    INDEX_PORT_TUNED = 1U << 4        /* one says something about timers, keepalive or proxy */
 };
 
 struct index_port {
@@ -30,8 +31,10 @@ struct index_port {
 struct index_group {
     uint32_t first;      /* endpoint */
     uint32_t first_open; /* the same among those without allowed_ips, or INDEX_NONE */
-    uint32_t members;    /* from here to the next group's: numbers of endpoints, ascending */
-    uint32_t ports;      /* from here to the next group's: sums, by port. None: look at the members */
+    uint32_t members;    /* from here on in members: numbers of endpoints, ascending */
+    uint32_t member_count;
+    uint32_t port_count;
+    struct index_port ports[]; /* the sums, by port. None: look at the members */
 };
 
 struct index_lens { /* prefix lengths that occur: as many probes does a lookup cost */
@@ -41,13 +44,12 @@ struct index_lens { /* prefix lengths that occur: as many probes does a lookup c
 
 struct policy_index {
     struct match_tree tree;
+    size_t depth;                     /* labels of the longest name or pattern */
     const struct policy_rules *rules; /* borrowed */
-    struct index_group *groups;       /* one more than group_count, for the ends */
-    size_t group_count;
+    uint8_t *records; /* struct index_group, one after another; a node's group is where its record starts */
+    size_t record_bytes;
     uint32_t *members;
     size_t member_count;
-    struct index_port *ports;
-    size_t port_count;
     uint64_t *masks; /* bit n: a head, or a tail, of n bytes is there */
     size_t mask_count;
     struct index_lens hostless, listed, never;
@@ -82,12 +84,16 @@ struct index_nets { /* prefixes of one kind below one parent */
 /* Those that hold ip, the longest first, until visit returns false. tier is 0. False if visit did. */
 bool policy_index_nets(const struct policy_index *x, const struct index_nets *nets, const struct ip *ip,
                        index_node_fn *visit, void *ctx);
+static inline const struct index_group *policy_index_group(const struct policy_index *x, uint32_t group)
+{
+    return (const struct index_group *)(const void *)(x->records + group);
+}
 /* The first endpoint of the node's group, which it must have. */
 uint32_t policy_index_first(const struct policy_index *x, uint32_t node);
 /* The entry of egress.hosts, or NULL. */
 const struct policy_host *policy_index_host(const struct policy_index *x, struct match_at at);
 /* The sum of a group for a port, or NULL. */
-const struct index_port *policy_index_port(const struct policy_index *x, uint32_t group, uint16_t port);
+const struct index_port *policy_index_port(const struct index_group *g, uint16_t port);
 
 /* The edge that stands for an address or a prefix; returns its length. */
 #define INDEX_NET_BYTES 18

@@ -209,7 +209,8 @@ void policy_index_walk(const struct policy_index *x, const struct host_name *nam
     if (x->tree.node_count >= PREFETCH_NODES) {
         prefetch(x, name);
     }
-    if (name->label_count <= FEW_LABELS) {
+    /* what is not in the tree is not walked, however many labels a name has */
+    if (name->label_count <= FEW_LABELS || x->depth <= FEW_LABELS) {
         run(&w);
     } else {
         run_deep(&w);
@@ -282,7 +283,7 @@ uint32_t policy_index_first(const struct policy_index *x, uint32_t node)
 {
     const struct match_node *n = &x->tree.nodes[node];
     bool is_chained = n->kind == MATCH_TAIL || n->kind == MATCH_INNER;
-    return is_chained ? x->groups[n->group].first : n->value;
+    return is_chained ? policy_index_group(x, n->group)->first : n->value;
 }
 
 const struct policy_host *policy_index_host(const struct policy_index *x, struct match_at at)
@@ -294,18 +295,17 @@ const struct policy_host *policy_index_host(const struct policy_index *x, struct
     return &x->rules->hosts[x->tree.nodes[host.node].value];
 }
 
-const struct index_port *policy_index_port(const struct policy_index *x, uint32_t group, uint16_t port)
+const struct index_port *policy_index_port(const struct index_group *g, uint16_t port)
 {
-    size_t low = x->groups[group].ports;
-    size_t end = x->groups[group + 1].ports;
-    size_t high = end;
+    size_t low = 0;
+    size_t high = g->port_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (x->ports[middle].port < port) {
+        if (g->ports[middle].port < port) {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
-    return low < end && x->ports[low].port == port ? &x->ports[low] : NULL;
+    return low < g->port_count && g->ports[low].port == port ? &g->ports[low] : NULL;
 }

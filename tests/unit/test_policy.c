@@ -147,6 +147,39 @@ static void test_parents(void **state)
     policy_unref(p);
 }
 
+/* Patterns with "**" and "*" at every place of the longest name: each match waits while the next is found. */
+static void test_deepest(void **state)
+{
+    (void)state;
+    char text[40000];
+    char deepest[] =
+        "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a."
+        "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a."
+        "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a";
+    size_t used = 0;
+    size_t count = 0;
+    assert_int_equal(strlen(deepest), 253);
+    for (size_t labels = 2; labels <= 125; labels++) {
+        const char *rest = deepest + 253 - (2 * labels - 1);
+        used += (size_t)snprintf(text + used, sizeof text - used, "{ host: \"**.%s\", port: 1 }\n", rest);
+        count++;
+    }
+    for (size_t place = 2; place < 2 + POLICY_PLACEMENTS_MAX - 1; place++) {
+        char pattern[254];
+        (void)snprintf(pattern, sizeof pattern, "%s", deepest);
+        pattern[252 - 2 * place] = '*';
+        used += (size_t)snprintf(text + used, sizeof text - used, "{ host: \"%s\", port: 1 }\n", pattern);
+        count++;
+    }
+    assert_true(used < sizeof text);
+    struct policy *p = policy_text_endpoints(text);
+    assert_int_equal(match_count(p, deepest), count);
+    assert_int_equal(match_count(p, deepest + 2), 124); /* the longest "**" still has a label to stand for */
+    deepest[252 - 2 * 126] = 'b';
+    assert_int_equal(match_count(p, deepest), 124);
+    policy_unref(p);
+}
+
 static void test_static_hosts(void **state)
 {
     (void)state;
@@ -210,10 +243,10 @@ static void test_references(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_match_order),  cmocka_unit_test(test_visit_stops),
-        cmocka_unit_test(test_match_ip),     cmocka_unit_test(test_parents),
-        cmocka_unit_test(test_static_hosts), cmocka_unit_test(test_ports),
-        cmocka_unit_test(test_references),
+        cmocka_unit_test(test_match_order), cmocka_unit_test(test_visit_stops),
+        cmocka_unit_test(test_match_ip),    cmocka_unit_test(test_parents),
+        cmocka_unit_test(test_deepest),     cmocka_unit_test(test_static_hosts),
+        cmocka_unit_test(test_ports),       cmocka_unit_test(test_references),
     };
     return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
 }
