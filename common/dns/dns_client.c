@@ -353,6 +353,24 @@ struct dns_call *dns_client_start(struct dns_client *c, const struct host_name *
     return call;
 }
 
+int dns_client_set_upstreams(struct dns_client *c, const struct addr *upstreams, size_t count,
+                             struct err *err)
+{
+    uint8_t moved[UPSTREAM_MAX];
+    int rc = upstream_set_replace(&c->env.upstreams, upstreams, count, moved, err);
+    if (rc != 0) {
+        return rc;
+    }
+    int64_t now_ms = clock_mono_ms();
+    for (struct dns_call *call = c->calls; call != NULL; call = call->next) {
+        dns_exchange_upstreams_moved(&call->exchange, moved);
+        /* In a turn of the loop of its own, which may call back. It is armed already, so this takes no
+         * memory. */
+        (void)CHECK(deadline_arm(c->deadlines, &call->deadline, now_ms) == 0);
+    }
+    return 0;
+}
+
 void dns_client_cancel(struct dns_call *call)
 {
     if (call != NULL) {

@@ -32,5 +32,12 @@ void dns_client_free(struct dns_client *c); /* ends all calls without a call bac
 /* Calls back exactly once, never inside this call. NULL: out of memory, and no call back. */
 MUST_CHECK struct dns_call *dns_client_start(struct dns_client *c, const struct host_name *name,
                                              uint16_t qtype, dns_client_event_fn *fn, void *ctx);
+/*
+ * Other upstreams from now on, 1..UPSTREAM_MAX. What was learned of those that stay is kept; open calls go on
+ * and turn to the new ones where theirs is gone. Does not call back. 0, or -EINVAL with *err and nothing
+ * changed.
+ */
+MUST_CHECK int dns_client_set_upstreams(struct dns_client *c, const struct addr *upstreams, size_t count,
+                                        struct err *err);
 void dns_client_cancel(struct dns_call *call); /* no call back after it */
 const struct dns_exchange_stats *dns_client_stats(const struct dns_client *c);

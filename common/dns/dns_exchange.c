@@ -471,3 +471,32 @@ void dns_exchange_io_failed(struct dns_exchange *x, size_t slot, bool is_local, 
     }
     give_up(x, slot, DNS_EXCHANGE_FAIL_NETWORK);
 }
+
+static uint32_t move_bits(uint32_t bits, const uint8_t moved[UPSTREAM_MAX])
+{
+    uint32_t out = 0;
+    for (size_t i = 0; i < UPSTREAM_MAX; i++) {
+        if ((bits & (1U << i)) != 0 && moved[i] != UPSTREAM_GONE) {
+            out |= 1U << moved[i];
+        }
+    }
+    return out;
+}
+
+void dns_exchange_upstreams_moved(struct dns_exchange *x, const uint8_t moved[UPSTREAM_MAX])
+{
+    x->tried = move_bits(x->tried, moved);
+    x->given_up = move_bits(x->given_up, moved);
+    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+        struct dns_exchange_slot *s = &x->slots[i];
+        if (!is_in_use(s)) {
+            continue;
+        }
+        if (moved[s->upstream] == UPSTREAM_GONE) {
+            drop_slot(x, i);
+            s->upstream = 0; /* until it is closed; nothing is learned from it any more */
+        } else {
+            s->upstream = moved[s->upstream];
+        }
+    }
+}

@@ -133,6 +133,13 @@ void dns_exchange_next(struct dns_exchange *x, int64_t now_ms, const struct dns_
 /* A message arrived on a slot's socket. False: it was none for us, keep reading. */
 bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, int64_t now_ms);
 /*
+ * The set of upstreams was replaced (upstream_set_replace) while the question is under way: tell every
+ * exchange before anything else is done with it. What is asked of an upstream that stays goes on; what was
+ * asked of one that is gone is given up, and the new list is asked in its order. Call dns_exchange_next
+ * afterwards.
+ */
+void dns_exchange_upstreams_moved(struct dns_exchange *x, const uint8_t moved[UPSTREAM_MAX]);
+/*
  * The slot's socket failed: no route, refused, reset, or closed in the middle. is_local: for want of
  * descriptors or memory here, which says nothing about the upstream. The slot stays open until CLOSE.
  */

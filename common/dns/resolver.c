@@ -3,7 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/htab.h"
-#include "common/dns/dns_client.h"
+#include "common/dns/dns_routes.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -37,7 +37,7 @@ struct resolver {
     struct ev_loop *loop;
     struct resolver_config cfg;
     struct cache *cache;
-    struct dns_client *client;
+    struct dns_routes *routes;
     struct htab asking;
     struct question *ready_first, *ready_last;
     ev_timer ready_timer; /* runs while something is ready: answers go out from a turn of their own */
@@ -382,7 +382,7 @@ static struct question *start_question(struct resolver *r, const struct question
         return q;
     }
     uint16_t qtype = k->family == IP_V6 ? DNS_AAAA : DNS_A;
-    q->call = dns_client_start(r->client, k->name, qtype, on_call_event, q);
+    q->call = dns_routes_start(r->routes, k->name, qtype, on_call_event, q);
     if (q->call == NULL) {
         free(q);
         return NULL;
@@ -464,7 +464,8 @@ int resolver_new(struct ev_loop *loop, const struct resolver_config *cfg, struct
     }
     r->loop = loop;
     r->cfg = *cfg;
-    r->cfg.upstreams = NULL; /* the client has its own copy */
+    r->cfg.upstreams = NULL; /* the routes have their own copy */
+    r->cfg.zones = NULL;
     r->waiter_free = NO_WAITER;
     ev_timer_init(&r->ready_timer, on_ready_event, 0.0, 0.0);
     r->ready_timer.data = r;
@@ -474,7 +475,7 @@ int resolver_new(struct ev_loop *loop, const struct resolver_config *cfg, struct
         .attempt_ms = cfg->attempt_ms,
         .total_ms = cfg->total_ms,
     };
-    rc = dns_client_new(loop, &client_cfg, &r->client, err);
+    rc = dns_routes_new(loop, &client_cfg, cfg->zones, &r->routes, err);
     if (rc != 0) {
         goto out;
     }
@@ -503,7 +504,7 @@ void resolver_free(struct resolver *r)
         *r->gone = true;
     }
     ev_timer_stop(r->loop, &r->ready_timer);
-    dns_client_free(r->client);
+    dns_routes_free(r->routes);
     while (r->asking.oldest != NULL) {
         struct question *q = HTAB_ENTRY(r->asking.oldest, struct question, node);
         htab_remove(&r->asking, &q->node);
@@ -520,16 +521,22 @@ void resolver_free(struct resolver *r)
     free(r);
 }
 
+int resolver_set_upstreams(struct resolver *r, const struct addr *upstreams, size_t count, struct err *err)
+{
+    return dns_routes_set_upstreams(r->routes, upstreams, count, err);
+}
+
 void resolver_stats_read(const struct resolver *r, struct resolver_stats *out)
 {
-    const struct dns_exchange_stats *s = dns_client_stats(r->client);
+    struct dns_exchange_stats s;
+    dns_routes_stats(r->routes, &s);
     *out = (struct resolver_stats){
-        .sent_udp = s->sent_udp,
-        .sent_tcp = s->sent_tcp,
-        .replies = s->replies,
-        .mismatches = s->mismatches,
-        .timeouts = s->timeouts,
-        .failovers = s->failovers,
+        .sent_udp = s.sent_udp,
+        .sent_tcp = s.sent_tcp,
+        .replies = s.replies,
+        .mismatches = s.mismatches,
+        .timeouts = s.timeouts,
+        .failovers = s.failovers,
         .cache_hits = r->cache_hits,
         .cache_misses = r->cache_misses,
         .coalesced = r->coalesced,

@@ -8,13 +8,14 @@
 #pragma once
 
 #include "common/dns/cache.h"
-#include "common/net/addr.h"
+#include "common/dns/zone.h"
 
 #include <ev.h>
 
 struct resolver_config {          /* copied by resolver_new */
     const struct addr *upstreams; /* in order of preference; 1..16 */
     size_t upstream_count;
+    const struct zone_set *zones; /* names that other upstreams are asked for; NULL: none */
     uint32_t ttl_min_s, ttl_max_s, ttl_neg_max_s;
     size_t cache_bytes;
     int64_t attempt_ms;   /* first wait for a reply before the next upstream or a retry: 800 */
@@ -73,6 +74,13 @@ MUST_CHECK resolver_ticket resolver_ask(struct resolver *r, const struct host_na
                                         enum ip_family family, resolver_event_fn *fn, void *ctx);
 void resolver_cancel(struct resolver *r,
                      resolver_ticket t); /* no call back after it; a stale ticket is ignored */
+
+/*
+ * Other default upstreams from now on, 1..16. What was learned of those that stay is kept; questions under
+ * way go on and turn to the new ones. 0, or -EINVAL with *err and nothing changed.
+ */
+MUST_CHECK int resolver_set_upstreams(struct resolver *r, const struct addr *upstreams, size_t count,
+                                      struct err *err);
 
 struct resolver_stats {
     uint64_t sent_udp, sent_tcp, replies, mismatches, timeouts, failovers, cache_hits, cache_misses,

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#define DNS_PORT 53
 #define PROBE_MIN_MS 1000
 #define PROBE_MAX_MS 30000
 #define NO_EDNS_MS ((int64_t)3600 * 1000)
@@ -29,6 +30,37 @@ int upstream_set_init(struct upstream_set *set, const struct addr *addrs, size_t
         set->list[i].addr = addrs[i];
     }
     set->count = count;
+    return 0;
+}
+
+int upstream_parse(struct span text, struct addr *out)
+{
+    struct addr a;
+    if (addr_parse(text, DNS_PORT, &a) != 0 || a.port == 0 || ip_classify(&a.ip) == IP_CLASS_UNSPECIFIED) {
+        return -EINVAL;
+    }
+    *out = a;
+    return 0;
+}
+
+int upstream_set_replace(struct upstream_set *set, const struct addr *addrs, size_t count,
+                         uint8_t moved[UPSTREAM_MAX], struct err *err)
+{
+    struct upstream_set next;
+    int rc = upstream_set_init(&next, addrs, count, err);
+    if (rc != 0) {
+        return rc;
+    }
+    memset(moved, UPSTREAM_GONE, UPSTREAM_MAX);
+    for (size_t i = 0; i < set->count; i++) {
+        for (size_t j = 0; j < next.count; j++) {
+            if (addr_is_equal(&set->list[i].addr, &next.list[j].addr)) {
+                next.list[j] = set->list[i];
+                moved[i] = (uint8_t)j;
+            }
+        }
+    }
+    *set = next;
     return 0;
 }
 

@@ -43,6 +43,18 @@ struct upstream_set {
 MUST_CHECK int upstream_set_init(struct upstream_set *set, const struct addr *addrs, size_t count,
                                  struct err *err);
 
+/* "ADDR", "ADDR:PORT", "[IPV6]:PORT": one host that can be asked, port 53 unless it says another. 0 or
+ * -EINVAL. */
+MUST_CHECK int upstream_parse(struct span text, struct addr *out);
+
+#define UPSTREAM_GONE UINT8_MAX
+/*
+ * Another list in place of this one. What was learned of an address that stays, stays. moved[old index] is
+ * its new index, or UPSTREAM_GONE. 0, or -EINVAL with *err: then nothing has changed.
+ */
+MUST_CHECK int upstream_set_replace(struct upstream_set *set, const struct addr *addrs, size_t count,
+                                    uint8_t moved[UPSTREAM_MAX], struct err *err);
+
 /* The first one in order that works and whose bit is not in skip, else the failed one that is due first, else
  * NONE. */
 size_t upstream_pick(const struct upstream_set *set, uint32_t skip);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which upstreams a question goes to: those of the zone that the asked name is in, else the default ones.
+ * Each has a dns_client of its own, so that the health, the sockets and the lessons of one say nothing about
+ * another.
+ *
+ * A question stays where it began. A CNAME from a public name into a zone does not make us ask the zone's
+ * servers: whoever owns the public name would choose what we ask inside. And a CNAME that leaves a zone is
+ * asked of the zone's own servers, as a stub resolver there would.
+ *
+ * One per worker, on that worker's loop; not thread-safe.
+ */
+#pragma once
+
+#include "common/dns/dns_client.h"
+#include "common/dns/zone.h"
+
+struct dns_routes;
+
+/* cfg is for the default upstreams; the rest of it holds for the zones too. zones may be NULL. Both are
+ * copied. */
+MUST_CHECK int dns_routes_new(struct ev_loop *loop, const struct dns_client_config *cfg,
+                              const struct zone_set *zones, struct dns_routes **out, struct err *err);
+void dns_routes_free(struct dns_routes *r); /* as dns_client_free */
+
+/* As dns_client_start; dns_client_cancel ends the call. */
+MUST_CHECK struct dns_call *dns_routes_start(struct dns_routes *r, const struct host_name *name,
+                                             uint16_t qtype, dns_client_event_fn *fn, void *ctx);
+/* As dns_client_set_upstreams, for the default ones. */
+MUST_CHECK int dns_routes_set_upstreams(struct dns_routes *r, const struct addr *upstreams, size_t count,
+                                        struct err *err);
+void dns_routes_stats(const struct dns_routes *r, struct dns_exchange_stats *out); /* all together */
