@@ -21,6 +21,7 @@ void judge_name(const struct policy *p, const struct host_name *name, struct nam
     out->kind = found.host != NULL ? NAME_STATIC : NAME_ADMITTED;
     out->host = found.host;
     out->is_wildcard = found.is_wildcard;
+    out->dns_types = found.host != NULL ? 0 : found.dns_types;
 }
 
 static void find_candidates(const struct policy *p, const struct host *host, struct policy_candidates *c)
@@ -41,6 +42,14 @@ static void find_candidates(const struct policy *p, const struct host *host, str
     for (size_t i = 0; fixed != NULL && i < fixed->addr_count; i++) {
         policy_hostless_candidates(p, &fixed->addrs[i], c);
     }
+}
+
+bool judge_target(const struct policy *p, const struct host_name *name, uint16_t port)
+{
+    const struct host host = {.kind = HOST_DNS, .name = *name};
+    struct policy_candidates c = {.port = port, .ignore_binaries = true};
+    find_candidates(p, &host, &c);
+    return c.best != NULL;
 }
 
 /* A raw tunnel must not widen a rule: 4.4 of the product's contract. */

@@ -23,10 +23,17 @@ struct name_verdict {
     const struct policy_endpoint *endpoint; /* most specific; NULL for DENIED and PARENT */
     const struct policy_host *host;         /* NAME_STATIC */
     bool is_wildcard;                       /* admitted only through a wildcard */
+    uint8_t dns_types; /* NAME_ADMITTED: enum policy_dns_type, what is resolved beyond addresses */
 };
 
 /* For DNS: does any endpoint, whatever its protocol and port, admit the name? */
 void judge_name(const struct policy *p, const struct host_name *name, struct name_verdict *out);
+
+/*
+ * For DNS: may a record point to name:port? True if any endpoint, whatever its protocol and process, admits a
+ * connection to it, so that the record tells of nothing that the policy does not name.
+ */
+bool judge_target(const struct policy *p, const struct host_name *name, uint16_t port);
 
 enum l7_mode { L7_REFUSE = 0, L7_TUNNEL }; /* --l7 */
 

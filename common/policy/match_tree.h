@@ -44,8 +44,10 @@ enum match_flag {
     MATCH_HAS_HOST = 1U << 5,    /* a MATCH_HOST child */
     MATCH_EVERY_PORT = 1U << 6,  /* never dialled on any port */
     MATCH_HAS_PORTS = 1U << 7,   /* never dialled on the ports that are its children */
-    MATCH_IS_WILDCARD = 1U << 8  /* the pattern that ends here has a star */
+    MATCH_IS_WILDCARD = 1U << 8, /* the pattern that ends here has a star */
+    MATCH_DNS_TYPES = 3U << 9    /* what endpoints whose host ends here have in "dns" (MATCH_DNS_SHIFT) */
 };
+#define MATCH_DNS_SHIFT 9
 
 struct match_node {
     uint32_t parent;

@@ -65,8 +65,9 @@ int policy_endpoint_compare(const struct policy_endpoint *a, const struct policy
 struct policy_name {
     const struct policy_endpoint *endpoint; /* the most specific that matches, on any port; NULL: none */
     bool is_wildcard;                       /* its host is a pattern */
-    const struct policy_host *host;         /* of egress.hosts; NULL: none */
-    bool is_parent;                         /* if there is no endpoint: see policy_is_parent */
+    uint8_t dns_types;              /* enum policy_dns_type: of all endpoints that have the same host */
+    const struct policy_host *host; /* of egress.hosts; NULL: none */
+    bool is_parent;                 /* if there is no endpoint: see policy_is_parent */
 };
 void policy_find_name(const struct policy *p, const struct host_name *name, struct policy_name *out);
 /* The first hostless endpoint, by file and line, whose allowed_ips hold the address, or NULL. */

@@ -253,6 +253,7 @@ static bool put_aspects(struct wbuf *w, const struct policy_endpoint *a, const s
     put_aspect(w, &is_first, "proxy", a->proxy != b->proxy);
     put_timers(w, &is_first, &a->timers, &b->timers);
     put_aspect(w, &is_first, "keepalive", !is_same_keepalive(&a->keepalive, &b->keepalive));
+    put_aspect(w, &is_first, "dns", a->dns.types != b->dns.types);
     if (!is_first) {
         wbuf_str(w, ")");
     }

@@ -5,7 +5,7 @@
 
 static bool says_something(const struct load_tuning *t)
 {
-    return t->has_proxy || t->has_timers || t->has_keepalive;
+    return t->has_proxy || t->has_timers || t->has_keepalive || t->dns.is_set;
 }
 
 static void load_defaults(struct load *l, const struct yaml_node *n)
@@ -31,8 +31,8 @@ static void load_defaults(struct load *l, const struct yaml_node *n)
 static void load_overlay(struct load *l, const struct yaml_node *n)
 {
     static const struct key_spec keys[] = {
-        {"host", KEY_TEXT},  {"port", KEY_PORT},    {"ports", KEY_PORTS},
-        {"proxy", KEY_TEXT}, {"timeouts", KEY_MAP}, {"keepalive", KEY_ANY},
+        {"host", KEY_TEXT},    {"port", KEY_PORT},     {"ports", KEY_PORTS}, {"proxy", KEY_TEXT},
+        {"timeouts", KEY_MAP}, {"keepalive", KEY_ANY}, {"dns", KEY_MAP},
     };
     static const struct key_table table = KEY_TABLE("an item of egress \"endpoints\"", keys);
     if (!load_check_map(l, n, &table)) {
@@ -53,12 +53,15 @@ static void load_overlay(struct load *l, const struct yaml_node *n)
         return;
     }
     if (l->diags->error_count == errors && !says_something(&o->tuning)) {
-        load_error(l, n->pos, "add proxy, timeouts or keepalive", "this item changes nothing");
+        load_error(l, n->pos, "add proxy, timeouts, keepalive or dns", "this item changes nothing");
     }
     bool has_bad_port =
         o->port_count == 0 && (yaml_map_get(n, "port") != NULL || yaml_map_get(n, "ports") != NULL);
     if (has_bad_port || !load_is_text(host) || !load_host_text(l, host, &o->host)) {
         return;
+    }
+    if (o->tuning.dns.types != 0) {
+        load_check_dns_host(l, n, o->host.kind);
     }
     if (l->last_overlay == NULL) {
         l->first_overlay = o;

@@ -36,7 +36,7 @@ static const struct key_spec endpoint_keys[] = {
     {"proxy", KEY_TEXT},
     {"timeouts", KEY_MAP},
     {"keepalive", KEY_ANY},
-    {"dns", KEY_ANY},
+    {"dns", KEY_MAP},
 };
 const struct key_table endpoint_table = {"an endpoint", endpoint_keys,
                                          sizeof endpoint_keys / sizeof endpoint_keys[0], false,
@@ -376,9 +376,8 @@ void load_endpoint(struct load *l, const struct yaml_node *n, struct load_endpoi
     out->ep.proxy = tuning.proxy;
     out->ep.timers = tuning.timers;
     out->ep.keepalive = tuning.keepalive;
-    const struct yaml_node *dns = yaml_map_get(n, "dns");
-    if (dns != NULL) {
-        load_error(l, dns->key_pos, "remove the key: names are answered with A and AAAA records",
-                   "\"dns\" is not supported by this version");
+    out->ep.dns = tuning.dns;
+    if (!out->is_broken && tuning.dns.types != 0) {
+        load_check_dns_host(l, n, out->ep.host_kind);
     }
 }

@@ -173,7 +173,7 @@ static bool is_pure(const struct policy_endpoint *e)
     const struct tunnel_timers *t = &e->timers;
     return e->proxy == PROXY_UNSET && e->keepalive.mode == KEEPALIVE_UNSET && t->connect_ms == TIMER_UNSET &&
            t->idle_ms == TIMER_UNSET && t->lifetime_ms == TIMER_UNSET && t->half_close_ms == TIMER_UNSET &&
-           t->user_ms == TIMER_UNSET;
+           t->user_ms == TIMER_UNSET && !e->dns.is_set;
 }
 
 static bool is_same_pos(const struct policy_pos *a, const struct policy_pos *b)

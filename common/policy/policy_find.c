@@ -28,6 +28,7 @@ static bool find_node(const struct policy_index *x, struct match_at at, uint32_t
             f->tier = tier;
             f->best = first;
             f->out->is_wildcard = (n->flags & MATCH_IS_WILDCARD) != 0;
+            f->out->dns_types = (uint8_t)((n->flags & MATCH_DNS_TYPES) >> MATCH_DNS_SHIFT);
         }
     }
     /* what comes later is less specific, but among partial labels; the name itself comes first of all */

@@ -201,6 +201,7 @@ static int add_hosts_of_endpoints(struct build *b)
         }
         b->nodes[i] = node;
         set_flags(b, node, ep->host_kind == ENDPOINT_WILDCARD ? MATCH_IS_WILDCARD : 0);
+        set_flags(b, node, (unsigned)ep->dns.types << MATCH_DNS_SHIFT);
     }
     return 0;
 }

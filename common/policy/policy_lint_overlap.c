@@ -23,9 +23,10 @@ enum {
     DIFFERS_TIMEOUTS = 1U << 0,
     DIFFERS_KEEPALIVE = 1U << 1,
     DIFFERS_PROXY = 1U << 2,
-    DIFFERS_IPS = 1U << 3,
-    DIFFERS_TLS = 1U << 4,
-    DIFFERS_TCP = 1U << 5,
+    DIFFERS_DNS = 1U << 3,
+    DIFFERS_IPS = 1U << 4,
+    DIFFERS_TLS = 1U << 5,
+    DIFFERS_TCP = 1U << 6,
     /* what OpenShell takes for an ambiguity, and refuses */
     DIFFERS_THERE = DIFFERS_IPS | DIFFERS_TLS | DIFFERS_TCP,
     /* what changes nothing here */
@@ -223,6 +224,24 @@ static bool is_proxy_lost(const struct policy_endpoint *loser, const struct poli
     return winner->proxy == PROXY_UNSET || (tied && winner->proxy != PROXY_CHAIN);
 }
 
+/*
+ * A name has the types of all endpoints of the host that decides, so between those nothing is lost; and where
+ * one of them says something, what a wider one says is left out on purpose.
+ */
+static bool are_types_lost(const struct overlap *o, const struct policy_endpoint *loser,
+                           const struct policy_endpoint *winner)
+{
+    if (loser->dns.types == 0 || compare_hosts(loser, winner) == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < o->own_count; i++) {
+        if (o->near[i]->dns.is_set) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static unsigned find_differences(struct overlap *o, const struct policy_endpoint *loser,
                                  const struct policy_endpoint *winner)
 {
@@ -233,6 +252,7 @@ static unsigned find_differences(struct overlap *o, const struct policy_endpoint
         found |= is_keepalive_lost(o->l, loser, winner, tied) ? DIFFERS_KEEPALIVE : 0U;
         found |= is_proxy_lost(loser, winner, tied) ? DIFFERS_PROXY : 0U;
     }
+    found |= are_types_lost(o, loser, winner) ? DIFFERS_DNS : 0U;
     found |= has_same_ips(winner, loser) ? 0U : DIFFERS_IPS;
     found |= winner->tls == loser->tls ? 0U : DIFFERS_TLS;
     found |= (winner->protocol == PROTOCOL_TCP) == (loser->protocol == PROTOCOL_TCP) ? 0U : DIFFERS_TCP;
@@ -244,7 +264,7 @@ static unsigned find_differences(struct overlap *o, const struct policy_endpoint
 /* "timeouts, keepalive and tls" */
 static void list_differences(unsigned found, char *out, size_t cap)
 {
-    static const char *const texts[] = {"timeouts",    "keepalive", "proxy",
+    static const char *const texts[] = {"timeouts",    "keepalive", "proxy",        "dns",
                                         "allowed_ips", "tls",       "protocol: tcp"};
     struct wbuf w = wbuf_make(out, cap - 1);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
@@ -291,7 +311,8 @@ static void tell_disagreement(struct overlap *o, const struct policy_endpoint *w
                        "say it here too if it is to hold for this host, or remove it there");
     }
     list_differences(found, list, sizeof list);
-    bool is_decided = may_meet(winner->rule, loser->rule) && (found & ~(unsigned)DIFFERS_ONLY_THERE) != 0;
+    bool is_decided = (found & DIFFERS_DNS) != 0 ||
+                      (may_meet(winner->rule, loser->rule) && (found & ~(unsigned)DIFFERS_ONLY_THERE) != 0);
     lint_add(o->l, LINT_OVERLAP, winner, hint,
              "\"%s\" port %u is also admitted by %s, which differs in %s: %s", lint_host(winner, host),
              (unsigned)port, other, list,
@@ -367,7 +388,8 @@ static uint16_t deciding_port(struct overlap *o, size_t w, const struct policy_e
 static bool stands_in(const struct policy_endpoint *f, const struct policy_endpoint *e)
 {
     /* one that requires L7 counts even if it is not the most specific, whatever f says of a proxy */
-    return covers_binaries(f->rule, e->rule) && has_same_ips(f, e) && (!e->requires_l7 || f->requires_l7);
+    return covers_binaries(f->rule, e->rule) && has_same_ips(f, e) && (!e->requires_l7 || f->requires_l7) &&
+           (e->dns.types & ~(unsigned)f->dns.types) == 0;
 }
 
 /* NULL, or the first endpoint that beats number e of the group; all its ports are beaten. */

@@ -216,7 +216,8 @@ static void shape(struct load *l, struct load_endpoint *e, struct load_overlay *
         *o->shape = (struct policy_shape){.pos = o->pos,
                                           .timers = o->tuning.timers,
                                           .keepalive = o->tuning.keepalive,
-                                          .proxy = o->tuning.proxy};
+                                          .proxy = o->tuning.proxy,
+                                          .dns = o->tuning.dns};
     }
     e->ep.shape = o->shape;
     if (o->tuning.has_proxy) {
@@ -229,6 +230,9 @@ static void shape(struct load *l, struct load_endpoint *e, struct load_overlay *
     }
     if (o->tuning.has_keepalive) {
         e->ep.keepalive = o->tuning.keepalive;
+    }
+    if (o->tuning.dns.is_set) {
+        e->ep.dns = o->tuning.dns;
     }
 }
 

@@ -20,8 +20,13 @@ const uint16_t *load_ports(struct load *l, const struct yaml_node *map, size_t *
  */
 void load_l7(struct load *l, const struct yaml_node *n, struct load_endpoint *e);
 
-/* policy_tuning.c: "proxy", "timeouts" and "keepalive", in endpoints, overlays and defaults. */
+/* policy_tuning.c: "proxy", "timeouts", "keepalive" and "dns", in endpoints, overlays and defaults. */
 void load_tuning(struct load *l, const struct yaml_node *map, struct load_tuning *out);
+
+/* policy_dns.c: the value of "dns". */
+void load_dns(struct load *l, const struct yaml_node *n, struct policy_dns *out);
+/* Reports "dns" in a map whose host has no name to ask for. */
+void load_check_dns_host(struct load *l, const struct yaml_node *map, enum endpoint_host_kind kind);
 
 /* policy_middleware.c: "network_middlewares", and then which endpoints they select. */
 void load_middlewares(struct load *l, const struct yaml_node *n);

@@ -28,6 +28,14 @@ enum policy_tls { TLS_AUTO = 0, TLS_SKIP };
 enum policy_access { ACCESS_NONE = 0, ACCESS_READ_ONLY, ACCESS_READ_WRITE, ACCESS_FULL };
 enum policy_proxy { PROXY_UNSET = 0, PROXY_DIRECT, PROXY_CHAIN };
 
+/* Record types of DNS that an endpoint can ask for beyond addresses: bits. */
+enum policy_dns_type { POLICY_DNS_SRV = 1U << 0, POLICY_DNS_TXT = 1U << 1 };
+
+struct policy_dns {
+    bool is_set;   /* "dns" is there */
+    uint8_t types; /* enum policy_dns_type */
+};
+
 enum endpoint_host_kind { ENDPOINT_HOSTLESS = 0, ENDPOINT_EXACT, ENDPOINT_WILDCARD, ENDPOINT_IP };
 
 struct policy_rule;
@@ -37,6 +45,7 @@ struct policy_shape { /* what an overlay's entry said; already part of the endpo
     struct tunnel_timers timers;       /* UNSET where it did not say */
     struct tunnel_keepalive keepalive; /* likewise */
     enum policy_proxy proxy;           /* likewise */
+    struct policy_dns dns;
 };
 
 struct policy_endpoint {
@@ -61,6 +70,7 @@ struct policy_endpoint {
     bool is_middleware;   /* a network_middlewares selector matches its host */
     bool is_path_bound;   /* OpenShell refuses requests outside "path", whatever enforcement says */
     bool requires_l7;     /* derived: product 4.4 (before looking at proxy) */
+    struct policy_dns dns;
     const struct policy_shape *shape; /* NULL: no overlay names it */
     struct ip ip;                     /* ENDPOINT_IP */
     struct host_pattern pattern;      /* EXACT and WILDCARD */

@@ -35,6 +35,7 @@ struct load_host { /* a "host" value: a pattern or an address */
 
 struct load_tuning { /* what an endpoint, an overlay entry or the defaults may say about a tunnel */
     bool has_proxy, has_timers, has_keepalive;
+    struct policy_dns dns;
     enum policy_proxy proxy;
     struct tunnel_timers timers;
     struct tunnel_keepalive keepalive;

@@ -135,6 +135,7 @@ void load_tuning(struct load *l, const struct yaml_node *map, struct load_tuning
     tunnel_timers_unset(&out->timers);
     const struct yaml_node *timeouts = yaml_map_get(map, "timeouts");
     const struct yaml_node *keepalive = yaml_map_get(map, "keepalive");
+    const struct yaml_node *dns = yaml_map_get(map, "dns");
     out->proxy = (enum policy_proxy)load_get_word(l, map, "proxy", &proxies);
     out->has_proxy = out->proxy != PROXY_UNSET;
     out->has_timers = timeouts != NULL;
@@ -144,5 +145,8 @@ void load_tuning(struct load *l, const struct yaml_node *map, struct load_tuning
     }
     if (keepalive != NULL) {
         load_keepalive(l, keepalive, &out->keepalive);
+    }
+    if (dns != NULL) {
+        load_dns(l, dns, &out->dns);
     }
 }

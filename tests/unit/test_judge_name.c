@@ -105,6 +105,67 @@ static void test_names(void **state)
     policy_unref(p);
 }
 
+static uint8_t types_of(const struct policy *p, const char *name)
+{
+    struct host_name n;
+    struct name_verdict v;
+    assert_int_equal(host_name_parse(span_str(name), &n), HOST_FAULT_NONE);
+    judge_name(p, &n, &v);
+    assert_true(v.dns_types == 0 || v.kind == NAME_ADMITTED);
+    return v.dns_types;
+}
+
+static bool is_target(const struct policy *p, const char *name, uint16_t port)
+{
+    struct host_name n;
+    assert_int_equal(host_name_parse(span_str(name), &n), HOST_FAULT_NONE);
+    return judge_target(p, &n, port);
+}
+
+/* Which records: what the endpoints of the most specific host say, all of them, as a name has no port. */
+static void test_dns_types(void **state)
+{
+    (void)state;
+    struct policy *p = policy_text_compile(
+        "version: 1\n"
+        "egress:\n"
+        "  hosts: { fixed.example.com: [10.0.0.1], listed.example.org: [10.9.0.1] }\n"
+        "  endpoints: [{ host: shaped.example.com, port: 1, dns: { types: [TXT] } }]\n"
+        "network_policies: { t: { binaries: [{ path: /bin/x }], endpoints: [\n"
+        "  { host: a.example.com, port: 443 }, { host: a.example.com, port: 27017, dns: { types: [SRV] } },\n"
+        "  { host: a.example.com, port: 80, dns: { types: [TXT] } },\n"
+        "  { host: b.example.com, port: 443 }, { host: c.example.com, port: 443, dns: { types: [] } },\n"
+        "  { host: fixed.example.com, port: 80, dns: { types: [SRV, TXT] } },\n"
+        "  { host: shaped.example.com, ports: [1, 2, 3], dns: { types: [SRV] } },\n"
+        "  { host: \"a*.w.example.com\", port: 1, dns: { types: [TXT] } },\n"
+        "  { host: \"*.w.example.com\", port: 1, dns: { types: [SRV] } },\n"
+        "  { host: \"**.example.com\", port: 443, protocol: rest, access: read-only, enforcement: enforce,\n"
+        "    dns: { types: [SRV, TXT] } }, { port: 9100, allowed_ips: [10.9.0.0/16] } ] } }\n");
+    assert_int_equal(types_of(p, "a.example.com"), POLICY_DNS_SRV | POLICY_DNS_TXT);
+    assert_int_equal(types_of(p, "b.example.com"), 0);
+    assert_int_equal(types_of(p, "c.example.com"), 0);
+    assert_int_equal(types_of(p, "fixed.example.com"), 0); /* egress.hosts has addresses only */
+    assert_int_equal(types_of(p, "shaped.example.com"), POLICY_DNS_SRV | POLICY_DNS_TXT);
+    assert_int_equal(types_of(p, "ab.w.example.com"), POLICY_DNS_TXT);
+    assert_int_equal(types_of(p, "b.w.example.com"), POLICY_DNS_SRV);
+    assert_int_equal(types_of(p, "_x._tcp.example.com"), POLICY_DNS_SRV | POLICY_DNS_TXT);
+    assert_int_equal(types_of(p, "example.com"), 0);
+    assert_int_equal(types_of(p, "listed.example.org"), 0);
+
+    assert_true(is_target(p, "a.example.com", 443)); /* whatever the process, whatever L7 */
+    assert_true(is_target(p, "a.example.com", 27017));
+    assert_false(is_target(p, "a.example.com", 27018));
+    assert_false(is_target(p, "b.example.com", 80));
+    assert_true(is_target(p, "x.y.example.com", 443));
+    assert_false(is_target(p, "x.y.example.com", 444));
+    assert_false(is_target(p, "example.org", 443));
+    assert_false(is_target(p, "a.example.com", 0));
+    assert_true(is_target(p, "fixed.example.com", 80));
+    assert_true(is_target(p, "listed.example.org", 9100)); /* through its fixed address */
+    assert_false(is_target(p, "listed.example.org", 9101));
+    policy_unref(p);
+}
+
 static void test_host_and_port(void **state)
 {
     (void)state;
@@ -445,6 +506,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_zero_is_deny),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_dns_types),
         cmocka_unit_test(test_host_and_port),
         cmocka_unit_test(test_hostless_and_static),
         cmocka_unit_test(test_binaries),

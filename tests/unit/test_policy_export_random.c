@@ -20,10 +20,12 @@
 static const char *const ours[] = {
     "proxy: direct",
     "timeouts: { idle: 0, user: auto }",
-    "keepalive: off", /* the same names again: */
+    "keepalive: off",
+    "dns: { types: [SRV, TXT] }", /* the same names again: */
     "'proxy': \"chain\"",
     "timeouts: {}",
     "\"keepalive\": {idle: 60s,probes: 4}",
+    "dns: {types: [],}",
 };
 
 struct key {
@@ -92,10 +94,10 @@ static unsigned make_keys(struct writer *w, struct key keys[MAX_KEYS])
         keys[count].is_ours = false;
         (void)snprintf(keys[count++].text, sizeof keys[0].text, "%s", more[pick(w, 4)]);
     }
-    unsigned first = pick(w, 3); /* the three names in turn, so that none comes twice */
-    for (unsigned i = 0; i < 3 && pick(w, 3) > 0; i++) {
+    unsigned first = pick(w, 4); /* the four names in turn, so that none comes twice */
+    for (unsigned i = 0; i < 4 && pick(w, 3) > 0; i++) {
         keys[count].is_ours = true;
-        (void)snprintf(keys[count++].text, sizeof keys[0].text, "%s", ours[(first + i) % 3 + 3 * pick(w, 2)]);
+        (void)snprintf(keys[count++].text, sizeof keys[0].text, "%s", ours[(first + i) % 4 + 4 * pick(w, 2)]);
     }
     for (unsigned i = count - 1; i > 0; i--) {
         unsigned k = pick(w, i + 1);

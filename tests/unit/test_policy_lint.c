@@ -236,6 +236,22 @@ static void test_overlaps(void **state)
          {"6: \"a.example.com\" port 443 is also admitted by line 7, which differs in timeouts"}},
         {EP("host: 192.0.2.1, ports: [80, 443]") EP("host: 192.0.2.1, ports: [443, 8080], keepalive: off"),
          {"6: \"192.0.2.1\" port 443 is also admitted by line 7, which differs in keepalive"}},
+        /* records of DNS: a name has those of the endpoints of one host, whatever the process */
+        {EP("host: '*.example.com', port: 443, dns: { types: [SRV] }") EP("host: a.example.com, port: 443"),
+         {"7: \"a.example.com\" port 443 is also admitted by \"*.example.com\" on line 6, which differs in "
+          "dns: what this endpoint says decides"}},
+        {EP("host: '*.example.com', port: 443, dns: { types: [SRV] }")
+             EP("host: a.example.com, port: 443, dns: { types: [] }"),
+         {NULL}},
+        {EP("host: '*.example.com', port: 443, dns: { types: [SRV] }") EP("host: a.example.com, port: 443")
+             EP("host: a.example.com, port: 80, dns: { types: [TXT] }"),
+         {NULL}},
+        {EP("host: a.example.com, ports: [80, 443]")
+             EP("host: a.example.com, port: 443, dns: { types: [TXT] }"),
+         {NULL}},
+        {EP("host: a.example.com, ports: [80, 443], dns: { types: [SRV, TXT] }")
+             EP("host: a.example.com, port: 443, dns: { types: [TXT] }"),
+         {"7: this endpoint never decides"}},
         /* the defaults say the same as the wider one */
         {"version: 1\nnetwork_policies:\n  r:\n    binaries: [{ path: /** }]\n    endpoints:\n" EP(
              "host: '*.example.com', port: 443, timeouts: { idle: 5m }")

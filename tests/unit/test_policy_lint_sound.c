@@ -41,11 +41,15 @@ static void put_rule(struct wbuf *w, size_t number, uint64_t *seed)
                                          ", keepalive: off",
                                          ", allowed_ips: [10.0.0.0/8]",
                                          ", protocol: rest, enforcement: enforce, access: read-only",
-                                         ", proxy: direct"};
-    size_t first = below(seed, 8);
-    size_t second = below(seed, 8);
+                                         ", proxy: direct",
+                                         ", dns: { types: [SRV] }",
+                                         ", dns: { types: [TXT, SRV] }"};
+    size_t host = below(seed, 6);
+    size_t extra_count = host == 5 ? 8 : 10; /* an address has no records of DNS */
+    size_t first = below(seed, extra_count);
+    size_t second = below(seed, extra_count);
     wbuf_printf(w, "  r%zu: { binaries: [{ path: %s }], endpoints: [{ host: %s, ports: [%s]%s%s }] }\n",
-                number, binaries[below(seed, 3)], hosts[below(seed, 6)], ports[below(seed, 5)], extras[first],
+                number, binaries[below(seed, 3)], hosts[host], ports[below(seed, 5)], extras[first],
                 first == second || first < 3 ? ""
                 : second < 3                 ? extras[second]
                                              : "");
@@ -110,7 +114,7 @@ static bool is_same_answer(const struct policy *a, const struct policy *b, const
     struct name_verdict w;
     judge_name(a, name, &v);
     judge_name(b, name, &w);
-    bool is_same = v.kind == w.kind && v.is_wildcard == w.is_wildcard;
+    bool is_same = v.kind == w.kind && v.is_wildcard == w.is_wildcard && v.dns_types == w.dns_types;
     for (size_t i = 0; i < sizeof ips / sizeof ips[0]; i++) {
         struct dest_verdict d;
         struct dest_verdict e;

@@ -212,7 +212,7 @@ static void test_earlier_errors_do_not_count(void **state)
 static const char overlaid[] =
     HEAD "  web:\n    binaries: [{ path: \"/**\" }]\n    endpoints:\n"
          "      - { host: gw.example.com, ports: [80, 443, 8443], timeouts: { idle: 5m, connect: 1s }, "
-         "keepalive: off }\n"
+         "keepalive: off, dns: { types: [SRV] } }\n"
          "      - { host: \"*.example.com\", port: 443 }\n"
          "  more:\n    binaries: [{ path: \"/**\" }]\n    endpoints:\n"
          "      - { host: gw.example.com, port: 443 }\n      - { host: 192.0.2.1, ports: [22, 443] }\n";
@@ -220,13 +220,14 @@ static const char overlaid[] =
 static void test_overlay(void **state)
 {
     (void)state;
-    struct outcome o =
-        load("version: 1\negress:\n  endpoints:\n"
-             "    - { host: GW.example.com, port: 443, proxy: direct, timeouts: { idle: 0 } }\n"
-             "    - { host: gw.example.com, ports: [8443], keepalive: { idle: 5s } }\n"
-             "    - { host: \"*.Example.com\", timeouts: { user: auto } }\n"
-             "    - { host: 192.0.2.1, port: 22, keepalive: off }\n",
-             overlaid);
+    struct outcome o = load("version: 1\negress:\n  endpoints:\n"
+                            "    - { host: GW.example.com, port: 443, proxy: direct, timeouts: { idle: 0 }, "
+                            "dns: { types: [] } }\n"
+                            "    - { host: gw.example.com, ports: [8443], keepalive: { idle: 5s } }\n"
+                            "    - { host: \"*.Example.com\", timeouts: { user: auto } }\n"
+                            "    - { host: 192.0.2.1, port: 22, keepalive: off }\n"
+                            "    - { host: gw.example.com, port: 80, dns: { types: [TXT] } }\n",
+                            overlaid);
     assert_int_equal(o.rc, 0);
     const struct policy_rule *web = &o.rules->rules[0];
     const struct policy_rule *more = &o.rules->rules[1];
@@ -240,6 +241,10 @@ static void test_overlay(void **state)
         assert_int_equal(e->proxy, e->ports[0] == 443 ? PROXY_DIRECT : PROXY_UNSET);
         assert_int_equal(e->timers.idle_ms, e->ports[0] == 443 ? 0 : 300000);
         assert_int_equal(e->keepalive.mode, e->ports[0] == 8443 ? KEEPALIVE_ON : KEEPALIVE_OFF);
+        assert_true(e->dns.is_set);
+        assert_int_equal(e->dns.types, e->ports[0] == 80     ? POLICY_DNS_TXT
+                                       : e->ports[0] == 8443 ? POLICY_DNS_SRV
+                                                             : 0);
         seen += e->ports[0];
     }
     assert_int_equal(seen, 80 + 443 + 8443);
