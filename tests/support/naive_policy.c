@@ -216,6 +216,21 @@ enum naive_kind naive_judge_name(const struct naive_policy *p, const char *name,
     return find_static(p, name) != NULL ? NAIVE_IS_STATIC : NAIVE_IS_ADMITTED;
 }
 
+unsigned naive_dns_types(const struct naive_policy *p, const char *name)
+{
+    const struct naive_endpoint *best = NULL;
+    unsigned types = 0;
+    if (naive_judge_name(p, name, &best) != NAIVE_IS_ADMITTED) {
+        return 0;
+    }
+    for (size_t i = 0; i < p->endpoint_count; i++) {
+        bool is_same_host =
+            p->endpoints[i].kind == NAIVE_NAME && strcmp(p->endpoints[i].host, best->host) == 0;
+        types |= is_same_host ? p->endpoints[i].dns_types : 0;
+    }
+    return types;
+}
+
 static bool has_port(const struct naive_endpoint *e, uint16_t port)
 {
     for (size_t i = 0; i < e->port_count; i++) {

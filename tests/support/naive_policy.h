@@ -35,6 +35,7 @@ struct naive_endpoint {
     bool needs_l7;
     bool any_binary;
     enum naive_proxy proxy;
+    unsigned dns_types; /* 1: SRV, 2: TXT */
 };
 
 struct naive_static {
@@ -62,6 +63,8 @@ struct naive_config {
 /* *best: the most specific endpoint, or NULL. */
 enum naive_kind naive_judge_name(const struct naive_policy *p, const char *name,
                                  const struct naive_endpoint **best);
+/* What is resolved of the name beyond addresses. */
+unsigned naive_dns_types(const struct naive_policy *p, const char *name);
 bool naive_is_parent(const struct naive_policy *p, const char *name);
 enum naive_reason naive_judge_tunnel(const struct naive_policy *p, const struct naive_config *cfg,
                                      const struct host *host, uint16_t port,

@@ -194,6 +194,11 @@ static void put_endpoint(struct maker *m, unsigned file, bool any_binary)
     if (e->proxy != NAIVE_UNSET) {
         wbuf_printf(&w, ", proxy: %s", e->proxy == NAIVE_DIRECT ? "direct" : "chain");
     }
+    e->dns_types = e->kind == NAIVE_NAME ? (unsigned)below(m->seed, 8) & 3U : 0;
+    if (e->dns_types != 0) {
+        wbuf_printf(&w, ", dns: { types: [%s%s] }", (e->dns_types & 1U) != 0 ? "SRV, " : "",
+                    (e->dns_types & 2U) != 0 ? "TXT" : "");
+    }
     wbuf_str(&w, " }\n");
     put_line(m, &w);
 }
@@ -324,6 +329,7 @@ static void check_name(const struct pair *pair)
     SAME(pair, kinds[v.kind] == naive_judge_name(pair->naive, pair->name, &best), "what kind of name it is");
     SAME(pair, is_same_endpoint(v.endpoint, best), "the endpoint of the name");
     SAME(pair, v.is_wildcard == (best != NULL && strchr(best->host, '*') != NULL), "is_wildcard");
+    SAME(pair, v.dns_types == naive_dns_types(pair->naive, pair->name), "types of records");
     SAME(pair, (v.host != NULL) == (v.kind == NAME_STATIC), "the static host");
     SAME(pair, policy_is_parent(pair->p, &pair->host.name) == naive_is_parent(pair->naive, pair->name),
          "whether it is a parent");
