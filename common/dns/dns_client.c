@@ -11,23 +11,28 @@
 #include <unistd.h>
 
 #define READS_PER_WAKE 32
-#define TCP_LENGTH_LEN 2
+#ifdef __SANITIZE_ADDRESS__
+#define POOL_MAX 0 /* a call that is used after its end has to be seen */
+#else
+#define POOL_MAX 256 /* calls kept for the next questions */
+#endif
+#define ENTROPY_COUNT 15 /* drawn at a time: 510 bytes, which is what the generator serves best */
+#define STREAM_CONNECT_MS 3000
+#define STREAM_IDLE_MS 10000 /* RFC 7766 6.2.3: a few seconds */
 
-/* The socket of one slot of the exchange. */
+/* What carries one slot of the exchange: a socket of its own or a question on a connection, or nothing. */
 struct leg {
     struct dns_call *call;
     size_t slot;
     int fd; /* -1 = none */
     ev_io io;
-    bool tcp;
-    bool is_connected; /* TCP */
-    struct buf tx;     /* TCP: what is still to be sent */
-    struct buf rx;     /* TCP: at most one message with its length */
+    struct dns_stream_query *query;
 };
 
 struct dns_call {
     struct dns_client *client;
-    struct dns_call *prev, *next;
+    struct dns_call *prev, *next; /* in the list of calls or of fresh ones, or next of the pool */
+    bool is_fresh;
     struct deadline deadline; /* when the exchange wants to be looked at again */
     dns_client_event_fn *fn;  /* NULL once called */
     void *ctx;
@@ -35,15 +40,56 @@ struct dns_call {
     struct leg legs[DNS_EXCHANGE_SLOTS];
 };
 
+struct call_list {
+    struct dns_call *first, *last;
+    size_t count;
+};
+
 struct dns_client {
     struct ev_loop *loop;
     struct deadline_list *deadlines;
     struct dns_exchange_env env;
-    struct dns_call *calls;
-    struct dns_entropy entropy;
+    struct dns_stream_transport transports[UPSTREAM_MAX];
+    struct dns_streams *streams[UPSTREAM_MAX]; /* made when first needed */
+    struct call_list calls;
+    struct call_list fresh; /* started, and nothing sent yet */
+    ev_prepare prepare;     /* runs while there are fresh ones … */
+    ev_idle idle;           /* … and this keeps the loop from sleeping before it did */
+    struct dns_call *pool;
+    size_t pool_count;
+    struct dns_entropy entropy[ENTROPY_COUNT];
+    size_t entropy_at;
     struct dns_action action;    /* scratch of pump() */
     uint8_t rx[DNS_MESSAGE_MAX]; /* scratch of one recv() */
 };
+
+static void list_add(struct call_list *l, struct dns_call *call)
+{
+    call->prev = l->last;
+    call->next = NULL;
+    if (l->last != NULL) {
+        l->last->next = call;
+    } else {
+        l->first = call;
+    }
+    l->last = call;
+    l->count++;
+}
+
+static void list_remove(struct call_list *l, struct dns_call *call)
+{
+    if (call->prev != NULL) {
+        call->prev->next = call->next;
+    } else {
+        l->first = call->next;
+    }
+    if (call->next != NULL) {
+        call->next->prev = call->prev;
+    } else {
+        l->last = call->prev;
+    }
+    l->count--;
+}
 
 /* A watcher is stopped before its descriptor goes, always here: libev aborts otherwise. */
 static void close_leg(struct leg *leg)
@@ -53,8 +99,8 @@ static void close_leg(struct leg *leg)
         (void)close(leg->fd);
         leg->fd = -1;
     }
-    buf_fini(&leg->tx);
-    buf_fini(&leg->rx);
+    dns_stream_cancel(leg->query);
+    leg->query = NULL;
 }
 
 static void free_call(struct dns_call *call)
@@ -64,28 +110,47 @@ static void free_call(struct dns_call *call)
         close_leg(&call->legs[i]);
     }
     deadline_cancel(c->deadlines, &call->deadline);
-    if (call->prev != NULL) {
-        call->prev->next = call->next;
-    } else {
-        c->calls = call->next;
+    list_remove(call->is_fresh ? &c->fresh : &c->calls, call);
+    if (c->pool_count == POOL_MAX) {
+        free(call);
+        return;
     }
-    if (call->next != NULL) {
-        call->next->prev = call->prev;
-    }
-    free(call);
+    call->next = c->pool;
+    c->pool = call;
+    c->pool_count++;
 }
 
-static void watch_leg(struct leg *leg, int events)
+static void on_leg_event(struct ev_loop *loop, ev_io *w, int revents);
+
+/* One of the pool, or a new one. Its legs are good for every use: they are left closed. */
+static struct dns_call *new_call(struct dns_client *c)
 {
-    struct ev_loop *loop = leg->call->client->loop;
-    ev_io_stop(loop, &leg->io);
-    ev_io_set(&leg->io, leg->fd, events);
-    ev_io_start(loop, &leg->io);
+    struct dns_call *call = c->pool;
+    if (call != NULL) {
+        c->pool = call->next;
+        c->pool_count--;
+        return call;
+    }
+    call = calloc(1, sizeof(*call));
+    if (call == NULL) {
+        return NULL;
+    }
+    call->client = c;
+    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+        struct leg *leg = &call->legs[i];
+        leg->call = call;
+        leg->slot = i;
+        leg->fd = -1;
+        ev_io_init(&leg->io, on_leg_event, -1, EV_READ);
+        leg->io.data = leg;
+    }
+    return call;
 }
 
 static bool is_local_error(int error)
 {
-    return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
+    /* EAGAIN: no source port is free */
+    return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS || error == EAGAIN;
 }
 
 static void fail_leg(struct leg *leg, int error)
@@ -100,7 +165,8 @@ static int open_udp(struct leg *leg, const struct dns_action *act)
         return fd;
     }
     leg->fd = fd;
-    watch_leg(leg, EV_READ);
+    ev_io_set(&leg->io, fd, EV_READ);
+    ev_io_start(leg->call->client->loop, &leg->io);
     /* What the kernel has no room for now is as good as lost on the way: the schedule sends again. */
     if (send(fd, act->msg, act->msg_len, MSG_NOSIGNAL) < 0 && errno != EAGAIN && errno != ENOBUFS) {
         return -errno;
@@ -108,29 +174,47 @@ static int open_udp(struct leg *leg, const struct dns_action *act)
     return 0;
 }
 
-static int open_tcp(struct leg *leg, const struct dns_action *act)
+static void pump(struct dns_call *call);
+
+/* Of a leg's question on a connection. The call may be gone afterwards. */
+static bool on_stream_event(void *ctx, struct span msg, int error)
 {
-    uint8_t length[TCP_LENGTH_LEN] = {(uint8_t)(act->msg_len >> 8), (uint8_t)(act->msg_len & 0xff)};
-    size_t limit = TCP_LENGTH_LEN + act->msg_len;
-    int rc = buf_append(&leg->tx, span_make(length, sizeof(length)), limit);
+    struct leg *leg = ctx;
+    bool is_over = true;
+    if (error != 0) {
+        fail_leg(leg, -error);
+    } else {
+        is_over = dns_exchange_reply(&leg->call->exchange, leg->slot, msg, clock_mono_ms());
+    }
+    if (is_over) {
+        leg->query = NULL; /* the stream frees it */
+    }
+    pump(leg->call);
+    return is_over;
+}
+
+static int open_stream(struct leg *leg, const struct dns_action *act)
+{
+    struct dns_client *c = leg->call->client;
+    struct dns_streams **streams = &c->streams[act->upstream];
+    int rc = 0;
+    if (*streams == NULL) {
+        const struct dns_stream_config cfg = {.to = act->to,
+                                              .transport = c->transports[act->upstream],
+                                              .connect_ms = STREAM_CONNECT_MS,
+                                              .idle_ms = STREAM_IDLE_MS};
+        rc = dns_streams_new(c->loop, &cfg, streams);
+    }
     if (rc == 0) {
-        rc = buf_append(&leg->tx, span_make(act->msg, act->msg_len), limit);
+        rc = dns_streams_ask(*streams, span_make(act->msg, act->msg_len), on_stream_event, leg, &leg->query);
     }
-    int fd = rc == 0 ? sock_connect_tcp(&act->to) : rc;
-    if (fd < 0) {
-        return fd;
-    }
-    leg->fd = fd;
-    leg->is_connected = false;
-    watch_leg(leg, EV_WRITE);
-    return 0;
+    return rc;
 }
 
 static void open_leg(struct dns_call *call, const struct dns_action *act)
 {
     struct leg *leg = &call->legs[act->slot];
-    leg->tcp = act->tcp;
-    int rc = act->tcp ? open_tcp(leg, act) : open_udp(leg, act);
+    int rc = act->tcp ? open_stream(leg, act) : open_udp(leg, act);
     if (rc != 0) {
         fail_leg(leg, -rc);
     }
@@ -152,10 +236,14 @@ static void pump(struct dns_call *call)
     struct dns_action *act = &c->action;
     int64_t now_ms = clock_mono_ms();
     for (;;) {
-        dns_exchange_next(&call->exchange, now_ms, &c->entropy, act);
+        if (c->entropy_at == ENTROPY_COUNT) {
+            rng_bytes(c->entropy, sizeof(c->entropy));
+            c->entropy_at = 0;
+        }
+        dns_exchange_next(&call->exchange, now_ms, &c->entropy[c->entropy_at], act);
         switch (act->kind) {
         case DNS_ACTION_OPEN:
-            rng_bytes(&c->entropy, sizeof(c->entropy));
+            c->entropy_at++;
             open_leg(call, act);
             break;
         case DNS_ACTION_CLOSE:
@@ -203,81 +291,41 @@ static void read_udp(struct leg *leg)
     }
 }
 
-static void write_tcp(struct leg *leg)
-{
-    if (!leg->is_connected) {
-        int rc = sock_connect_result(leg->fd);
-        if (rc != 0) {
-            fail_leg(leg, -rc);
-            return;
-        }
-        leg->is_connected = true;
-    }
-    struct span left = buf_span(&leg->tx);
-    ssize_t n = send(leg->fd, left.data, left.len, MSG_NOSIGNAL);
-    if (n < 0) {
-        if (errno != EAGAIN && errno != EINTR) {
-            fail_leg(leg, errno);
-        }
-        return;
-    }
-    buf_consume(&leg->tx, (size_t)n);
-    if (leg->tx.len == 0) {
-        watch_leg(leg, EV_READ);
-    }
-}
-
-/* How many bytes the message that is being read still lacks; 0 = it is whole. */
-static size_t missing_bytes(const struct buf *rx)
-{
-    struct span have = buf_span(rx);
-    if (have.data == NULL || have.len < TCP_LENGTH_LEN) {
-        return TCP_LENGTH_LEN - have.len;
-    }
-    size_t whole = TCP_LENGTH_LEN + ((size_t)have.data[0] << 8 | have.data[1]);
-    return whole - have.len;
-}
-
-static void read_tcp(struct leg *leg)
-{
-    struct dns_client *c = leg->call->client;
-    for (int i = 0; i < READS_PER_WAKE; i++) {
-        ssize_t n = recv(leg->fd, c->rx, missing_bytes(&leg->rx), 0);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-            return;
-        }
-        int rc = n < 0 ? -errno : -ECONNRESET; /* end of file in the middle */
-        if (n > 0) {
-            rc = buf_append(&leg->rx, span_make(c->rx, (size_t)n), TCP_LENGTH_LEN + DNS_MESSAGE_MAX);
-        }
-        if (rc != 0) {
-            fail_leg(leg, -rc);
-            return;
-        }
-        struct span have = buf_span(&leg->rx);
-        if (have.len < TCP_LENGTH_LEN || missing_bytes(&leg->rx) > 0) {
-            continue;
-        }
-        struct span msg = span_sub(have, TCP_LENGTH_LEN, have.len - TCP_LENGTH_LEN);
-        if (dns_exchange_reply(&leg->call->exchange, leg->slot, msg, clock_mono_ms())) {
-            return;
-        }
-        buf_consume(&leg->rx, have.len);
-    }
-}
-
 static void on_leg_event(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)loop;
+    (void)revents;
     struct leg *leg = w->data;
-    if (!leg->tcp) {
-        read_udp(leg);
-    } else if ((revents & EV_WRITE) != 0) {
-        write_tcp(leg);
-    } else {
-        read_tcp(leg);
-    }
+    read_udp(leg);
     pump(leg->call);
+}
+
+/*
+ * Sends what was started in this turn of the loop, before it sleeps. Not from dns_client_start() itself: a
+ * failure to send must not call back from in there. What a call back starts now waits for the next turn.
+ */
+static void on_prepare_event(struct ev_loop *loop, ev_prepare *w, int revents)
+{
+    (void)revents;
+    struct dns_client *c = w->data;
+    for (size_t budget = c->fresh.count; budget > 0 && c->fresh.first != NULL; budget--) {
+        struct dns_call *call = c->fresh.first;
+        list_remove(&c->fresh, call);
+        list_add(&c->calls, call);
+        call->is_fresh = false;
+        pump(call);
+    }
+    if (c->fresh.first == NULL) {
+        ev_prepare_stop(loop, &c->prepare);
+        ev_idle_stop(loop, &c->idle);
+    }
+}
+
+static void on_idle_event(struct ev_loop *loop, ev_idle *w, int revents)
+{
+    (void)loop;
+    (void)w;
+    (void)revents; /* that it is active is all it is for */
 }
 
 int dns_client_new(struct ev_loop *loop, const struct dns_client_config *cfg, struct dns_client **out,
@@ -291,7 +339,13 @@ int dns_client_new(struct ev_loop *loop, const struct dns_client_config *cfg, st
     c->loop = loop;
     c->env.attempt_ms = cfg->attempt_ms;
     c->env.total_ms = cfg->total_ms;
-    rng_bytes(&c->entropy, sizeof(c->entropy));
+    c->entropy_at = ENTROPY_COUNT;
+    ev_prepare_init(&c->prepare, on_prepare_event);
+    c->prepare.data = c;
+    ev_idle_init(&c->idle, on_idle_event);
+    if (cfg->transports != NULL && cfg->upstream_count <= UPSTREAM_MAX) {
+        memcpy(c->transports, cfg->transports, cfg->upstream_count * sizeof(c->transports[0]));
+    }
     int rc = upstream_set_init(&c->env.upstreams, cfg->upstreams, cfg->upstream_count, err);
     if (rc == 0) {
         rc = deadline_list_new(loop, on_deadline_event, c, &c->deadlines);
@@ -312,9 +366,22 @@ void dns_client_free(struct dns_client *c)
     if (c == NULL) {
         return;
     }
-    while (c->calls != NULL) {
-        free_call(c->calls);
+    while (c->fresh.first != NULL) {
+        free_call(c->fresh.first);
     }
+    while (c->calls.first != NULL) {
+        free_call(c->calls.first);
+    }
+    while (c->pool != NULL) {
+        struct dns_call *call = c->pool;
+        c->pool = call->next;
+        free(call);
+    }
+    for (size_t i = 0; i < UPSTREAM_MAX; i++) {
+        dns_streams_free(c->streams[i]);
+    }
+    ev_prepare_stop(c->loop, &c->prepare);
+    ev_idle_stop(c->loop, &c->idle);
     deadline_list_free(c->deadlines);
     free(c);
 }
@@ -322,34 +389,19 @@ void dns_client_free(struct dns_client *c)
 struct dns_call *dns_client_start(struct dns_client *c, const struct host_name *name, uint16_t qtype,
                                   dns_client_event_fn *fn, void *ctx)
 {
-    struct dns_call *call = calloc(1, sizeof(*call));
+    struct dns_call *call = new_call(c);
     if (call == NULL) {
         return NULL;
     }
-    int64_t now_ms = clock_mono_ms();
-    call->client = c;
     call->fn = fn;
     call->ctx = ctx;
-    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
-        struct leg *leg = &call->legs[i];
-        leg->call = call;
-        leg->slot = i;
-        leg->fd = -1;
-        ev_io_init(&leg->io, on_leg_event, -1, EV_READ);
-        leg->io.data = leg;
+    call->is_fresh = true;
+    dns_exchange_start(&call->exchange, &c->env, name, qtype, clock_mono_ms());
+    if (c->fresh.first == NULL) {
+        ev_prepare_start(c->loop, &c->prepare);
+        ev_idle_start(c->loop, &c->idle);
     }
-    dns_exchange_start(&call->exchange, &c->env, name, qtype, now_ms);
-    /* Due at once, but in a turn of the loop of its own: a failure to send must not call back from in here.
-     */
-    if (deadline_arm(c->deadlines, &call->deadline, now_ms) != 0) {
-        free(call);
-        return NULL;
-    }
-    call->next = c->calls;
-    if (c->calls != NULL) {
-        c->calls->prev = call;
-    }
-    c->calls = call;
+    list_add(&c->fresh, call);
     return call;
 }
 

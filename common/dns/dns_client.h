@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Runs exchanges on sockets and libev: a connected UDP socket with a source port of the kernel's choice per
- * attempt, or a TCP connection with length framing (RFC 1035 4.2.2). One per worker, on that worker's loop;
- * owns the upstream set. Knows neither cache nor policy.
+ * attempt, or a place on a connection that is kept (dns_stream). One per worker, on that worker's loop; owns
+ * the upstream set. Knows neither cache nor policy.
  */
 #pragma once
 
 #include "common/dns/dns_exchange.h"
+#include "common/dns/dns_stream.h"
 
 #include <ev.h>
 
 struct dns_client_config {
     const struct addr *upstreams; /* 1..UPSTREAM_MAX, copied */
+    /* NULL, or one for each upstream: where ops is set it is only ever asked over that */
+    const struct dns_stream_transport *transports;
     size_t upstream_count;
     int64_t attempt_ms;
     int64_t total_ms;

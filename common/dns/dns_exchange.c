@@ -244,6 +244,7 @@ static void open_slot(struct dns_exchange *x, size_t i, int64_t now_ms, const st
     REQUIRE(!w.overflow);
     out->kind = DNS_ACTION_OPEN;
     out->slot = i;
+    out->upstream = s->upstream;
     out->tcp = s->tcp;
     out->to = u->addr;
     out->msg_len = w.len;

@@ -117,6 +117,7 @@ enum dns_action_kind {
 struct dns_action {
     enum dns_action_kind kind;
     size_t slot;
+    size_t upstream; /* index in the set */
     bool tcp;
     struct addr to;
     int64_t until_ms;

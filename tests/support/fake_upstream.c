@@ -63,6 +63,13 @@ static void close_conn(struct fake_conn *c)
     }
 }
 
+static void watch_conn(struct fake_conn *c, int events)
+{
+    ev_io_stop(c->owner->loop, &c->io);
+    ev_io_set(&c->io, c->fd, events);
+    ev_io_start(c->owner->loop, &c->io);
+}
+
 static void write_conn(struct fake_conn *c)
 {
     size_t left = c->out_len - c->out_sent;
@@ -75,9 +82,15 @@ static void write_conn(struct fake_conn *c)
         return;
     }
     c->out_sent += (size_t)n;
-    if (c->out_sent == c->out_len) {
-        close_conn(c); /* one query a connection */
+    if (c->out_sent < c->out_len) {
+        return;
     }
+    if (c->is_cut_short || c->owner->closes_each) {
+        close_conn(c);
+        return;
+    }
+    c->in_len = 0;
+    watch_conn(c, EV_READ);
 }
 
 static void answer_conn(struct fake_conn *c)
@@ -90,16 +103,16 @@ static void answer_conn(struct fake_conn *c)
     struct fake_reply reply = {.ttl_s = 60};
     enum fake_verdict verdict = u->fn(u->ctx, &q, true, &reply);
     if (verdict == FAKE_SILENT) {
-        ev_io_stop(u->loop, &c->io);
+        c->in_len = 0; /* the next one may be answered */
         return;
     }
     size_t len = fake_reply_build(&reply, query, c->out + 2, sizeof(c->out) - 2);
     c->out[0] = (uint8_t)(len >> 8);
     c->out[1] = (uint8_t)(len & 0xff);
-    c->out_len = verdict == FAKE_CUT_SHORT ? 2 + len / 2 : 2 + len;
-    ev_io_stop(u->loop, &c->io);
-    ev_io_set(&c->io, c->fd, EV_WRITE);
-    ev_io_start(u->loop, &c->io);
+    c->is_cut_short = verdict == FAKE_CUT_SHORT;
+    c->out_len = c->is_cut_short ? 2 + len / 2 : 2 + len;
+    c->out_sent = 0;
+    watch_conn(c, EV_WRITE);
 }
 
 static void on_conn_event(struct ev_loop *loop, ev_io *w, int revents)
@@ -110,13 +123,16 @@ static void on_conn_event(struct ev_loop *loop, ev_io *w, int revents)
         write_conn(c);
         return;
     }
-    ssize_t n = recv(c->fd, c->in + c->in_len, sizeof(c->in) - c->in_len, 0);
+    /* Up to the end of one query: what is behind it waits in the socket until that is answered. */
+    size_t want = c->in_len < 2 ? 2 : 2U + ((size_t)c->in[0] << 8 | c->in[1]);
+    require(want <= sizeof(c->in));
+    ssize_t n = recv(c->fd, c->in + c->in_len, want - c->in_len, 0);
     if (n <= 0) {
         close_conn(c);
         return;
     }
     c->in_len += (size_t)n;
-    if (c->in_len >= 2 && c->in_len == 2U + ((size_t)c->in[0] << 8 | c->in[1])) {
+    if (c->in_len > 2 && c->in_len == 2U + ((size_t)c->in[0] << 8 | c->in[1])) {
         answer_conn(c);
     }
 }
@@ -135,7 +151,7 @@ static void on_tcp_event(struct ev_loop *loop, ev_io *w, int revents)
             c->owner = u;
             c->fd = fd;
             c->in_len = 0;
-            c->out_sent = 0;
+            u->conn_count++;
             sock_set_nodelay(fd);
             ev_io_init(&c->io, on_conn_event, fd, EV_READ);
             c->io.data = c;

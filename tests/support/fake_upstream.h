@@ -30,6 +30,7 @@ struct fake_conn {
     size_t in_len;
     uint8_t out[4096];
     size_t out_len, out_sent;
+    bool is_cut_short;
 };
 
 struct fake_upstream {
@@ -41,6 +42,8 @@ struct fake_upstream {
     ev_io udp_io, tcp_io;
     struct fake_conn conns[FAKE_CONNS_MAX];
     bool dribbles;                 /* TCP: one byte per turn of the loop */
+    bool closes_each;              /* TCP: one query a connection */
+    unsigned conn_count;           /* TCP connections accepted */
     unsigned udp_count, tcp_count; /* queries seen */
     uint16_t last_source_port;
 };

@@ -147,6 +147,40 @@ static void test_over_tcp(void **state)
     assert_int_equal(s->first.tcp_count, 1);
 }
 
+/* Over TCP a connection serves many questions, and a server that closes it costs none of them. */
+static void test_tcp_is_kept(void **state)
+{
+    struct scene *s = *state;
+    struct asked q[3] = {{.client = s->client}, {.client = s->client}, {.client = s->client}};
+    for (size_t i = 0; i < 3; i++) {
+        s->first.closes_each = i == 1; /* after the second answer */
+        start(&q[i], "big.example.com");
+        assert_true(fake_run(s->loop, &q[i].is_done, LIMIT_MS));
+        assert_int_equal(q[i].result.status, DNS_EXCHANGE_ADDRS);
+        assert_int_equal(s->first.conn_count, i == 2 ? 2 : 1);
+    }
+    assert_int_equal(s->first.tcp_count, 3);
+}
+
+/* The connection dies under a question: nobody else is asked, the same one is on a fresh connection. */
+static void test_tcp_dies(void **state)
+{
+    struct scene *s = *state;
+    struct asked q[2] = {{.client = s->client}, {.client = s->client}};
+    start(&q[0], "big.example.com");
+    assert_true(fake_run(s->loop, &q[0].is_done, LIMIT_MS));
+    for (size_t i = 0; i < FAKE_CONNS_MAX; i++) {
+        if (s->first.conns[i].fd >= 0) {
+            (void)shutdown(s->first.conns[i].fd, SHUT_RDWR);
+        }
+    }
+    start(&q[1], "big.example.com");
+    assert_true(fake_run(s->loop, &q[1].is_done, LIMIT_MS));
+    assert_int_equal(q[1].result.status, DNS_EXCHANGE_ADDRS);
+    assert_int_equal(s->first.conn_count, 2);
+    assert_int_equal(s->second.udp_count, 0);
+}
+
 static void test_cancel(void **state)
 {
     struct scene *s = *state;
@@ -250,6 +284,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_result),
         CASE(test_over_tcp),
+        CASE(test_tcp_is_kept),
+        CASE(test_tcp_dies),
         CASE(test_cancel),
         CASE(test_call_back_starts_and_cancels),
         CASE(test_free_with_open_calls),
