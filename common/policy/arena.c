@@ -8,8 +8,8 @@
 
 struct chunk {
     struct chunk *next;
-    size_t used;
-    size_t cap;
+    size_t used; /* at the front: blocks */
+    size_t cap;  /* up to here; behind it texts */
     max_align_t data[];
 };
 
@@ -87,10 +87,22 @@ void *arena_array(struct arena *a, size_t count, size_t size)
     return arena_alloc(a, count * size);
 }
 
+/* Texts need no alignment: they fill their chunk from its end, side by side. */
 char *arena_text(struct arena *a, struct span s)
 {
-    char *text = s.len == SIZE_MAX ? NULL : arena_alloc(a, s.len + 1);
-    if (text != NULL && s.len > 0) {
+    if (s.len > SIZE_MAX - 1) {
+        return NULL;
+    }
+    struct chunk *c = a->head;
+    if (c == NULL || c->cap - c->used < s.len + 1) {
+        c = add_chunk(a, s.len + 1);
+        if (c == NULL) {
+            return NULL;
+        }
+    }
+    c->cap -= s.len + 1;
+    char *text = (char *)c->data + c->cap; /* zeroed, so it ends with a NUL */
+    if (s.len > 0) {
         memcpy(text, s.data, s.len);
     }
     return text;

@@ -13,7 +13,7 @@ struct placement { /* bit n: the label with n labels to its right is "*" */
 
 static bool is_glob_endpoint(const struct load_endpoint *e)
 {
-    return !e->is_broken && e->ep.host_kind == ENDPOINT_WILDCARD;
+    return e->ep.host_kind == ENDPOINT_WILDCARD;
 }
 
 /* Of the labels behind the first. */

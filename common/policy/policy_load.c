@@ -29,14 +29,20 @@ static void load_binaries(struct load *l, const struct yaml_node *list, struct p
     rule->binaries = paths;
 }
 
+/* What is broken was reported and is not kept: a text of nothing else must not cost more than its tree. */
 static void load_endpoints(struct load *l, const struct yaml_node *list, struct load_rule *r)
 {
     for (const struct yaml_node *n = list == NULL ? NULL : list->first; n != NULL; n = n->next) {
+        struct load_endpoint read = {0};
+        load_endpoint(l, n, &read);
+        if (read.is_broken) {
+            continue;
+        }
         struct load_endpoint *e = load_alloc(l, l->scratch, 1, sizeof *e);
         if (e == NULL) {
             return;
         }
-        load_endpoint(l, n, e);
+        *e = read;
         if (r->last == NULL) {
             r->first = e;
         } else {
@@ -224,7 +230,7 @@ static void derive(struct load *l)
             struct policy_endpoint *ep = &e->ep;
             ep->requires_l7 = (ep->is_enforced && ep->admits_less) || ep->is_path_bound ||
                               ep->has_credentials || ep->is_middleware;
-            if (!e->is_broken && !is_told(before, ep)) {
+            if (!is_told(before, ep)) {
                 warn_endpoint(l, ep);
             }
             before = e;
@@ -260,6 +266,10 @@ static int load_all(struct load *l, struct yaml_doc **docs)
     load_check_statics(l);
     load_select_middlewares(l);
     derive(l);
+    for (size_t i = 0; i < l->text_count; i++) {
+        yaml_doc_free(docs[i]); /* nobody looks at it any more, and what is laid out now takes as much */
+        docs[i] = NULL;
+    }
     if (l->diags->error_count == errors) {
         load_finish(l);
     }
@@ -295,7 +305,7 @@ int policy_load(const struct policy_text *texts, size_t count, struct policy_rul
         rc = load_all(&l, docs);
     }
     for (size_t i = 0; i < count && docs != NULL; i++) {
-        yaml_doc_free(docs[i]); /* rules were compared across files until here */
+        yaml_doc_free(docs[i]);
     }
     free(docs);
     if (l.rules_by_key.buckets != NULL) {

@@ -34,7 +34,7 @@ static int compare_items(const void *a, const void *b)
 
 static bool is_indexed(const struct load_endpoint *e)
 {
-    return !e->is_broken && e->ep.host_kind != ENDPOINT_HOSTLESS;
+    return e->ep.host_kind != ENDPOINT_HOSTLESS;
 }
 
 static struct index make_index(struct load *l)

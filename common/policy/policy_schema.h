@@ -16,7 +16,7 @@ struct load_endpoint {
     struct policy_endpoint ep;
     struct load_endpoint *next; /* of the same rule */
     bool has_allowed_ips;       /* the key is there, whether or not its values are right */
-    bool is_broken;             /* its host or ports are wrong: reported, matches nothing */
+    bool is_broken;             /* its host or ports are wrong: reported, and the endpoint not kept */
 };
 
 struct load_rule {

@@ -60,12 +60,40 @@ static void test_text(void **state)
     arena_free(a);
 }
 
+/* Blocks and texts come from both ends of a chunk: neither writes into the other, and blocks stay zeroed. */
+static void test_both(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new();
+    static char *texts[3000];
+    static uint8_t *blocks[3000];
+    for (size_t i = 0; i < 3000; i++) {
+        char text[40];
+        memset(text, 'a' + (int)(i % 26), sizeof text);
+        texts[i] = arena_text(a, span_make(text, i % 40));
+        blocks[i] = arena_alloc(a, i % 50 + 1);
+        assert_int_equal((uintptr_t)blocks[i] % _Alignof(max_align_t), 0);
+        for (size_t k = 0; k <= i % 50; k++) {
+            assert_int_equal(blocks[i][k], 0);
+            blocks[i][k] = 0xff;
+        }
+    }
+    for (size_t i = 0; i < 3000; i++) {
+        assert_int_equal(strlen(texts[i]), i % 40);
+        for (size_t k = 0; k < i % 40; k++) {
+            assert_int_equal(texts[i][k], 'a' + (int)(i % 26));
+        }
+    }
+    arena_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_both),
     };
     return cmocka_run_group_tests_name("arena", tests, NULL, NULL);
 }
