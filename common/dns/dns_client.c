@@ -414,7 +414,8 @@ int dns_client_set_upstreams(struct dns_client *c, const struct addr *upstreams,
         return rc;
     }
     int64_t now_ms = clock_mono_ms();
-    for (struct dns_call *call = c->calls; call != NULL; call = call->next) {
+    /* fresh calls have asked nobody yet: nothing of theirs names an upstream */
+    for (struct dns_call *call = c->calls.first; call != NULL; call = call->next) {
         dns_exchange_upstreams_moved(&call->exchange, moved);
         /* In a turn of the loop of its own, which may call back. It is armed already, so this takes no
          * memory. */
