@@ -24,7 +24,8 @@
 struct leg {
     struct dns_call *call;
     size_t slot;
-    int fd; /* -1 = none */
+    size_t upstream; /* of the last use */
+    int fd;          /* -1 = none */
     ev_io io;
     struct dns_stream_query *query;
 };
@@ -214,6 +215,7 @@ static int open_stream(struct leg *leg, const struct dns_action *act)
 static void open_leg(struct dns_call *call, const struct dns_action *act)
 {
     struct leg *leg = &call->legs[act->slot];
+    leg->upstream = act->upstream;
     int rc = act->tcp ? open_stream(leg, act) : open_udp(leg, act);
     if (rc != 0) {
         fail_leg(leg, -rc);
@@ -405,6 +407,37 @@ struct dns_call *dns_client_start(struct dns_client *c, const struct host_name *
     return call;
 }
 
+/* What a call has open to upstreams that are gone is closed before their connections are. */
+static void move_legs(struct dns_call *call, const uint8_t moved[UPSTREAM_MAX])
+{
+    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+        struct leg *leg = &call->legs[i];
+        if (moved[leg->upstream] == UPSTREAM_GONE) {
+            close_leg(leg);
+            leg->upstream = 0;
+        } else {
+            leg->upstream = moved[leg->upstream];
+        }
+    }
+}
+
+/* The connections go with their upstreams. */
+static void move_streams(struct dns_client *c, const uint8_t moved[UPSTREAM_MAX])
+{
+    struct dns_streams *streams[UPSTREAM_MAX] = {NULL};
+    struct dns_stream_transport transports[UPSTREAM_MAX] = {{NULL, NULL}};
+    for (size_t i = 0; i < UPSTREAM_MAX; i++) {
+        if (moved[i] < UPSTREAM_MAX) {
+            streams[moved[i]] = c->streams[i];
+            transports[moved[i]] = c->transports[i];
+        } else {
+            dns_streams_free(c->streams[i]); /* no question is on it any more */
+        }
+    }
+    memcpy(c->streams, streams, sizeof(streams));
+    memcpy(c->transports, transports, sizeof(transports));
+}
+
 int dns_client_set_upstreams(struct dns_client *c, const struct addr *upstreams, size_t count,
                              struct err *err)
 {
@@ -414,13 +447,17 @@ int dns_client_set_upstreams(struct dns_client *c, const struct addr *upstreams,
         return rc;
     }
     int64_t now_ms = clock_mono_ms();
-    /* fresh calls have asked nobody yet: nothing of theirs names an upstream */
+    for (struct dns_call *call = c->fresh.first; call != NULL; call = call->next) {
+        dns_exchange_upstreams_moved(&call->exchange, moved);
+    }
     for (struct dns_call *call = c->calls.first; call != NULL; call = call->next) {
         dns_exchange_upstreams_moved(&call->exchange, moved);
+        move_legs(call, moved);
         /* In a turn of the loop of its own, which may call back. It is armed already, so this takes no
          * memory. */
         (void)CHECK(deadline_arm(c->deadlines, &call->deadline, now_ms) == 0);
     }
+    move_streams(c, moved);
     return 0;
 }
 
