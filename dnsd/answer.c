@@ -429,6 +429,23 @@ void answer_failure(struct answer *out, enum dns_ede ede, const char *text)
     say(out, ede, text);
 }
 
+void answer_braked(const struct answer_question *q, enum brakes_verdict v, struct answer *out)
+{
+    const enum reason reason = brakes_reason(v);
+    if (v == BRAKES_RATE) {
+        start(out, DNS_SERVFAIL, ANSWER_EVENT_BRAKED);
+        out->ede = DNS_EDE_OTHER;
+    } else {
+        deny(q, ANSWER_EVENT_BRAKED, out);
+        out->soa_ttl_s = ANSWER_BRAKED_TTL_S;
+        if (out->rcode == DNS_NXDOMAIN && policy_is_parent(q->policy, q->name)) {
+            out->rcode = DNS_NOERROR; /* what is admitted below it exists (RFC 8020) */
+        }
+    }
+    out->reason = reason;
+    (void)snprintf(out->ede_text, sizeof(out->ede_text), "%s: %s", reason_text(reason), brakes_text(v));
+}
+
 void answer_refuse_client(struct answer *out)
 {
     start(out, DNS_REFUSED, ANSWER_EVENT_DENIED);

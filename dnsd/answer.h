@@ -8,12 +8,14 @@
 
 #include "common/dns/dns_wire.h"
 #include "common/policy/judge_dest.h"
+#include "common/run/brakes.h"
 #include "common/run/guard.h"
 #include "common/run/settings_tables.h"
 
 #define ANSWER_REPAIRED_TTL_S 30 /* a bad family's NODATA while the other family is good */
 #define ANSWER_STATIC_TTL_S 30   /* egress.hosts: a reload may change it at any time */
 #define ANSWER_LOCALHOST_TTL_S 3600
+#define ANSWER_BRAKED_TTL_S 1 /* a minute later the same name may be admitted */
 #define ANSWER_TEXT_CAP 200
 
 struct answer_config { /* immutable, shared by the workers */
@@ -45,7 +47,8 @@ enum answer_event {
     ANSWER_EVENT_NOISE, /* denied too, but a search list, a single label or a reverse lookup asked for it */
     ANSWER_EVENT_LOCAL, /* localhost, a parent, a type that is not offered */
     ANSWER_EVENT_ADMITTED, /* the upstream's or the static answer, maybe a negative one */
-    ANSWER_EVENT_FAILED    /* the upstream failed */
+    ANSWER_EVENT_FAILED,   /* the upstream failed */
+    ANSWER_EVENT_BRAKED    /* admitted, but the brakes do not let it go upstream; they log it themselves */
 };
 
 struct answer {
@@ -118,6 +121,11 @@ void answer_from_map(const struct answer_question *q, const struct host_name *na
 
 /* For problems of the server's own: SERVFAIL with an EDE. text is a literal. */
 void answer_failure(struct answer *out, enum dns_ede ede, const char *text);
+/*
+ * For an admitted name that the brakes stop. Over the rate: SERVFAIL with EDE 0, which a client tries again.
+ * Else denied (--deny) with EDE 15 and a TTL of a second.
+ */
+void answer_braked(const struct answer_question *q, enum brakes_verdict v, struct answer *out);
 /* For a client outside --allow-client: REFUSED with EDE 18. */
 void answer_refuse_client(struct answer *out);
 

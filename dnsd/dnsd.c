@@ -24,6 +24,7 @@ struct dnsd {
     struct dns_soa_template soa;
     struct answer_config answer;
     struct resolver_config resolver;
+    struct brakes *brakes;
     struct synth_map *map;
     struct dnsd_shared shared;
 };
@@ -125,6 +126,7 @@ static void fill_shared(struct dnsd *d, unsigned worker_count)
                                      .acl = &d->acl,
                                      .soa = &d->soa,
                                      .resolver = &d->resolver,
+                                     .brakes = d->brakes,
                                      .map = d->map,
                                      .on_drained = on_drained};
 }
@@ -141,6 +143,21 @@ static void log_start(const struct dnsd *d)
     listeners_log(&d->listeners);
 }
 
+static int make_shared(struct dnsd *d, struct err *err)
+{
+    const struct brakes_config cfg = brakes_config_of(&d->settings.shared);
+    int rc = dns_soa_template_build(&d->soa);
+    if (rc != 0) {
+        err_set(err, "cannot build the SOA record: %s", strerror(-rc));
+        return rc;
+    }
+    rc = brakes_new(&cfg, &d->brakes);
+    if (rc != 0) {
+        err_set(err, "cannot start: %s", strerror(-rc));
+    }
+    return rc;
+}
+
 static int open_all(void *ctx, struct listen_fds *passed, unsigned worker_count, const struct addr *admin,
                     struct err *err)
 {
@@ -154,10 +171,7 @@ static int open_all(void *ctx, struct listen_fds *passed, unsigned worker_count,
         rc = open_map(d, err);
     }
     if (rc == 0) {
-        rc = dns_soa_template_build(&d->soa);
-        if (rc != 0) {
-            err_set(err, "cannot build the SOA record: %s", strerror(-rc));
-        }
+        rc = make_shared(d, err);
     }
     if (rc == 0) {
         fill_shared(d, worker_count);
@@ -201,6 +215,7 @@ static void close_all(void *ctx)
     struct dnsd *d = ctx;
     listeners_fini(&d->listeners);
     synth_map_close(d->map);
+    brakes_free(d->brakes);
     guard_fini(&d->guard);
     acl_fini(&d->acl);
 }

@@ -19,6 +19,10 @@
     X(REPAIRED, "repaired", "Answers NODATA for a family that is bad upstream while the other is good")             \
     X(FAILED, "failed", "Answers SERVFAIL")                                                                         \
     X(BUSY, "busy", "Answers SERVFAIL because too many questions were in flight")                                   \
+    X(RATE_LIMITED, "rate_limited", "Answers SERVFAIL for --rate-limit")                                            \
+    X(WILDCARD_BUDGET, "wildcard_budget", "Questions denied for --wildcard-budget")                                 \
+    X(WILDCARD_LENGTH, "wildcard_length", "Questions denied for --wildcard-length")                                 \
+    X(WILDCARD_NAMES, "wildcard_names", "Names that first went upstream through a wildcard")                        \
     X(UNSENT, "unsent", "Answers that the transport could not take")                                                \
     X(TCP_CONNECTIONS, "tcp_connections", "TCP connections accepted")                                               \
     X(TCP_EVICTED, "tcp_evicted", "TCP connections closed or refused for the limit on them")

@@ -54,6 +54,7 @@ static bool choose_line(struct dnsd_log *l, const struct answer *a, struct line 
         *out = (struct line){LOG_DEBUG, "dns_noise", &l->noise};
         return true;
     case ANSWER_EVENT_LOCAL:
+    case ANSWER_EVENT_BRAKED:
         return false;
     case ANSWER_EVENT_ADMITTED:
         *out = (struct line){LOG_DEBUG, "dns_admitted", &l->admitted};

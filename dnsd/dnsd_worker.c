@@ -45,6 +45,7 @@ static int start_engine(struct dnsd_worker *d, struct err *err)
                                             .acl = d->shared->acl,
                                             .soa = d->shared->soa,
                                             .resolver = d->resolver,
+                                            .brakes = d->shared->brakes,
                                             .hot_bytes = d->shared->resolver->cache_bytes / 2,
                                             .map = d->shared->map,
                                             .has_ipv6 = has_ipv6,

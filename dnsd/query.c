@@ -7,6 +7,7 @@
 #include "dnsd/dnsd_counters.h"
 #include "dnsd/from_resolver.h"
 #include "dnsd/hot_answers.h"
+#include "dnsd/query_brakes.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -43,6 +44,7 @@ struct query_engine {
     struct bad_family *bad;
     struct hot_answers *hot;
     struct dnsd_log log;
+    struct query_brakes brakes;
     ev_timer flush; /* active only while suppressed log lines wait */
     struct query *first;
     size_t count;
@@ -62,6 +64,9 @@ static void count_answer(struct query_engine *e, const struct answer *a)
                                                  [ANSWER_EVENT_LOCAL] = DNSD_COUNTER_LOCAL,
                                                  [ANSWER_EVENT_ADMITTED] = DNSD_COUNTER_ADMITTED,
                                                  [ANSWER_EVENT_FAILED] = DNSD_COUNTER_FAILED};
+    if (a->event == ANSWER_EVENT_BRAKED) {
+        return; /* counted where they were asked */
+    }
     count(e, a->reason == REASON_CLIENT_NOT_ALLOWED ? DNSD_COUNTER_CLIENT_REFUSED : counters[a->event]);
     if (a->is_repaired) {
         count(e, DNSD_COUNTER_REPAIRED);
@@ -446,7 +451,11 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
         wants = answer_from_lookup(question, &lookup, a);
     }
     if (wants != 0) {
-        start_query(e, question, ask, to, known);
+        if (query_brakes_pass(&e->brakes, question, &to->client.ip, a)) {
+            start_query(e, question, ask, to, known);
+        } else {
+            send_answer(e, question, a, ask, to);
+        }
         return;
     }
     if (a->wants_synthetic) {
@@ -518,6 +527,7 @@ int query_engine_new(const struct query_engine_config *cfg, struct query_engine 
     }
     e->cfg = *cfg;
     dnsd_log_init(&e->log);
+    query_brakes_init(&e->brakes, cfg->worker, cfg->brakes);
     ev_timer_init(&e->flush, on_flush_event, 0.0, 0.0);
     e->flush.data = e;
     int rc = deadline_list_new(cfg->worker->loop, on_query_deadline, e, &e->deadlines);
@@ -554,6 +564,7 @@ void query_engine_free(struct query_engine *e)
     }
     ev_timer_stop(e->cfg.worker->loop, &e->flush);
     dnsd_log_flush(&e->log);
+    query_brakes_fini(&e->brakes);
     deadline_list_free(e->deadlines);
     bad_family_free(e->bad);
     hot_answers_free(e->hot);

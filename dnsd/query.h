@@ -11,6 +11,7 @@
 #include "common/dns/resolver.h"
 #include "common/net/deadline.h"
 #include "common/run/acl.h"
+#include "common/run/brakes.h"
 #include "common/run/worker.h"
 #include "dnsd/dnsd_log.h"
 #include "dnsd/synth_alloc.h"
@@ -26,6 +27,7 @@ struct query_engine_config { /* copied; what it points to outlives the engine */
     const struct acl *acl;
     const struct dns_soa_template *soa;
     struct resolver *resolver;
+    struct brakes *brakes;       /* in front of the resolver, shared by all workers */
     size_t hot_bytes;            /* for answers that are ready to be given again; 0: none */
     struct synth_map *map;       /* NULL in real mode */
     bool (*has_ipv6)(void *ctx); /* is there an IPv6 default route? */

@@ -18,7 +18,11 @@ int http_reply_status(enum reason r)
     case REASON_SSRF_DENIED:
     case REASON_CLIENT_NOT_ALLOWED:
     case REASON_NOT_MAPPED:
+    case REASON_WILDCARD_BUDGET:
+    case REASON_WILDCARD_LENGTH:
         return 403;
+    case REASON_RATE_LIMITED:
+        return 429;
     case REASON_BAD_REQUEST:
         return 400;
     case REASON_METHOD_NOT_ALLOWED:
@@ -86,6 +90,8 @@ static const char *proxy_error(const struct http_reply *r)
     case REASON_L7_REQUIRED:
     case REASON_CLIENT_NOT_ALLOWED:
     case REASON_NOT_MAPPED:
+    case REASON_WILDCARD_BUDGET:
+    case REASON_WILDCARD_LENGTH:
         return "http_request_denied";
     case REASON_SSRF_DENIED:
         return "destination_ip_prohibited";
@@ -96,6 +102,7 @@ static const char *proxy_error(const struct http_reply *r)
     case REASON_UPSTREAM_TIMEOUT:
         return "connection_timeout";
     case REASON_LIMIT_REACHED:
+    case REASON_RATE_LIMITED:
         return "connection_limit_reached";
     case REASON_PROXY_LOOP:
         return "proxy_loop_detected";

@@ -2,6 +2,9 @@
 /* From a whole request to a connected upstream: name, lookup, addresses, dial. */
 #include "tunneld/session_priv.h"
 
+#include "common/base/clock.h"
+#include "tunneld/tunneld_counters.h"
+
 #include <errno.h>
 
 static void on_client_hangup(struct hangup_watch *w)
@@ -129,6 +132,56 @@ static void on_resolve(void *ctx, const struct resolve_result *r)
     decide_addrs(s, r->addrs, r->addr_count, r->is_complete, &none);
 }
 
+/* Is the cache going to answer, so that nothing goes upstream? */
+static bool is_cached(const struct session *s, int64_t now_ms)
+{
+    struct resolver_answer a;
+    return resolver_peek(s->tw->resolver, &s->host.name, IP_V6, now_ms, &a) &&
+           resolver_peek(s->tw->resolver, &s->host.name, IP_V4, now_ms, &a);
+}
+
+static enum tunneld_counter brake_counter(enum brakes_verdict v)
+{
+    switch (v) {
+    case BRAKES_RATE:
+        return TUNNELD_COUNTER_RATE_LIMITED;
+    case BRAKES_BUDGET:
+        return TUNNELD_COUNTER_WILDCARD_BUDGET;
+    case BRAKES_LENGTH:
+        return TUNNELD_COUNTER_WILDCARD_LENGTH;
+    case BRAKES_GO:
+        break;
+    }
+    return TUNNELD_COUNTER_WILDCARD_NAMES;
+}
+
+/* False: the name may not go upstream, and the session has failed. */
+static bool pass_brakes(struct session *s)
+{
+    struct name_verdict v; /* of the name alone: an exact rule on another port is an exact rule */
+    judge_name(s->tw->admit.policy, &s->host.name, &v);
+    const struct brakes_question q = {.sandbox = 0,
+                                      .client = &s->client.ip,
+                                      .name = &s->host.name,
+                                      .pattern = v.is_wildcard ? &v.endpoint->pattern.text : NULL,
+                                      .now_ms = clock_mono_ms()};
+    struct brakes_outcome outcome;
+    if (is_cached(s, q.now_ms)) {
+        return true;
+    }
+    brakes_judge(s->tw->daemon->brakes, &q, &outcome);
+    if (outcome.verdict != BRAKES_GO || outcome.is_new_name) {
+        metrics_add(&s->tw->worker->metrics, (size_t)brake_counter(outcome.verdict), 1);
+    }
+    if (outcome.verdict != BRAKES_GO) { /* the fault is logged as every denial is */
+        session_fail(s, &(struct session_fault){.reason = brakes_reason(outcome.verdict),
+                                                .why = brakes_text(outcome.verdict)});
+        return false;
+    }
+    brakes_log_name(&s->tw->brakes_log, &q, &outcome, v.endpoint);
+    return true;
+}
+
 static void find_addrs(struct session *s)
 {
     static const struct session_fault none = {.reason = REASON_DNS_FAILED, .why = "the name has no address"};
@@ -137,7 +190,7 @@ static void find_addrs(struct session *s)
         decide_addrs(s, &s->host.ip, 1, true, &none);
     } else if (h != NULL) {
         decide_addrs(s, h->addrs, h->addr_count, true, &none);
-    } else {
+    } else if (pass_brakes(s)) {
         int rc =
             resolve_start(s->tw->relay_env.loop, s->tw->resolver, &s->host.name, on_resolve, s, &s->resolve);
         if (rc != 0) {

@@ -146,6 +146,9 @@ static enum fault_class classify(enum reason r)
     case REASON_CLIENT_NOT_ALLOWED:
     case REASON_NOT_MAPPED:
     case REASON_LIMIT_REACHED:
+    case REASON_RATE_LIMITED:
+    case REASON_WILDCARD_BUDGET:
+    case REASON_WILDCARD_LENGTH:
         return FAULT_DENIED;
     case REASON_DNS_FAILED:
     case REASON_UPSTREAM_UNREACHABLE:
@@ -228,6 +231,10 @@ static const char *outcome_text(enum reason r)
         return "needs a proxy that inspects HTTP: a raw tunnel would allow more than the rule";
     case REASON_SSRF_DENIED:
         return "blocked: its address may not be dialled";
+    case REASON_RATE_LIMITED:
+    case REASON_WILDCARD_BUDGET:
+    case REASON_WILDCARD_LENGTH:
+        return "not resolved: a limit was met";
     case REASON_DNS_FAILED:
         return "failed: the name could not be resolved";
     case REASON_UPSTREAM_UNREACHABLE:
@@ -289,6 +296,8 @@ size_t session_write_reply(const struct session *s, const struct session_fault *
         r.rule_missing = judge_suggest(&s->host, s->port, rule, sizeof rule) > 0 ? rule : NULL;
     } else if (fault->reason == REASON_LIMIT_REACHED) {
         r.retry_after_s = RETRY_AFTER_S;
+    } else if (fault->reason == REASON_RATE_LIMITED) {
+        r.retry_after_s = 1;
     }
     return http_reply_write(&r, out, cap);
 }

@@ -135,6 +135,19 @@ static void log_listeners(const struct tunneld *d)
     }
 }
 
+static int make_limits(struct tunneld *d, struct err *err)
+{
+    const struct brakes_config cfg = brakes_config_of(&d->settings.shared);
+    int rc = limits_new(d->settings.max_tunnels, d->settings.max_tunnels_per_client, &d->limits);
+    if (rc == 0) {
+        rc = brakes_new(&cfg, &d->brakes);
+    }
+    if (rc != 0) {
+        err_set(err, "cannot start: %s", strerror(-rc));
+    }
+    return rc;
+}
+
 static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_count, const struct addr *admin,
                        struct err *err)
 {
@@ -155,10 +168,7 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
         rc = synth_map_open_reader(d->settings.shared.map, &d->map, err);
     }
     if (rc == 0) {
-        rc = limits_new(d->settings.max_tunnels, d->settings.max_tunnels_per_client, &d->limits);
-        if (rc != 0) {
-            err_set(err, "cannot start: %s", strerror(-rc));
-        }
+        rc = make_limits(d, err);
     }
     if (rc == 0) {
         log_listeners(d);
@@ -194,6 +204,7 @@ static void close_daemon(void *ctx)
         synth_map_close(d->map);
     }
     limits_free(d->limits);
+    brakes_free(d->brakes);
     acl_fini(&d->acl);
     guard_fini(&d->guard);
 }

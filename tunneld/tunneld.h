@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The tunnel daemon: what all its workers share. Built before threads start and not changed while they serve;
- * limits and map have their own locks. tunneld_run() is main() without the process.
+ * limits, brakes and map have their own locks. tunneld_run() is main() without the process.
  */
 #pragma once
 
 #include "common/run/acl.h"
+#include "common/run/brakes.h"
 #include "common/run/daemon.h"
 #include "common/run/guard.h"
 #include "common/run/synth_map.h"
@@ -20,6 +21,7 @@ struct tunneld {
     struct acl acl;
     struct listen_set listeners;
     struct limits *limits;
+    struct brakes *brakes;
     struct synth_map *map; /* NULL without a capture listener */
     struct addr upstreams[UPSTREAMS_MAX];
     size_t upstream_count;

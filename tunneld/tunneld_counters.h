@@ -12,6 +12,10 @@
     X(TUNNELS_OPENED, "tunnels_opened", COUNTER, "Tunnels opened")                                                  \
     X(DENIED, "denied", COUNTER, "Connections refused by a rule: policy, address, client, limit, map")              \
     X(FAILED, "failed", COUNTER, "Connections admitted that came to nothing: name, destination, client gone, memory") \
+    X(RATE_LIMITED, "rate_limited", COUNTER, "Of those denied, for --rate-limit")                                   \
+    X(WILDCARD_BUDGET, "wildcard_budget", COUNTER, "Of those denied, for --wildcard-budget")                        \
+    X(WILDCARD_LENGTH, "wildcard_length", COUNTER, "Of those denied, for --wildcard-length")                        \
+    X(WILDCARD_NAMES, "wildcard_names", COUNTER, "Names that first went upstream through a wildcard")               \
     X(BAD_REQUESTS, "bad_requests", COUNTER, "Request heads that were bad or late")                                 \
     X(BYTES_UP, "bytes_up", COUNTER, "Bytes handed to destinations, by tunnels that have ended")                    \
     X(BYTES_DOWN, "bytes_down", COUNTER, "Bytes handed to clients, by tunnels that have ended")

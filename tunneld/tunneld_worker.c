@@ -101,6 +101,7 @@ int tunneld_worker_start(struct worker *w, struct err *err)
     tw->admit = (struct admit){.judge = &daemon->judge, .guard = &daemon->guard.view, .policy = w->policy};
     tw->denied_limit.rate = DENIED_LOGS_PER_S;
     tw->failed_limit.rate = FAILED_LOGS_PER_S;
+    brakes_log_init(&tw->brakes_log, w->loop);
     w->data = tw;
     if (w->index == 0) {
         tunneld_warn_raw(daemon, w->policy);
@@ -169,6 +170,7 @@ void tunneld_worker_stop(struct worker *w)
     while (tw->sessions != NULL) {
         session_end(tw->sessions, REASON_SHUTDOWN);
     }
+    brakes_log_fini(&tw->brakes_log);
     if (tw->resolver != NULL) {
         resolver_free(tw->resolver);
     }

@@ -9,6 +9,7 @@
 #include "common/dns/resolver.h"
 #include "common/net/acceptor.h"
 #include "common/net/deadline.h"
+#include "common/run/brakes_log.h"
 #include "tunneld/admit.h"
 #include "tunneld/relay.h"
 #include "tunneld/tunneld.h"
@@ -35,6 +36,7 @@ struct tunneld_worker {
     size_t session_count;
     size_t uncounted_count; /* of them: refused ones that no limit counts */
     struct log_limit denied_limit, failed_limit;
+    struct brakes_log brakes_log;
     bool is_draining, is_done;
 };
 

@@ -17,6 +17,9 @@
     X(HEAD_TOO_LARGE, "head_too_large")                                                                      \
     X(METHOD_NOT_ALLOWED, "method_not_allowed")                                                              \
     X(LIMIT_REACHED, "limit_reached")                                                                        \
+    X(RATE_LIMITED, "rate_limited")       /* --rate-limit: this client asks upstream too often */            \
+    X(WILDCARD_BUDGET, "wildcard_budget") /* --wildcard-budget: too many new names through one wildcard */   \
+    X(WILDCARD_LENGTH, "wildcard_length") /* --wildcard-length: too long for a wildcard */                   \
     X(DNS_FAILED, "dns_failed")                                                                              \
     X(UPSTREAM_UNREACHABLE, "upstream_unreachable")                                                          \
     X(UPSTREAM_TIMEOUT, "upstream_timeout")                                                                  \

@@ -25,6 +25,14 @@ extern const char *const settings_log_levels[];  /* in the order of enum log_lev
      .help = "addresses that nothing may reach"},                                                                    \
     {.name = "allow-client", .kind = SETTING_LIST, .offset = SETTINGS_SHARED_AT(S, allow_client), .arg = "CIDR",     \
      .help = "clients to serve (none: loopback; all on passed sockets)"},                                            \
+    {.name = "rate-limit", .kind = SETTING_NUMBER, .offset = SETTINGS_SHARED_AT(S, rate_limit), .arg = "N",          \
+     .fallback = "200", .max = 1000000, .help = "questions a second that go upstream for a client; 0: no limit"},     \
+    {.name = "wildcard-budget", .kind = SETTING_NUMBER, .offset = SETTINGS_SHARED_AT(S, wildcard_budget),            \
+     .arg = "N", .fallback = "60", .max = 1000000,                                                                   \
+     .help = "new names a minute that go upstream through a wildcard; 0: no limit"},                                 \
+    {.name = "wildcard-length", .kind = SETTING_NUMBER, .offset = SETTINGS_SHARED_AT(S, wildcard_length),            \
+     .arg = "BYTES", .fallback = "128", .max = 253,                                                                  \
+     .help = "longest name that goes upstream through a wildcard; 0: no limit"},                                     \
     {.name = "workers", .kind = SETTING_NUMBER, .offset = SETTINGS_SHARED_AT(S, workers), .arg = "N",                \
      .fallback = "0", .max = 256, .help = "threads; 0: one per usable CPU"},                                         \
     {.name = "admin", .kind = SETTING_STRING, .offset = SETTINGS_SHARED_AT(S, admin), .arg = "ADDR:PORT|unix:PATH",   \

@@ -12,6 +12,9 @@ struct settings_shared {
     bool strict_private;   /* --strict-private */
     struct str_list never; /* --never CIDR[:PORT] ([v6/bits]:PORT) */
     struct str_list allow_client; /* --allow-client CIDR; none: loopback, or everybody on passed sockets */
+    uint32_t rate_limit;          /* --rate-limit, 200 questions a second and client; 0 = no limit */
+    uint32_t wildcard_budget;     /* --wildcard-budget, 60 new names a minute and wildcard; 0 = no limit */
+    uint32_t wildcard_length;     /* --wildcard-length, 128 bytes; 0 = no limit */
     uint32_t workers;             /* --workers, 0 = CPUs */
     int log_format, log_level;    /* enum log_format, enum log_level */
     const char *user;             /* --user NAME */

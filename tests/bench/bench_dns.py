@@ -100,7 +100,8 @@ class Bench:
 
     def dnsd(self, rules, upstream):
         return [os.path.join(self.args.build, "openshell-dnsd"), "--policy", self.policy(rules), "--listen",
-                "127.0.0.1:5400", "--upstream", upstream, "--workers", "1", "--log-level", "error"] + self.args.dnsd
+                "127.0.0.1:5400", "--upstream", upstream, "--workers", "1", "--log-level", "error",
+                "--rate-limit", "0", "--wildcard-budget", "0"] + self.args.dnsd
 
     def dnsmasq(self, upstream):
         host, port = upstream.split(":")

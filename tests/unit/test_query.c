@@ -14,6 +14,7 @@
 #include "dnsd/dnsd_counters.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -35,6 +36,7 @@ struct fixture {
     struct acl acl;
     struct dns_soa_template soa;
     struct resolver *resolver;
+    struct brakes *brakes;
     struct query_engine *engine;
     ev_io upstream;
     int upstream_fd;
@@ -112,6 +114,23 @@ static struct policy *compile(const char *text, uint64_t generation)
     return p;
 }
 
+static struct query_engine *new_engine(struct fixture *f)
+{
+    const struct query_engine_config cfg = {.worker = &f->worker,
+                                            .answer = &f->answer,
+                                            .acl = &f->acl,
+                                            .soa = &f->soa,
+                                            .resolver = f->resolver,
+                                            .brakes = f->brakes,
+                                            .hot_bytes = 1U << 20,
+                                            .has_ipv6 = has_ipv6,
+                                            .on_idle = on_idle,
+                                            .ctx = f};
+    struct query_engine *engine = NULL;
+    assert_int_equal(query_engine_new(&cfg, &engine), 0);
+    return engine;
+}
+
 static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
@@ -139,16 +158,10 @@ static int set_up(void **state)
     rc.upstreams = &upstream;
     rc.upstream_count = 1;
     assert_int_equal(resolver_new(f->worker.loop, &rc, &f->resolver, &err), 0);
-    const struct query_engine_config cfg = {.worker = &f->worker,
-                                            .answer = &f->answer,
-                                            .acl = &f->acl,
-                                            .soa = &f->soa,
-                                            .resolver = f->resolver,
-                                            .hot_bytes = 1U << 20,
-                                            .has_ipv6 = has_ipv6,
-                                            .on_idle = on_idle,
-                                            .ctx = f};
-    assert_int_equal(query_engine_new(&cfg, &f->engine), 0);
+    const struct brakes_config limits = {
+        .rate = 2 * QUERY_IN_FLIGHT_MAX, .wildcard_budget = 5, .wildcard_length = 40};
+    assert_int_equal(brakes_new(&limits, &f->brakes), 0);
+    f->engine = new_engine(f);
     *state = f;
     return 0;
 }
@@ -158,6 +171,7 @@ static int tear_down(void **state)
     struct fixture *f = *state;
     query_engine_free(f->engine);
     resolver_free(f->resolver);
+    brakes_free(f->brakes);
     ev_io_stop(f->worker.loop, &f->upstream);
     (void)close(f->upstream_fd);
     reap_free(f->worker.reap);
@@ -346,6 +360,58 @@ static void drains_at_once_when_nothing_is_in_flight(void **state)
     assert_true(f->is_idle);
 }
 
+/* What the brakes stop costs no packet, what policy or cache answers costs no token. */
+static void brakes_stand_before_the_upstream(void **state)
+{
+    struct fixture *f = *state;
+    char name[64];
+    size_t replies = 0;
+    for (unsigned i = 0; i < 30; i++) { /* the burst is 10; of each both types, which are one name */
+        (void)snprintf(name, sizeof(name), "n%u.t.example.net", i);
+        assert_int_equal(ask(f, name, DNS_A), QUERY_TAKEN);
+        assert_int_equal(ask(f, name, DNS_AAAA), QUERY_TAKEN);
+        run_until(f, replies += 2);
+        assert_int_equal(rcode_of(f), i < 10 ? DNS_NOERROR : DNS_NXDOMAIN);
+    }
+    assert_int_equal(f->last[9], 1); /* a SOA, and its TTL and minimum are a second */
+    assert_memory_equal(f->last + f->last_len - 4, "\0\0\0\1", 4);
+    assert_int_equal(f->upstream_count, 20);
+    assert_int_equal(counter(f, DNSD_COUNTER_WILDCARD_NAMES), 10);
+    assert_int_equal(counter(f, DNSD_COUNTER_WILDCARD_BUDGET), 40);
+    for (unsigned i = 0; i < 5000; i++) { /* cached and hot, far above the rate */
+        assert_int_equal(ask(f, "n1.t.example.net", DNS_A), QUERY_TAKEN);
+        assert_int_equal(ask(f, "evil.example.org", DNS_A), QUERY_TAKEN);
+    }
+    assert_int_equal(f->upstream_count, 20);
+    assert_int_equal(ask(f, "a-name-that-has-forty-one-ab.t.example.net", DNS_A), QUERY_TAKEN);
+    assert_int_equal(rcode_of(f), DNS_NXDOMAIN);
+    assert_int_equal(counter(f, DNSD_COUNTER_WILDCARD_LENGTH), 1);
+    assert_int_equal(counter(f, DNSD_COUNTER_RATE_LIMITED), 0);
+    assert_int_equal(query_in_flight(f->engine), 0);
+}
+
+static void over_the_rate_is_a_failure_that_is_tried_again(void **state)
+{
+    struct fixture *f = *state;
+    f->is_silent = true;
+    for (size_t i = 0; i < QUERY_IN_FLIGHT_MAX; i++) { /* joined questions count: they hold places */
+        assert_int_equal(ask(f, "one.t.example.net", DNS_A), QUERY_TAKEN);
+    }
+    assert_int_equal(counter(f, DNSD_COUNTER_RATE_LIMITED), 0);
+    brakes_free(f->brakes);
+    const struct brakes_config one = {.rate = 1};
+    assert_int_equal(brakes_new(&one, &f->brakes), 0);
+    query_engine_free(f->engine);
+    f->engine = new_engine(f);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(ask(f, "two.t.example.net", DNS_A), QUERY_TAKEN);
+    }
+    assert_int_equal(f->reply_count, 3);
+    assert_int_equal(rcode_of(f), DNS_SERVFAIL);
+    assert_int_equal(counter(f, DNSD_COUNTER_RATE_LIMITED), 3);
+    assert_int_equal(query_in_flight(f->engine), 2);
+}
+
 static void a_message_is_limited_by_its_transport(void **state)
 {
     (void)state;
@@ -371,6 +437,8 @@ int main(void)
         TEST(equal_questions_join),
         TEST(a_new_policy_judges_what_is_in_flight),
         TEST(too_many_in_flight_are_told_at_once),
+        TEST(brakes_stand_before_the_upstream),
+        TEST(over_the_rate_is_a_failure_that_is_tried_again),
         TEST(drains_when_the_last_one_has_its_answer),
         TEST(drains_at_once_when_nothing_is_in_flight),
         cmocka_unit_test(a_message_is_limited_by_its_transport),

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/run/brakes_log.h"
+
+#define NAMES_PER_S 100 /* lines; the burst of twice that holds a whole default burst of new names */
+#define STOPS_PER_S 20
+#define FLUSH_AFTER_S 10.0
+#define KV_MAX 8
+
+static void flush_one(struct log_limit *limit, enum log_level level, const char *event)
+{
+    if (limit->refused > 0) {
+        log_event(level, event, LOG_KV(kv_u64("suppressed", limit->refused)));
+        limit->refused = 0;
+    }
+}
+
+static void flush(struct brakes_log *l)
+{
+    flush_one(&l->names, LOG_INFO, "dns_wildcard_name");
+    flush_one(&l->stops, LOG_WARN, "dns_braked");
+}
+
+static void on_flush_event(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)loop;
+    (void)revents;
+    flush(w->data);
+}
+
+void brakes_log_init(struct brakes_log *l, struct ev_loop *loop)
+{
+    *l = (struct brakes_log){.loop = loop, .names = {.rate = NAMES_PER_S}, .stops = {.rate = STOPS_PER_S}};
+    ev_timer_init(&l->flush, on_flush_event, 0.0, 0.0);
+    l->flush.data = l;
+}
+
+void brakes_log_fini(struct brakes_log *l)
+{
+    if (l->loop != NULL) {
+        ev_timer_stop(l->loop, &l->flush);
+        flush(l);
+        l->loop = NULL;
+    }
+}
+
+static void flush_later(struct brakes_log *l)
+{
+    if ((l->names.refused > 0 || l->stops.refused > 0) && !ev_is_active(&l->flush)) {
+        ev_timer_set(&l->flush, FLUSH_AFTER_S, 0.0);
+        ev_timer_start(l->loop, &l->flush);
+    }
+}
+
+static void write_line(enum log_level level, const char *event, const char *why,
+                       const struct brakes_question *q, const struct policy_endpoint *endpoint,
+                       uint64_t suppressed)
+{
+    struct log_kv kv[KV_MAX];
+    size_t n = 0;
+    if (why != NULL) {
+        kv[n++] = kv_str("why", why);
+    }
+    kv[n++] = kv_name("name", q->name);
+    if (endpoint != NULL) {
+        kv[n++] = kv_str("rule", endpoint->rule->key);
+    }
+    if (q->pattern != NULL) {
+        kv[n++] = kv_name("pattern", q->pattern);
+    }
+    kv[n++] = kv_ip("client", q->client);
+    if (suppressed > 0) {
+        kv[n++] = kv_u64("suppressed", suppressed);
+    }
+    kv[n] = (struct log_kv){.key = NULL, .kind = LOG_KIND_END, .v.u64 = 0};
+    log_event(level, event, kv);
+}
+
+void brakes_log_name(struct brakes_log *l, const struct brakes_question *q,
+                     const struct brakes_outcome *outcome, const struct policy_endpoint *endpoint)
+{
+    uint64_t suppressed = 0;
+    if (outcome->verdict != BRAKES_GO || !outcome->is_new_name || !log_is_on(LOG_INFO)) {
+        return;
+    }
+    if (log_limit_take(&l->names, q->now_ms, &suppressed)) {
+        write_line(LOG_INFO, "dns_wildcard_name", NULL, q, endpoint, suppressed);
+    }
+    flush_later(l);
+}
+
+void brakes_log_stop(struct brakes_log *l, const struct brakes_question *q,
+                     const struct brakes_outcome *outcome, const struct policy_endpoint *endpoint)
+{
+    uint64_t suppressed = 0;
+    if (outcome->verdict == BRAKES_GO) {
+        return;
+    }
+    if (!outcome->is_onset) {
+        l->stops.refused++;
+    } else if (log_limit_take(&l->stops, q->now_ms, &suppressed)) {
+        write_line(LOG_WARN, "dns_braked", reason_text(brakes_reason(outcome->verdict)), q, endpoint,
+                   suppressed);
+    }
+    flush_later(l);
+}
