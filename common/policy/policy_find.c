@@ -123,9 +123,6 @@ static bool add_node(const struct policy_index *x, struct match_at at, uint32_t 
     if (n->group == INDEX_NONE) {
         return true;
     }
-    if (tier % INDEX_TIER_STEP == 0 && n->value < x->rules->endpoint_count) {
-        __builtin_prefetch(&x->rules->endpoints[n->value]); /* most likely the one whose timers count */
-    }
     const struct index_port *port = policy_index_port(policy_index_group(x, n->group), s->c->port);
     if (port != NULL) {
         add_port(s, port, tier);

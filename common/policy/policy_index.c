@@ -236,7 +236,7 @@ static int add_hostless(struct build *b)
 /* An endpoint alone with its host is looked at itself; among others it is found by what it lists. */
 static int add_listed(struct build *b)
 {
-    for (uint32_t i = 0; i < b->endpoint_count; i++) {
+    for (uint32_t i = 0; b->groups != NULL && i < b->endpoint_count; i++) {
         uint32_t node = b->nodes[i];
         if (node == INDEX_NONE || b->endpoints[i].allowed_ip_count == 0 ||
             b->endpoints[i].host_kind == ENDPOINT_IP || b->groups[node_at(b, node)->group].member_count < 2) {
@@ -451,7 +451,7 @@ static int write_records(struct build *b)
         group->record = (uint32_t)used;
         used += sizeof head + len;
     }
-    for (size_t i = 0; i < x->tree.node_count; i++) {
+    for (size_t i = 0; b->groups != NULL && i < x->tree.node_count; i++) {
         uint32_t *group = &x->tree.nodes[i].group;
         *group = *group == INDEX_NONE ? INDEX_NONE : b->groups[*group].record;
     }

@@ -7,6 +7,8 @@
 
 #include "tests/support/policy_text.h"
 
+#include "common/base/buf.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -110,6 +112,55 @@ static void test_match_ip(void **state)
     struct ip none = {0};
     assert_int_equal(policy_match_ip(p, &none, found, 8), 0);
     policy_unref(p);
+}
+
+#define SHARED_ENDPOINTS 100U
+#define SHARED_PORTS 200U
+#define SHARED_NETS 40U
+
+/*
+ * Hostless endpoints that share so many prefixes, with so many ports, that the sums of some are left out:
+ * those are judged by their members, and nothing differs.
+ */
+static void test_hostless_without_sums(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    char item[64];
+    for (unsigned e = 0; e < SHARED_ENDPOINTS; e++) {
+        assert_int_equal(buf_append(&b, SPAN_LIT("{ ports: ["), SIZE_MAX), 0);
+        for (unsigned i = 0; i < SHARED_PORTS; i++) { /* each port is of two endpoints: of e and of e + 1 */
+            (void)snprintf(item, sizeof item, "%s%u", i > 0 ? ", " : "", e * SHARED_PORTS / 2 + i + 1);
+            assert_int_equal(buf_append(&b, span_str(item), SIZE_MAX), 0);
+        }
+        assert_int_equal(buf_append(&b, SPAN_LIT("], allowed_ips: ["), SIZE_MAX), 0);
+        for (unsigned i = 0; i < SHARED_NETS; i++) {
+            (void)snprintf(item, sizeof item, "%s10.%u.0.0/16", i > 0 ? ", " : "", i);
+            assert_int_equal(buf_append(&b, span_str(item), SIZE_MAX), 0);
+        }
+        const char *end = e == 1 ? "], protocol: rest, access: read-only, enforcement: enforce }\n" : "] }\n";
+        assert_int_equal(buf_append(&b, span_str(end), SIZE_MAX), 0);
+    }
+    assert_int_equal(buf_append(&b, span_make("", 1), SIZE_MAX), 0);
+    struct policy *p = policy_text_endpoints((const char *)buf_span(&b).data);
+    const struct policy_endpoint *endpoints = policy_rules_of(p)->endpoints;
+    assert_true(policy_index_bytes(p) <
+                2U * SHARED_ENDPOINTS * SHARED_PORTS * SHARED_NETS); /* of two bytes */
+    for (unsigned i = 0; i < SHARED_NETS; i++) {
+        for (unsigned e = 0; e < SHARED_ENDPOINTS; e++) {
+            struct ip ip = ip_v4(10, (uint8_t)i, 1, 1);
+            struct policy_candidates c = {.port = (uint16_t)(e * SHARED_PORTS / 2 + SHARED_PORTS)};
+            policy_hostless_candidates(p, &ip, &c); /* the last port of e, the middle one of e + 1 */
+            assert_ptr_equal(c.best, &endpoints[e]);
+            assert_int_equal(c.requires_l7, e == 0 || e == 1);
+        }
+        struct ip ip = ip_v4(10, (uint8_t)i, 1, 1);
+        struct policy_candidates c = {.port = 60000};
+        policy_hostless_candidates(p, &ip, &c);
+        assert_null(c.best);
+    }
+    policy_unref(p);
+    buf_fini(&b);
 }
 
 static bool is_parent(const struct policy *p, const char *name)
@@ -243,10 +294,15 @@ static void test_references(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_match_order), cmocka_unit_test(test_visit_stops),
-        cmocka_unit_test(test_match_ip),    cmocka_unit_test(test_parents),
-        cmocka_unit_test(test_deepest),     cmocka_unit_test(test_static_hosts),
-        cmocka_unit_test(test_ports),       cmocka_unit_test(test_references),
+        cmocka_unit_test(test_match_order),
+        cmocka_unit_test(test_visit_stops),
+        cmocka_unit_test(test_hostless_without_sums),
+        cmocka_unit_test(test_match_ip),
+        cmocka_unit_test(test_parents),
+        cmocka_unit_test(test_deepest),
+        cmocka_unit_test(test_static_hosts),
+        cmocka_unit_test(test_ports),
+        cmocka_unit_test(test_references),
     };
     return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
 }
