@@ -84,10 +84,12 @@ class Message:
             if n >= 0xC0:
                 target = (n & 0x3F) << 8 | self.raw[at + 1]
                 end = at + 2 if end is None else end
-                if target >= at or hops > 20:
+                if target >= at or target < 12 or hops > 20:
                     raise ValueError("bad pointer")
                 at, hops = target, hops + 1
                 continue
+            if n > 63 or at + 1 + n > len(self.raw) or sum(len(x) + 1 for x in labels) + (n and n + 1) > 254:
+                raise ValueError("bad label")
             at += 1
             if n == 0:
                 return ".".join(labels), at if end is None else end

@@ -769,9 +769,10 @@ class TestAlone(unittest.TestCase):
             self.assertGreater(int(t["tcp_connections"]), 0)
 
     def test_upstream_is_ourselves(self):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
+        udp, tcp = Stub.bind("127.0.0.1")  # a port that is free for both
+        port = udp.getsockname()[1]
+        udp.close()
+        tcp.close()
         for listen, upstream in (("127.0.0.1:%d", "127.0.0.1:%d"), ("0.0.0.0:%d", "127.0.0.1:%d")):
             dnsd = Daemon(POLICY, "--listen", listen % port, "--upstream", upstream % port, expect_ready=False)
             self.assertEqual(dnsd.status, 78)
