@@ -3,6 +3,7 @@
 
 #include "common/base/err.h"
 #include "common/dns/dns_rr.h"
+#include "common/dns/dns_rrset.h"
 
 #define OWNER_QNAME 0xC00CU /* a pointer to the question's name */
 #define OPT_LEN 11          /* without options */
@@ -63,6 +64,21 @@ static void put_ptr(struct draft *d, const struct dns_answer *a)
     record_head(&d->w, DNS_PTR, a->ttl_s, (uint16_t)len);
     wbuf_put(&d->w, span_make(wire, len));
     if (record_end(d, before)) {
+        d->an_count++;
+    }
+}
+
+static void put_records(struct draft *d, const struct dns_answer *a)
+{
+    size_t at = 0;
+    struct span rdata;
+    while (dns_rrset_next(a->records, &at, &rdata)) {
+        size_t before = d->w.len;
+        record_head(&d->w, a->records->qtype, a->ttl_s, (uint16_t)rdata.len);
+        wbuf_put(&d->w, rdata);
+        if (!record_end(d, before)) {
+            return;
+        }
         d->an_count++;
     }
 }
@@ -163,6 +179,9 @@ size_t dns_answer_build(const struct dns_answer *a, uint8_t *out, size_t limit)
         put_addrs(&d, a);
         if (a->ptr != NULL) {
             put_ptr(&d, a);
+        }
+        if (a->records != NULL) {
+            put_records(&d, a);
         }
     }
     if (a->soa != NULL) {

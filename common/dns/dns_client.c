@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/rng.h"
+#include "common/dns/dns_rrset.h"
 #include "common/net/deadline.h"
 #include "common/net/sock.h"
 
@@ -37,6 +38,7 @@ struct dns_call {
     struct deadline deadline; /* when the exchange wants to be looked at again */
     dns_client_event_fn *fn;  /* NULL once called */
     void *ctx;
+    struct dns_rrset *records; /* of a question for such a type, else NULL */
     struct dns_exchange exchange;
     struct leg legs[DNS_EXCHANGE_SLOTS];
 };
@@ -112,6 +114,8 @@ static void free_call(struct dns_call *call)
     }
     deadline_cancel(c->deadlines, &call->deadline);
     list_remove(call->is_fresh ? &c->fresh : &c->calls, call);
+    free(call->records);
+    call->records = NULL;
     if (c->pool_count == POOL_MAX) {
         free(call);
         return;
@@ -391,14 +395,24 @@ void dns_client_free(struct dns_client *c)
 struct dns_call *dns_client_start(struct dns_client *c, const struct host_name *name, uint16_t qtype,
                                   dns_client_event_fn *fn, void *ctx)
 {
+    struct dns_rrset *records = NULL;
+    if (dns_rrset_is_type(qtype)) {
+        records = malloc(sizeof(*records));
+        if (records == NULL) {
+            return NULL;
+        }
+    }
     struct dns_call *call = new_call(c);
     if (call == NULL) {
+        free(records);
         return NULL;
     }
+    call->records = records;
     call->fn = fn;
     call->ctx = ctx;
     call->is_fresh = true;
     dns_exchange_start(&call->exchange, &c->env, name, qtype, clock_mono_ms());
+    call->exchange.result.records = records;
     if (c->fresh.first == NULL) {
         ev_prepare_start(c->loop, &c->prepare);
         ev_idle_start(c->loop, &c->idle);

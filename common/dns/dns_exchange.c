@@ -379,6 +379,9 @@ static void take_reply(struct dns_exchange *x, size_t i, const struct dns_reply 
     case DNS_REPLY_ADDRS:
         accept_reply(x, r, DNS_EXCHANGE_ADDRS);
         break;
+    case DNS_REPLY_RECORDS:
+        accept_reply(x, r, DNS_EXCHANGE_RECORDS);
+        break;
     case DNS_REPLY_CNAME:
         follow(x, r);
         break;
@@ -427,8 +430,11 @@ bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, in
         return true; /* nothing more is wanted of this socket */
     }
     uint8_t wire[255];
-    struct dns_sent sent = {
-        .id = s->id, .qtype = x->qtype, .exact_case = s->is_exact_case, .qname = slot_qname(x, s, wire)};
+    struct dns_sent sent = {.id = s->id,
+                            .qtype = x->qtype,
+                            .exact_case = s->is_exact_case,
+                            .qname = slot_qname(x, s, wire),
+                            .records = x->is_done ? NULL : x->result.records};
     struct dns_reply r;
     dns_reply_parse(msg, &sent, &r);
     if (r.kind == DNS_REPLY_MISMATCH) {

@@ -24,6 +24,7 @@
 enum dns_exchange_status {
     DNS_EXCHANGE_FAILED = 0,
     DNS_EXCHANGE_ADDRS,
+    DNS_EXCHANGE_RECORDS,
     DNS_EXCHANGE_NODATA,
     DNS_EXCHANGE_NXDOMAIN
 };
@@ -45,6 +46,7 @@ struct dns_exchange_result {
     uint32_t ttl_s;             /* minimum over the chain; 0 for a negative without SOA */
     size_t addr_count;
     struct ip addrs[DNS_ADDRS_MAX];
+    struct dns_rrset *records; /* where those of RECORDS go: set by the driver after the start; may be NULL */
 };
 
 struct dns_exchange_stats {
@@ -125,7 +127,8 @@ struct dns_action {
     uint8_t msg[DNS_EXCHANGE_QUERY_CAP]; /* without the length TCP puts in front */
 };
 
-/* qtype is DNS_A or DNS_AAAA. The driver may throw it away at any time after closing its sockets. */
+/* qtype is DNS_A, DNS_AAAA, DNS_SRV or DNS_TXT. The driver may throw it away at any time after closing its
+ * sockets. */
 void dns_exchange_start(struct dns_exchange *x, struct dns_exchange_env *env, const struct host_name *name,
                         uint16_t qtype, int64_t now_ms);
 /* Call until it says WAIT or END: at first, after each report below, and when until_ms has come. */

@@ -2,6 +2,7 @@
 #include "common/dns/dns_wire.h"
 
 #include "common/dns/dns_rr.h"
+#include "common/dns/dns_rrset.h"
 
 #define HOPS_MAX 8
 
@@ -16,7 +17,7 @@ struct chain {
     struct dns_reply *out;
 };
 
-enum link { LINK_BAD = 0, LINK_END, LINK_ADDRS, LINK_CNAME };
+enum link { LINK_BAD = 0, LINK_END, LINK_FOUND, LINK_CNAME };
 
 /* RFC 2181 8: a TTL with the top bit set counts as zero. */
 static uint32_t ttl_of(uint32_t ttl)
@@ -57,34 +58,50 @@ static bool target_note(struct chain *ch, const struct dns_rr *rr, struct dns_na
     return true;
 }
 
-/* All records of ch->name in the answer section: addresses, or one CNAME, never both (RFC 1034 3.6.2). */
+static bool is_wanted(const struct dns_sent *sent, uint16_t type)
+{
+    return type == sent->qtype && (type == DNS_A || type == DNS_AAAA || dns_rrset_is_type(type));
+}
+
+static void record_note(struct chain *ch, const struct dns_rr *rr)
+{
+    if (rr->type == DNS_A || rr->type == DNS_AAAA) {
+        addr_note(ch->out, rr->type == DNS_A ? IP_V4 : IP_V6, span_sub(ch->msg, rr->rdata_at, rr->rdata_len));
+    } else if (ch->sent->records != NULL) {
+        dns_rrset_read(ch->sent->records, ch->msg, rr->rdata_at, rr->rdata_len);
+    }
+}
+
+/* All records of ch->name in the answer section: wanted ones, or one CNAME, never both (RFC 1034 3.6.2). */
 static enum link link_read(struct chain *ch, struct dns_name *target)
 {
     struct cursor c = cursor_make(ch->msg);
     struct dns_rr rr;
     c.pos = ch->records->answer_at;
     target->len = 0;
-    bool has_addr = false;
-    uint8_t family = ch->sent->qtype == DNS_A ? IP_V4 : IP_V6;
+    bool is_found = false;
+    if (ch->sent->records != NULL) {
+        dns_rrset_start(ch->sent->records, ch->sent->qtype);
+    }
     for (uint16_t i = 0; i < ch->header->an_count; i++) {
         dns_rr_read(&c, &rr);
-        bool is_addr = rr.type == ch->sent->qtype && (rr.type == DNS_A || rr.type == DNS_AAAA);
-        if ((!is_addr && rr.type != DNS_CNAME) || rr.class != DNS_IN ||
+        bool is_record = is_wanted(ch->sent, rr.type);
+        if ((!is_record && rr.type != DNS_CNAME) || rr.class != DNS_IN ||
             !dns_rr_owner_is(ch->msg, &rr, &ch->name)) {
             continue;
         }
-        if (is_addr) {
-            has_addr = true;
-            addr_note(ch->out, family, span_sub(ch->msg, rr.rdata_at, rr.rdata_len));
+        if (is_record) {
+            is_found = true;
+            record_note(ch, &rr);
         } else if (!target_note(ch, &rr, target)) {
             return LINK_BAD;
         }
         ch->ttl_s = min_u32(ch->ttl_s, ttl_of(rr.ttl));
     }
     if (target->len > 0) {
-        return has_addr ? LINK_BAD : LINK_CNAME;
+        return is_found ? LINK_BAD : LINK_CNAME;
     }
-    return has_addr ? LINK_ADDRS : LINK_END;
+    return is_found ? LINK_FOUND : LINK_END;
 }
 
 /* Follows the CNAMEs inside the message to where they end. A loop runs into the limit. */
@@ -162,7 +179,7 @@ static void reply_reduce(struct chain *ch)
             out->kind = DNS_REPLY_NODATA;
         }
     } else {
-        out->kind = DNS_REPLY_ADDRS;
+        out->kind = out->addr_count > 0 ? DNS_REPLY_ADDRS : DNS_REPLY_RECORDS;
         out->ttl_s = ch->ttl_s;
     }
     if (out->kind != DNS_REPLY_CNAME) {

@@ -28,6 +28,7 @@ enum dns_type {
     DNS_PTR = 12,
     DNS_TXT = 16,
     DNS_AAAA = 28,
+    DNS_SRV = 33,
     DNS_OPT = 41,
     DNS_SVCB = 64,
     DNS_HTTPS = 65,
@@ -89,6 +90,7 @@ enum dns_reply_kind {
     DNS_REPLY_MISMATCH = 0, /* not an answer to this question, or malformed: ignore it and keep waiting */
     DNS_REPLY_TRUNCATED,    /* TC=1: ask again over TCP */
     DNS_REPLY_ADDRS,        /* addrs of the asked family */
+    DNS_REPLY_RECORDS,      /* records of the asked type, which is SRV or TXT */
     DNS_REPLY_CNAME,        /* the chain ends at *target without an address: ask for that */
     DNS_REPLY_NODATA,
     DNS_REPLY_NXDOMAIN,
@@ -109,20 +111,23 @@ struct dns_reply {
     struct host_name target; /* DNS_REPLY_CNAME */
 };
 
+struct dns_rrset; /* dns_rrset.h */
+
 /* The question of ours that a reply has to answer. The span is borrowed. */
 struct dns_sent {
     uint16_t id;
     uint16_t qtype;
-    bool exact_case;   /* the upstream echoes case: QNAME has to come back byte for byte (0x20) */
-    struct span qname; /* wire labels with the root, as sent */
+    bool exact_case;           /* the upstream echoes case: QNAME has to come back byte for byte (0x20) */
+    struct span qname;         /* wire labels with the root, as sent */
+    struct dns_rrset *records; /* SRV and TXT: filled on DNS_REPLY_RECORDS, else undefined; may be NULL */
 };
 
 /*
  * Validates a reply: QR, ID, opcode, and one question equal byte for byte to the one sent (exact_case) or
  * equal without case. A FORMERR or NOTIMP may come without a question (servers that choke on OPT send the
  * bare header). Only records on the chain from QNAME count; others are skipped, strictly parsed. A CNAME
- * target that is no canonical host name, two different CNAMEs of one name, or a CNAME beside an address end
- * in DNS_REPLY_ERROR/SERVFAIL.
+ * target that is no canonical host name, two different CNAMEs of one name, or a CNAME beside an address or
+ * record end in DNS_REPLY_ERROR/SERVFAIL.
  */
 void dns_reply_parse(struct span msg, const struct dns_sent *sent, struct dns_reply *out);
 
@@ -147,12 +152,13 @@ struct dns_answer {
     uint32_t soa_serial;                /* policy generation */
     uint32_t soa_ttl_s;                 /* TTL and MINIMUM */
     const struct host_name *ptr;        /* one PTR record */
+    const struct dns_rrset *records;    /* SRV or TXT; NULL = none. Names in them are never compressed */
     enum dns_ede ede;                   /* only sent if the query had OPT */
     const char *ede_text;               /* NULL or text, cut to what fits */
 };
 /*
- * Writes the answer into out, at most limit bytes; if not everything fits: TC=1 with as many addresses as
- * fit. Returns the length, or 0 if not even header and question fit.
+ * Writes the answer into out, at most limit bytes; if not everything fits: TC=1 with as many addresses or
+ * records as fit. Returns the length, or 0 if not even header and question fit.
  */
 size_t dns_answer_build(const struct dns_answer *a, uint8_t *out, size_t limit);
 
