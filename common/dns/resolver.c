@@ -128,6 +128,7 @@ static void answer_from_result(const struct resolver *r, const struct dns_exchan
         out->addr_count = result->addr_count;
         memcpy(out->addrs, result->addrs, result->addr_count * sizeof(result->addrs[0]));
         break;
+    case DNS_EXCHANGE_RECORDS: /* nobody asks for them here */
     case DNS_EXCHANGE_NODATA:
         out->status = RESOLVER_NODATA;
         out->ttl_s = clamp_ttl(result->ttl_s, 0, r->cfg.ttl_neg_max_s);

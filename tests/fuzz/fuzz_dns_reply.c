@@ -5,6 +5,7 @@
 
 #include "common/base/err.h"
 #include "common/dns/dns_rr.h"
+#include "common/dns/dns_rrset.h"
 #include "tests/support/dns_oracle.h"
 
 static void require_sound(const struct dns_reply *r, uint16_t qtype)
@@ -26,6 +27,9 @@ static void require_sound(const struct dns_reply *r, uint16_t qtype)
     case DNS_REPLY_ADDRS:
         REQUIRE(r->rcode == DNS_NOERROR && r->hop_count <= 8 && (qtype == DNS_A || qtype == DNS_AAAA));
         break;
+    case DNS_REPLY_RECORDS:
+        REQUIRE(r->rcode == DNS_NOERROR && r->hop_count <= 8 && dns_rrset_is_type(qtype));
+        break;
     case DNS_REPLY_CNAME:
         REQUIRE(r->rcode == DNS_NOERROR && r->hop_count >= 1 && r->hop_count <= 8);
         break;
@@ -39,6 +43,32 @@ static void require_sound(const struct dns_reply *r, uint16_t qtype)
         REQUIRE(r->rcode != DNS_NOERROR && r->rcode != DNS_NXDOMAIN && r->ttl_s == 0);
         break;
     }
+}
+
+/* What is kept is within bounds, can be read again, and fills an answer without an error. */
+static void require_sound_records(const struct dns_rrset *s, const struct dns_sent *sent)
+{
+    size_t at = 0;
+    size_t count = 0;
+    size_t bytes = 0;
+    struct span rdata;
+    struct dns_rrset again;
+    dns_rrset_start(&again, s->qtype);
+    REQUIRE(s->qtype == sent->qtype && s->len <= DNS_RRSET_CAP && s->count + s->left_out > 0);
+    while (dns_rrset_next(s, &at, &rdata)) {
+        struct dns_srv srv;
+        count++;
+        bytes += rdata.len;
+        if (s->qtype == DNS_SRV) {
+            dns_srv_read(rdata, &srv);
+            REQUIRE(srv.target.len > 0 && rdata.len == 6U + srv.target.len + 2U);
+        }
+        dns_rrset_add(&again, rdata);
+    }
+    REQUIRE(count == s->count && at == s->len && count <= (s->qtype == DNS_SRV ? DNS_SRV_MAX : DNS_TXT_MAX));
+    REQUIRE(s->qtype == DNS_SRV || bytes <= DNS_TXT_BYTES_MAX);
+    REQUIRE(again.count == s->count && again.len == s->len && again.left_out == 0);
+    REQUIRE(dns_rrset_size(s) <= sizeof *s);
 }
 
 static void require_other_questions_mismatch(struct span msg, const struct dns_sent *sent)
@@ -66,8 +96,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!oracle_sent_from(msg, &sent)) {
         return 0;
     }
+    struct dns_rrset records;
+    sent.records = &records;
     dns_reply_parse(msg, &sent, &r);
     require_sound(&r, sent.qtype);
+    if (r.kind == DNS_REPLY_RECORDS) {
+        require_sound_records(&records, &sent);
+    }
+    sent.records = NULL;
     require_other_questions_mismatch(msg, &sent);
     uint8_t folded[DNS_NAME_MAX];
     const uint8_t zeros[32] = {0};

@@ -2,6 +2,7 @@
 #include "tests/support/dns_oracle.h"
 
 #include "common/dns/dns_rr.h"
+#include "common/dns/dns_rrset.h"
 
 #include <ldns/ldns.h>
 
@@ -98,7 +99,7 @@ static uint32_t ttl_of(uint32_t ttl)
 
 /* What one look at the answer section for one name gives. */
 struct look {
-    size_t addr_records, cnames;
+    size_t records, cnames;
     bool differs; /* two CNAMEs, two targets */
     const ldns_rdf *target;
 };
@@ -117,15 +118,40 @@ static void add_addr(struct dns_reply *want, const ldns_rdf *rdf)
     }
 }
 
-static struct look look_up(const ldns_pkt *pkt, const ldns_rdf *name, uint16_t qtype, struct dns_reply *want)
+/* The fields as ldns has taken them apart, one after another; a target that is no host name is left out. */
+static void add_record(struct dns_rrset *want, const ldns_rr *rr)
+{
+    static uint8_t bytes[DNS_MESSAGE_MAX];
+    struct wbuf w = wbuf_make(bytes, sizeof bytes);
+    for (size_t i = 0; i < ldns_rr_rd_count(rr); i++) {
+        const ldns_rdf *rdf = ldns_rr_rdf(rr, i);
+        struct host_name target;
+        uint8_t wire[255];
+        if (ldns_rdf_get_type(rdf) != LDNS_RDF_TYPE_DNAME) {
+            wbuf_put(&w, rdf_span(rdf));
+        } else if (host_name_from_wire(rdf_span(rdf), &target) == HOST_FAULT_NONE) {
+            size_t len = host_name_to_wire(&target, wire);
+            wbuf_put(&w, span_make(wire, len));
+        } else {
+            want->left_out++;
+            return;
+        }
+    }
+    dns_rrset_add(want, wbuf_span(&w));
+}
+
+static struct look look_up(const ldns_pkt *pkt, const ldns_rdf *name, uint16_t qtype, struct dns_reply *want,
+                           struct dns_rrset *records)
 {
     struct look found = {0};
+    dns_rrset_start(records, qtype);
     const ldns_rr_list *answer = ldns_pkt_answer(pkt);
     for (size_t i = 0; i < ldns_rr_list_rr_count(answer); i++) {
         const ldns_rr *rr = ldns_rr_list_rr(answer, i);
         uint16_t type = (uint16_t)ldns_rr_get_type(rr);
         bool is_addr = type == qtype && (type == DNS_A || type == DNS_AAAA);
-        if (ldns_rr_get_class(rr) != LDNS_RR_CLASS_IN || (!is_addr && type != DNS_CNAME) ||
+        bool is_record = type == qtype && (type == DNS_SRV || type == DNS_TXT);
+        if (ldns_rr_get_class(rr) != LDNS_RR_CLASS_IN || (!is_addr && !is_record && type != DNS_CNAME) ||
             ldns_dname_compare(ldns_rr_owner(rr), name) != 0) {
             continue;
         }
@@ -134,8 +160,11 @@ static struct look look_up(const ldns_pkt *pkt, const ldns_rdf *name, uint16_t q
             continue; /* shows as a difference */
         }
         if (is_addr) {
-            found.addr_records++;
+            found.records++;
             add_addr(want, rdf);
+        } else if (is_record) {
+            found.records++;
+            add_record(records, rr);
         } else {
             found.differs = found.differs || (found.cnames > 0 && ldns_dname_compare(found.target, rdf) != 0);
             found.cnames++;
@@ -177,10 +206,11 @@ static void fail(struct dns_reply *want)
     want->addr_count = 0;
 }
 
-static void reduce(const ldns_pkt *pkt, const ldns_rdf *name, uint16_t qtype, struct dns_reply *want)
+static void reduce(const ldns_pkt *pkt, const ldns_rdf *name, uint16_t qtype, struct dns_reply *want,
+                   struct dns_rrset *records)
 {
-    struct look found = look_up(pkt, name, qtype, want);
-    while (found.cnames > 0 && !found.differs && found.addr_records == 0) {
+    struct look found = look_up(pkt, name, qtype, want, records);
+    while (found.cnames > 0 && !found.differs && found.records == 0) {
         name = found.target;
         want->hop_count++;
         if (want->hop_count > HOPS_MAX ||
@@ -188,14 +218,14 @@ static void reduce(const ldns_pkt *pkt, const ldns_rdf *name, uint16_t qtype, st
             fail(want);
             return;
         }
-        found = look_up(pkt, name, qtype, want);
+        found = look_up(pkt, name, qtype, want, records);
     }
     if (found.cnames > 0) {
         fail(want);
         return;
     }
-    if (found.addr_records > 0 && want->rcode == DNS_NOERROR) {
-        want->kind = DNS_REPLY_ADDRS;
+    if (found.records > 0 && want->rcode == DNS_NOERROR) {
+        want->kind = qtype == DNS_A || qtype == DNS_AAAA ? DNS_REPLY_ADDRS : DNS_REPLY_RECORDS;
         return;
     }
     uint32_t chain_ttl = want->ttl_s;
@@ -238,6 +268,15 @@ static const char *compare_reply(const struct dns_reply *have, const struct dns_
     return NULL;
 }
 
+static const char *compare_records(const struct dns_rrset *have, const struct dns_rrset *want)
+{
+    if (have->count != want->count || have->left_out != want->left_out || have->qtype != want->qtype) {
+        return "number of records";
+    }
+    return span_is_equal(span_make(have->bytes, have->len), span_make(want->bytes, want->len)) ? NULL
+                                                                                               : "records";
+}
+
 static const char *compare_question(const ldns_pkt *pkt, const struct dns_sent *sent)
 {
     const ldns_rr *rr = ldns_rr_list_rr(ldns_pkt_question(pkt), 0);
@@ -254,9 +293,14 @@ static const char *compare_question(const ldns_pkt *pkt, const struct dns_sent *
     return NULL;
 }
 
-const char *oracle_reply(struct span msg, const struct dns_sent *sent)
+const char *oracle_reply(struct span msg, const struct dns_sent *question)
 {
+    struct dns_rrset have_records;
+    struct dns_rrset want_records;
+    struct dns_sent with_records = *question;
+    const struct dns_sent *sent = &with_records;
     struct dns_reply have;
+    with_records.records = &have_records;
     dns_reply_parse(msg, sent, &have);
     if (have.kind == DNS_REPLY_MISMATCH || have.kind == DNS_REPLY_TRUNCATED || !is_comparable(msg)) {
         return NULL;
@@ -273,10 +317,13 @@ const char *oracle_reply(struct span msg, const struct dns_sent *sent)
     if (want.rcode != DNS_NOERROR && want.rcode != DNS_NXDOMAIN) {
         want.kind = DNS_REPLY_ERROR;
     } else if (name != NULL) {
-        reduce(pkt, name, sent->qtype, &want);
+        reduce(pkt, name, sent->qtype, &want, &want_records);
     }
     if (difference == NULL) {
         difference = compare_reply(&have, &want);
+    }
+    if (difference == NULL && have.kind == DNS_REPLY_RECORDS) {
+        difference = compare_records(&have_records, &want_records);
     }
     ldns_rdf_deep_free(name);
     ldns_pkt_free(pkt);
@@ -292,5 +339,6 @@ bool oracle_sent_from(struct span msg, struct dns_sent *out)
     out->qname = dns_qname_read(&c);
     out->qtype = cursor_u16(&c);
     out->exact_case = true;
+    out->records = NULL;
     return cursor_is_ok(&c);
 }

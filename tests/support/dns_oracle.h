@@ -10,7 +10,7 @@
 
 /* NULL if ours rejects msg or both agree, else what differs. */
 const char *oracle_query(struct span msg);
-const char *oracle_reply(struct span msg, const struct dns_sent *sent);
+const char *oracle_reply(struct span msg, const struct dns_sent *question); /* SRV and TXT included */
 
 /* The question that msg itself has, so that a fuzzer gets past the comparison. False if it has none. */
 bool oracle_sent_from(struct span msg, struct dns_sent *out);

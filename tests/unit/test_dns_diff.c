@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "common/dns/dns_rrset.h"
 #include "tests/support/dns_msg.h"
 #include "tests/support/dns_oracle.h"
 
@@ -104,9 +105,31 @@ static void reply_types(struct wbuf *w)
     msg_tsig(w);
 }
 
+static void reply_srv(struct wbuf *w)
+{
+    msg_header(w, 1, 0x8180, MSG_COUNTS(1, 6, 0, 1));
+    msg_question(w, "_db._tcp.example.com", DNS_SRV);
+    msg_cname(w, "@12", 50, "srv.example.com");
+    msg_rr(w, "srv.example.com", DNS_SRV, 40, SPAN_LIT("\0\1\0\2\151\211\2S1\7Example\3com\0"));
+    msg_rr(w, "@50", DNS_SRV, 30, SPAN_LIT("\0\1\0\2\151\211\2s2\300\25")); /* @21: example.com */
+    msg_rr(w, "@50", DNS_SRV, 60, SPAN_LIT("\0\1\0\2\151\211\2s1\300\25"));
+    msg_rr(w, "@50", DNS_SRV, 60, SPAN_LIT("\0\0\0\0\0\0\0"));
+    msg_rr(w, "@50", DNS_SRV, 60, SPAN_LIT("\0\1\0\2\151\211\3a b\300\25"));
+    msg_opt(w, 1232, 0, SPAN_LIT(""));
+}
+static void reply_txt(struct wbuf *w)
+{
+    msg_header(w, 1, 0x8180, MSG_COUNTS(1, 4, 0, 0));
+    msg_question(w, "db.example.com", DNS_TXT);
+    msg_rr(w, "@12", DNS_TXT, 40, SPAN_LIT("\3a=b\0\2\0\377"));
+    msg_rr(w, "DB.Example.com", DNS_TXT, 30, SPAN_LIT("\0"));
+    msg_rr(w, "@12", DNS_TXT, 20, SPAN_LIT("\3a=b\0\2\0\377"));
+    msg_rr(w, "@15", DNS_TXT, 1, SPAN_LIT("\5other"));
+}
+
 static build_fn *const queries[] = {query_plain, query_opt, query_tsig, query_ixfr};
-static build_fn *const replies[] = {reply_addrs,  reply_aaaa,  reply_nxdomain,
-                                    reply_nodata, reply_error, reply_types};
+static build_fn *const replies[] = {reply_addrs, reply_aaaa,  reply_nxdomain, reply_nodata,
+                                    reply_error, reply_types, reply_srv,      reply_txt};
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 struct sample {
@@ -181,6 +204,7 @@ static void accept_one(struct sample *s)
         if (r.kind == DNS_REPLY_MISMATCH) {
             fail_msg("reply %zu is not accepted", s->row);
         }
+        assert_true((r.kind == DNS_REPLY_RECORDS) == dns_rrset_is_type(sent.qtype));
     }
     s->what = "whole";
     check(s, s->bytes, s->len, 0);
