@@ -8,7 +8,7 @@
 #define DENIED_TEXT "policy_denied: no rule names this host; see 'openshell-egress explain'"
 
 void answer_config_set(struct answer_config *cfg, const struct settings_dnsd *s,
-                       const struct dest_guard *guard)
+                       const struct dest_guard *guard, const struct zone_set *zones)
 {
     cfg->mode = (enum answer_mode)s->answer;
     cfg->deny = (enum deny_mode)s->deny;
@@ -16,6 +16,27 @@ void answer_config_set(struct answer_config *cfg, const struct settings_dnsd *s,
     cfg->deny_ttl_s = s->deny_ttl_s;
     cfg->synthetic_ttl_s = s->synthetic_ttl_s;
     cfg->guard = guard;
+    cfg->zones = zones;
+}
+
+static bool is_open(const struct answer_question *q)
+{
+    return zone_find_open(q->cfg->zones, q->name) != NULL;
+}
+
+/* The names of an open zone have their real addresses in every mode. */
+static enum answer_mode mode_of(const struct answer_question *q)
+{
+    return is_open(q) ? ANSWER_REAL : q->cfg->mode;
+}
+
+bool answer_minds_ipv6(const struct answer_config *cfg)
+{
+    bool is_real = cfg->mode == ANSWER_REAL;
+    for (size_t i = 0; cfg->zones != NULL && i < cfg->zones->count && !is_real; i++) {
+        is_real = cfg->zones->items[i].is_open;
+    }
+    return is_real && cfg->aaaa == AAAA_AUTO;
 }
 
 static void start(struct answer *out, enum dns_rcode rcode, enum answer_event event)
@@ -175,7 +196,7 @@ static bool offers_aaaa(const struct answer_question *q, bool is_static)
     if (q->cfg->aaaa == AAAA_NODATA) {
         return false;
     }
-    if (q->cfg->mode == ANSWER_SYNTHETIC) {
+    if (mode_of(q) == ANSWER_SYNTHETIC) {
         return q->cfg->pools.has_v6;
     }
     return q->cfg->aaaa == AAAA_PASS || q->has_ipv6 || is_static;
@@ -184,7 +205,7 @@ static bool offers_aaaa(const struct answer_question *q, bool is_static)
 bool answer_other_counts(const struct answer_question *q)
 {
     /* A failed A must not become "no such host" for the sake of an AAAA that nobody would get. */
-    return q->cfg->mode == ANSWER_SYNTHETIC || q->qtype == DNS_AAAA || offers_aaaa(q, false);
+    return mode_of(q) == ANSWER_SYNTHETIC || q->qtype == DNS_AAAA || offers_aaaa(q, false);
 }
 
 struct permitted {
@@ -201,9 +222,14 @@ static void filter(const struct answer_question *q, const struct answer_family *
     if (f->state != ANSWER_ADDRS) {
         return;
     }
+    const bool is_unruled = !is_static && is_open(q);
     for (size_t i = 0; i < f->addr_count && out->count < DNS_ADDRS_MAX; i++) {
         struct dest_verdict v;
-        judge_answer(q->policy, q->cfg->guard, q->name, &f->addrs[i], is_static, &v);
+        if (is_unruled) {
+            judge_unruled(q->policy, q->cfg->guard, &f->addrs[i], &v);
+        } else {
+            judge_answer(q->policy, q->cfg->guard, q->name, &f->addrs[i], is_static, &v);
+        }
         if (v.verdict == VERDICT_ALLOW) {
             out->addrs[out->count++] = f->addrs[i];
         } else if (out->why == NULL) {
@@ -336,7 +362,7 @@ static unsigned from_synthetic(const struct answer_question *q, const struct ans
 static unsigned from_lookup(const struct answer_question *q, const struct answer_lookup *l, bool is_static,
                             struct answer *out)
 {
-    if (q->cfg->mode == ANSWER_SYNTHETIC) {
+    if (mode_of(q) == ANSWER_SYNTHETIC) {
         return from_synthetic(q, l, is_static, out);
     }
     return from_real(q, l, is_static, out);
@@ -386,6 +412,16 @@ static enum answer_route decide_admitted(const struct answer_question *q, const 
     return ANSWER_ROUTE_RESOLVE;
 }
 
+static enum answer_route decide_open(const struct answer_question *q, struct answer *out)
+{
+    start(out, DNS_NOERROR, ANSWER_EVENT_OPEN_ZONE);
+    if (q->qtype != DNS_A && (q->qtype != DNS_AAAA || !offers_aaaa(q, false))) {
+        no_data(out, q->cfg->deny_ttl_s);
+        return ANSWER_ROUTE_DONE;
+    }
+    return ANSWER_ROUTE_RESOLVE;
+}
+
 enum answer_route answer_decide(const struct answer_question *q, struct answer *out, struct ip *reverse)
 {
     if (q->name == NULL) {
@@ -406,6 +442,12 @@ enum answer_route answer_decide(const struct answer_question *q, struct answer *
     }
     struct name_verdict v;
     judge_name(q->policy, q->name, &v);
+    if (v.kind != NAME_STATIC && is_open(q)) {
+        return decide_open(q, out);
+    }
+    if (v.kind == NAME_DENIED && zone_is_open_parent(q->cfg->zones, q->name)) {
+        v.kind = NAME_PARENT;
+    }
     switch (v.kind) {
     case NAME_ADMITTED:
     case NAME_STATIC:

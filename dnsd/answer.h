@@ -7,6 +7,7 @@
 #pragma once
 
 #include "common/dns/dns_wire.h"
+#include "common/dns/zone.h"
 #include "common/policy/judge_dest.h"
 #include "common/run/brakes.h"
 #include "common/run/guard.h"
@@ -26,11 +27,14 @@ struct answer_config { /* immutable, shared by the workers */
     uint32_t synthetic_ttl_s;
     struct synth_pools pools;       /* synthetic mode; none in real */
     const struct dest_guard *guard; /* borrowed */
+    const struct zone_set *zones;   /* borrowed; every name of an open one is answered. NULL: none */
 };
 
-/* Takes from the settings what decides; guard is borrowed, and the pools are left as they are. */
+/* Takes from the settings what decides; guard and zones are borrowed, and the pools are left as they are. */
 void answer_config_set(struct answer_config *cfg, const struct settings_dnsd *s,
-                       const struct dest_guard *guard);
+                       const struct dest_guard *guard, const struct zone_set *zones);
+/* False: has_ipv6 of a question is not looked at. */
+bool answer_minds_ipv6(const struct answer_config *cfg);
 
 struct answer_question {
     const struct answer_config *cfg;
@@ -46,9 +50,10 @@ enum answer_event {
     ANSWER_EVENT_DENIED = 0, /* by policy, or no permitted address: reason and why say which */
     ANSWER_EVENT_NOISE, /* denied too, but a search list, a single label or a reverse lookup asked for it */
     ANSWER_EVENT_LOCAL, /* localhost, a parent, a type that is not offered */
-    ANSWER_EVENT_ADMITTED, /* the upstream's or the static answer, maybe a negative one */
-    ANSWER_EVENT_FAILED,   /* the upstream failed */
-    ANSWER_EVENT_BRAKED    /* admitted, but the brakes do not let it go upstream; they log it themselves */
+    ANSWER_EVENT_ADMITTED,  /* the upstream's or the static answer, maybe a negative one */
+    ANSWER_EVENT_OPEN_ZONE, /* the same for a name of an open zone, whatever the rules say */
+    ANSWER_EVENT_FAILED,    /* the upstream failed */
+    ANSWER_EVENT_BRAKED     /* admitted, but the brakes do not let it go upstream; they log it themselves */
 };
 
 struct answer {
@@ -67,7 +72,7 @@ struct answer {
     enum answer_event event;
     enum reason reason;
     const char *why;                        /* a literal for the log; "" if there is nothing to say */
-    const struct policy_endpoint *endpoint; /* of an admitted name; borrowed from the policy */
+    const struct policy_endpoint *endpoint; /* of a name that a rule admits; borrowed from the policy */
 };
 
 enum answer_route {

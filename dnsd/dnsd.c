@@ -17,8 +17,8 @@ struct dnsd {
     struct settings_dnsd settings;
     int64_t drain_ms;
     struct listeners listeners;
-    struct addr upstreams[UPSTREAMS_MAX];
-    size_t upstream_count;
+    struct upstream_list upstreams; /* main thread; workers have their own copy */
+    struct zone_set zones;
     struct guard guard;
     struct acl acl;
     struct dns_soa_template soa;
@@ -49,23 +49,53 @@ static int check_lists(const struct settings_dnsd *s, struct err *err)
 
 static int check_settings(void *ctx, struct err *err)
 {
-    const struct dnsd *d = ctx;
+    struct dnsd *d = ctx;
     const struct settings_dnsd *s = &d->settings;
     struct synth_pools pools;
-    struct addr upstreams[UPSTREAMS_MAX];
-    size_t upstream_count;
     if (s->ttl_min_s > s->ttl_max_s) {
         err_set(err, "--ttl-min is greater than --ttl-max");
         return -EINVAL;
     }
     int rc = listeners_check(&s->listen, err);
     if (rc == 0) {
-        rc = upstreams_parse(&s->shared.upstream, upstreams, &upstream_count, err);
+        rc = upstreams_parse(&s->shared.upstream, &d->upstreams, err);
+    }
+    if (rc == 0) {
+        rc = upstreams_parse_zones(&s->shared.zone, &d->zones, err);
     }
     if (rc == 0) {
         rc = guard_parse_pools(&s->shared.pool, &pools, err);
     }
     return rc == 0 ? check_lists(s, err) : rc;
+}
+
+static int check_upstream(void *ctx, const struct addr *upstream, struct err *err)
+{
+    const struct dnsd *d = ctx;
+    return listeners_check_upstreams(&d->listeners, upstream, 1, err);
+}
+
+/* Nobody who is asked may be ourselves. What resolv.conf names beside ourselves will do. */
+static int check_upstreams(struct dnsd *d, struct err *err)
+{
+    int rc = 0;
+    if (d->settings.shared.upstream.count == 0) {
+        struct upstream_list own;
+        rc = upstreams_drop_own(&d->upstreams, check_upstream, d, &own, err);
+        if (rc == 0) {
+            upstreams_log_own(&own);
+        }
+    } else {
+        rc = listeners_check_upstreams(&d->listeners, d->upstreams.addrs, d->upstreams.count, err);
+    }
+    for (size_t i = 0; rc == 0 && i < d->zones.count; i++) {
+        const struct zone *z = &d->zones.items[i];
+        rc = listeners_check_upstreams(&d->listeners, z->upstreams, z->upstream_count, err);
+        if (rc != 0) {
+            err_prefix(err, "--zone %s", z->suffix.text);
+        }
+    }
+    return rc;
 }
 
 static int open_sockets(struct dnsd *d, struct listen_fds *passed, unsigned worker_count,
@@ -76,7 +106,7 @@ static int open_sockets(struct dnsd *d, struct listen_fds *passed, unsigned work
     if (rc != 0) {
         return rc;
     }
-    rc = listeners_check_upstreams(&d->listeners, d->upstreams, d->upstream_count, err);
+    rc = check_upstreams(d, err);
     if (rc != 0) {
         return rc;
     }
@@ -114,10 +144,11 @@ static void on_drained(struct worker *w)
 static void fill_shared(struct dnsd *d, unsigned worker_count)
 {
     const struct settings_dnsd *s = &d->settings;
-    answer_config_set(&d->answer, s, &d->guard.view);
+    answer_config_set(&d->answer, s, &d->guard.view, &d->zones);
     resolver_config_defaults(&d->resolver);
-    d->resolver.upstreams = d->upstreams;
-    d->resolver.upstream_count = d->upstream_count;
+    d->resolver.upstreams = d->upstreams.addrs;
+    d->resolver.upstream_count = d->upstreams.count;
+    d->resolver.zones = &d->zones;
     d->resolver.ttl_min_s = s->ttl_min_s;
     d->resolver.ttl_max_s = s->ttl_max_s;
     d->resolver.ttl_neg_max_s = s->ttl_neg_max_s;
@@ -135,10 +166,7 @@ static const char *const answer_modes[] = {[ANSWER_REAL] = "real", [ANSWER_SYNTH
 
 static void log_start(const struct dnsd *d)
 {
-    for (size_t i = 0; i < d->upstream_count; i++) {
-        char text[ADDR_TEXT_CAP];
-        log_event(LOG_INFO, "upstream", LOG_KV(kv_str("addr", addr_text(&d->upstreams[i], text))));
-    }
+    upstreams_log(&d->upstreams, &d->zones);
     log_event(LOG_INFO, "answering", LOG_KV(kv_str("mode", answer_modes[d->answer.mode])));
     listeners_log(&d->listeners);
 }
@@ -163,7 +191,7 @@ static int open_all(void *ctx, struct listen_fds *passed, unsigned worker_count,
 {
     struct dnsd *d = ctx;
     const struct settings_dnsd *s = &d->settings;
-    int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, d->upstreams, &d->upstream_count, err);
+    int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, &d->upstreams, err);
     if (rc == 0) {
         rc = open_sockets(d, passed, worker_count, admin, err);
     }
@@ -194,20 +222,14 @@ static void take_policy(struct worker *w, struct policy *previous)
               LOG_KV(kv_u64("worker", w->index), kv_u64("generation", policy_generation(w->policy))));
 }
 
-/* Nothing of this changes while workers run. */
 static void write_status(void *ctx, struct json *json)
 {
     const struct dnsd *d = ctx;
-    char text[ADDR_TEXT_CAP];
     json_str(json, "answer", answer_modes[d->answer.mode]);
     json_array(json, "listeners");
     listeners_write(&d->listeners, json);
     json_end(json);
-    json_array(json, "upstreams");
-    for (size_t i = 0; i < d->upstream_count; i++) {
-        json_str(json, NULL, addr_text(&d->upstreams[i], text));
-    }
-    json_end(json);
+    upstreams_write(&d->upstreams, &d->zones, json);
 }
 
 static void close_all(void *ctx)
@@ -237,6 +259,10 @@ int dnsd_main(int argc, char **argv)
                                      .open = open_all,
                                      .worker_start = start_worker,
                                      .worker_policy = take_policy,
+                                     .upstreams = &d.upstreams,
+                                     .resolv_conf = &d.settings.resolv_conf,
+                                     .check_upstream = check_upstream,
+                                     .worker_upstreams = dnsd_worker_upstreams,
                                      .worker_drain = dnsd_worker_drain,
                                      .worker_stop = dnsd_worker_stop,
                                      .counters = dnsd_counters,

@@ -15,6 +15,7 @@
     X(NOISE, "noise", "Questions for search lists, single labels and reverse lookups, denied")                      \
     X(LOCAL, "local", "Questions answered here: localhost, parents of names, other types")                          \
     X(ADMITTED, "admitted", "Questions answered for the upstream or from egress.hosts")                             \
+    X(OPEN_ZONE, "open_zone", "Questions answered for the upstream of an open --zone")                              \
     X(HOT, "hot", "Of those, answers given again as they were a moment ago")                                        \
     X(REPAIRED, "repaired", "Answers NODATA for a family that is bad upstream while the other is good")             \
     X(FAILED, "failed", "Answers SERVFAIL")                                                                         \

@@ -14,7 +14,7 @@ struct line {
 
 void dnsd_log_init(struct dnsd_log *l)
 {
-    struct log_limit *all[] = {&l->denied, &l->client, &l->upstream, &l->admitted, &l->noise};
+    struct log_limit *all[] = {&l->denied, &l->client, &l->upstream, &l->admitted, &l->noise, &l->open_zone};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         *all[i] = (struct log_limit){.rate = DNSD_LOG_RATE, .tokens = 2.0 * DNSD_LOG_RATE};
     }
@@ -59,6 +59,9 @@ static bool choose_line(struct dnsd_log *l, const struct answer *a, struct line 
     case ANSWER_EVENT_ADMITTED:
         *out = (struct line){LOG_DEBUG, "dns_admitted", &l->admitted};
         return true;
+    case ANSWER_EVENT_OPEN_ZONE:
+        *out = (struct line){LOG_DEBUG, "dns_open_zone", &l->open_zone};
+        return true;
     case ANSWER_EVENT_FAILED:
         *out = (struct line){LOG_WARN, "dns_failed", &l->upstream};
         return true;
@@ -91,7 +94,7 @@ void dnsd_log_answer(struct dnsd_log *l, const struct answer_question *q, const 
     if (a->endpoint != NULL) {
         kv[n++] = kv_str("rule", a->endpoint->rule->key);
     }
-    if (a->event == ANSWER_EVENT_ADMITTED) {
+    if (a->event == ANSWER_EVENT_ADMITTED || a->event == ANSWER_EVENT_OPEN_ZONE) {
         kv[n++] = kv_str("rcode", dns_rcode_text((uint16_t)a->rcode));
         kv[n++] = kv_u64("addrs", a->addr_count);
     }
@@ -122,5 +125,6 @@ void dnsd_log_flush(struct dnsd_log *l)
     flush_one(&l->upstream, "dns_failed");
     /* Below the default level nobody misses them. */
     l->admitted.refused = 0;
+    l->open_zone.refused = 0;
     l->noise.refused = 0;
 }

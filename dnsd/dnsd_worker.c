@@ -109,6 +109,15 @@ int dnsd_worker_start(struct worker *w, const struct dnsd_shared *shared, struct
     return rc;
 }
 
+void dnsd_worker_upstreams(struct worker *w, const struct upstream_list *list)
+{
+    struct dnsd_worker *d = w->data;
+    struct err err = {""};
+    if (!CHECK(resolver_set_upstreams(d->resolver, list->addrs, list->count, &err) == 0)) {
+        log_event(LOG_ERROR, "upstreams_refused", LOG_KV(kv_str("why", err.text)));
+    }
+}
+
 void dnsd_worker_drain(struct worker *w)
 {
     struct dnsd_worker *d = w->data;

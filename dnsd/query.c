@@ -59,11 +59,10 @@ static void count(struct query_engine *e, enum dnsd_counter c)
 
 static void count_answer(struct query_engine *e, const struct answer *a)
 {
-    static const enum dnsd_counter counters[] = {[ANSWER_EVENT_DENIED] = DNSD_COUNTER_DENIED,
-                                                 [ANSWER_EVENT_NOISE] = DNSD_COUNTER_NOISE,
-                                                 [ANSWER_EVENT_LOCAL] = DNSD_COUNTER_LOCAL,
-                                                 [ANSWER_EVENT_ADMITTED] = DNSD_COUNTER_ADMITTED,
-                                                 [ANSWER_EVENT_FAILED] = DNSD_COUNTER_FAILED};
+    static const enum dnsd_counter counters[] = {
+        [ANSWER_EVENT_DENIED] = DNSD_COUNTER_DENIED,       [ANSWER_EVENT_NOISE] = DNSD_COUNTER_NOISE,
+        [ANSWER_EVENT_LOCAL] = DNSD_COUNTER_LOCAL,         [ANSWER_EVENT_ADMITTED] = DNSD_COUNTER_ADMITTED,
+        [ANSWER_EVENT_OPEN_ZONE] = DNSD_COUNTER_OPEN_ZONE, [ANSWER_EVENT_FAILED] = DNSD_COUNTER_FAILED};
     if (a->event == ANSWER_EVENT_BRAKED) {
         return; /* counted where they were asked */
     }
@@ -114,8 +113,7 @@ static struct answer_question make_question(const struct query_engine *e, const 
                                 .qtype = ask->qtype,
                                 .has_ipv6 = false};
     /* Matters only where AAAA records are judged; looking costs a system call now and then. */
-    if (e->cfg.answer->mode == ANSWER_REAL && e->cfg.answer->aaaa == AAAA_AUTO &&
-        (ask->qtype == DNS_A || ask->qtype == DNS_AAAA)) {
+    if ((ask->qtype == DNS_A || ask->qtype == DNS_AAAA) && answer_minds_ipv6(e->cfg.answer)) {
         q.has_ipv6 = e->cfg.has_ipv6(e->cfg.ctx);
     }
     return q;

@@ -183,12 +183,14 @@ int explain_config_init(struct explain_config *c, struct daemon_args *args, stru
     int rc = read_settings(c, args, err);
     rc = rc == 0 ? check_same_policy(c, err) : rc;
     rc = rc == 0 ? build_guards(c, err) : rc;
+    rc = rc == 0 ? upstreams_parse_zones(&c->dnsd.shared.zone, &c->dnsd_zones, err) : rc;
+    rc = rc == 0 ? upstreams_parse_zones(&c->tunneld.shared.zone, &c->tunneld_zones, err) : rc;
     if (rc == 0 && c->dnsd.answer == ANSWER_SYNTHETIC) {
         rc = guard_parse_pools(&c->dnsd.shared.pool, &c->answer.pools, err);
     }
     if (rc == 0) {
         struct ipv6_route route = {.is_known = false};
-        answer_config_set(&c->answer, &c->dnsd, &c->dnsd_guard.view);
+        answer_config_set(&c->answer, &c->dnsd, &c->dnsd_guard.view, &c->dnsd_zones);
         c->judge = admit_config(&c->tunneld);
         c->has_ipv6 = ipv6_route_has(&route, clock_mono_ms());
     }

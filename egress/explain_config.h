@@ -6,6 +6,7 @@
 #pragma once
 
 #include "common/run/guard.h"
+#include "common/run/upstreams.h"
 #include "dnsd/answer.h"
 #include "egress/daemon_args.h"
 
@@ -23,6 +24,7 @@ struct explain_config {
     struct settings_tunneld tunneld;
     struct settings_arena *dnsd_arena, *tunneld_arena;
     struct guard dnsd_guard, tunneld_guard; /* each with the daemon's own listeners, as configured */
+    struct zone_set dnsd_zones, tunneld_zones;
     struct answer_config answer;
     struct judge_config judge;
     bool has_ipv6; /* there is an IPv6 default route */

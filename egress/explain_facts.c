@@ -319,6 +319,7 @@ static void decide_dns(struct explain_facts *f)
     if (f->target.host.kind == HOST_DNS) {
         len = host_name_to_wire(&f->target.host.name, wire);
         judge_name(f->policy, &f->target.host.name, &f->name);
+        f->zone = zone_find(&f->cfg->dnsd_zones, &f->target.host.name);
     } else if (span_is_equal(f->target.host_text, SPAN_LIT("."))) {
         len = 1; /* the root */
     }

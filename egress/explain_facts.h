@@ -99,8 +99,7 @@ struct explain_live {
     bool is_asked; /* the name was looked up */
     struct resolver_answer v4, v6;
     int64_t resolve_ms;
-    struct addr upstreams[16];
-    size_t upstream_count;
+    struct upstream_list upstreams; /* that were asked */
 };
 
 struct explain_facts {
@@ -111,7 +110,8 @@ struct explain_facts {
     bool is_allowed;          /* at least one of the tunnels is */
     enum reason reason;       /* of the first one, if none is */
     char why[EXPLAIN_TEXT_CAP];
-    struct name_verdict name;                   /* of a DNS name */
+    struct name_verdict name; /* of a DNS name */
+    const struct zone *zone;  /* of dnsd, that a DNS name is in; NULL: none. Borrowed from cfg */
     struct explain_dns dns[EXPLAIN_TYPE_COUNT]; /* A, AAAA, HTTPS, every other; none for a literal */
     size_t dns_count;
     struct explain_tunnel *tunnels; /* owned; one a port */

@@ -90,6 +90,24 @@ static void put_answer(struct json *j, const struct explain_facts *f, const stru
     json_end(j);
 }
 
+static void put_zone(struct json *j, const struct zone *z)
+{
+    if (z == NULL) {
+        json_null(j, "zone");
+        return;
+    }
+    json_object(j, "zone");
+    json_str(j, "suffix", z->suffix.text);
+    json_array(j, "upstreams");
+    for (size_t i = 0; i < z->upstream_count; i++) {
+        char text[ADDR_TEXT_CAP];
+        json_str(j, NULL, addr_text(&z->upstreams[i], text));
+    }
+    json_end(j);
+    json_bool(j, "open", z->is_open);
+    json_end(j);
+}
+
 static void put_dns(struct json *j, const struct explain_facts *f)
 {
     json_object(j, "dnsd");
@@ -254,8 +272,8 @@ static void put_live(struct json *j, const struct explain_facts *f, bool is_live
     json_object(j, "live");
     json_bool(j, "asked", f->live.is_asked);
     json_array(j, "upstreams");
-    for (size_t i = 0; i < f->live.upstream_count; i++) {
-        json_str(j, NULL, addr_text(&f->live.upstreams[i], text));
+    for (size_t i = 0; i < f->live.upstreams.count; i++) {
+        json_str(j, NULL, addr_text(&f->live.upstreams.addrs[i], text));
     }
     json_end(j);
     if (f->live.is_asked) {
@@ -296,6 +314,7 @@ int explain_print_json(FILE *out, const struct explain_facts *f, bool is_live)
     put_reason(&j, f->reason);
     put_text(&j, "why", f->why);
     put_host(&j, f);
+    put_zone(&j, f->zone);
     put_dns(&j, f);
     json_array(&j, "tunneld");
     for (size_t i = 0; i < f->tunnel_count; i++) {

@@ -61,19 +61,25 @@ static int look_up(struct explain_facts *f, struct ev_loop *loop, struct lookup 
     struct explain_live *live = &f->live;
     struct resolver_config cfg;
     struct resolver *resolver = NULL;
-    int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, live->upstreams, &live->upstream_count, err);
+    int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, &live->upstreams, err);
     if (rc != 0) {
         return rc;
     }
     resolver_config_defaults(&cfg);
-    cfg.upstreams = live->upstreams;
-    cfg.upstream_count = live->upstream_count;
+    cfg.upstreams = live->upstreams.addrs;
+    cfg.upstream_count = live->upstreams.count;
+    cfg.zones = &f->cfg->tunneld_zones;
     cfg.ttl_min_s = f->cfg->dnsd.ttl_min_s;
     cfg.ttl_max_s = f->cfg->dnsd.ttl_max_s;
     cfg.ttl_neg_max_s = f->cfg->dnsd.ttl_neg_max_s;
     rc = resolver_new(loop, &cfg, &resolver, err);
     if (rc != 0) {
         return rc;
+    }
+    const struct zone *zone = zone_find(&f->cfg->tunneld_zones, &f->target.host.name);
+    if (zone != NULL) { /* the resolver asks these */
+        live->upstreams.count = zone->upstream_count;
+        memcpy(live->upstreams.addrs, zone->upstreams, sizeof(live->upstreams.addrs));
     }
     int64_t started_ms = clock_mono_ms();
     rc = ask(resolver, &f->target.host.name, l);
@@ -308,7 +314,8 @@ int explain_live_run(struct explain_facts *f, enum explain_outcome *outcome, str
 {
     *outcome = EXPLAIN_OUTCOME_DENIED;
     /* dnsd resolves an admitted name whatever tunneld makes of the port */
-    bool wants_lookup = f->target.host.kind == HOST_DNS && f->name.kind == NAME_ADMITTED;
+    bool wants_lookup = f->target.host.kind == HOST_DNS &&
+                        (f->name.kind == NAME_ADMITTED || f->dns[0].route == ANSWER_ROUTE_RESOLVE);
     if (!wants_lookup && !f->is_allowed) {
         return 0;
     }

@@ -106,6 +106,17 @@ static void print_host(FILE *out, const struct explain_facts *f)
     (void)fprintf(out, "\n");
 }
 
+static void print_zone(FILE *out, const struct zone *z)
+{
+    char text[UPSTREAMS_TEXT_CAP];
+    if (z == NULL) {
+        return;
+    }
+    label(out, "Zone");
+    (void)fprintf(out, "%s -> %s%s\n", z->suffix.text, upstreams_text(z->upstreams, z->upstream_count, text),
+                  z->is_open ? ", open" : "");
+}
+
 static void print_candidate(FILE *out, const struct explain_facts *f, const struct explain_candidate *c,
                             const struct explain_tunnel *t)
 {
@@ -232,7 +243,6 @@ static void print_tunnel(FILE *out, const struct explain_facts *f, const struct 
 static void print_live(FILE *out, const struct explain_facts *f)
 {
     char text[EXPLAIN_WORDS_CAP];
-    char addr[ADDR_TEXT_CAP];
     label(out, "live");
     if (!f->live.is_asked) {
         (void)fprintf(out, "%s\n",
@@ -242,8 +252,8 @@ static void print_live(FILE *out, const struct explain_facts *f)
         return;
     }
     (void)fprintf(out, "asked");
-    for (size_t i = 0; i < f->live.upstream_count; i++) {
-        (void)fprintf(out, "%s %s", i == 0 ? "" : ",", addr_text(&f->live.upstreams[i], addr));
+    for (size_t i = 0; i < f->live.upstreams.count; i++) {
+        (void)fprintf(out, "%s %s", i == 0 ? "" : ",", addr_text(&f->live.upstreams.addrs[i], text));
     }
     (void)fprintf(out, ", %lld ms\n", (long long)f->live.resolve_ms);
     indent(out);
@@ -300,6 +310,7 @@ void explain_print_text(FILE *out, const struct explain_facts *f, bool is_live)
     print_verdict(out, f);
     (void)fprintf(out, "\n");
     print_host(out, f);
+    print_zone(out, f->zone);
     print_dns(out, f);
     if (is_live) {
         print_live(out, f);

@@ -26,7 +26,8 @@ static int check_lists(struct tunneld *d, struct err *err)
     const struct settings_tunneld *s = &d->settings;
     int rc = listen_check(&s->listen, LISTEN_CONNECT, err);
     rc = rc == 0 ? listen_check(&s->transparent, LISTEN_CAPTURE, err) : rc;
-    rc = rc == 0 ? upstreams_parse(&s->shared.upstream, d->upstreams, &d->upstream_count, err) : rc;
+    rc = rc == 0 ? upstreams_parse(&s->shared.upstream, &d->upstreams, err) : rc;
+    rc = rc == 0 ? upstreams_parse_zones(&s->shared.zone, &d->zones, err) : rc;
     if (rc == 0) {
         struct guard guard;
         rc = guard_build(&s->shared, NULL, 0, &guard, err);
@@ -154,7 +155,7 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
     struct tunneld *d = ctx;
     d->worker_count = worker_count;
     const struct settings_tunneld *s = &d->settings;
-    int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, d->upstreams, &d->upstream_count, err);
+    int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, &d->upstreams, err);
     if (rc == 0) {
         rc = acl_build(&d->settings.shared.allow_client, passed->count > 0, &d->acl, err);
     }
@@ -171,12 +172,12 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
         rc = make_limits(d, err);
     }
     if (rc == 0) {
+        upstreams_log(&d->upstreams, &d->zones);
         log_listeners(d);
     }
     return rc;
 }
 
-/* Nothing of this changes while workers run. */
 static void write_status(void *ctx, struct json *json)
 {
     const struct tunneld *d = ctx;
@@ -189,11 +190,7 @@ static void write_status(void *ctx, struct json *json)
         json_end(json);
     }
     json_end(json);
-    json_array(json, "upstreams");
-    for (size_t i = 0; i < d->upstream_count; i++) {
-        json_str(json, NULL, addr_text(&d->upstreams[i], text));
-    }
-    json_end(json);
+    upstreams_write(&d->upstreams, &d->zones, json);
 }
 
 static void close_daemon(void *ctx)
@@ -227,6 +224,9 @@ int tunneld_run(int argc, char **argv)
         .open = open_daemon,
         .worker_start = tunneld_worker_start,
         .worker_policy = tunneld_worker_policy,
+        .upstreams = &d.upstreams,
+        .resolv_conf = &d.settings.resolv_conf,
+        .worker_upstreams = tunneld_worker_upstreams,
         .worker_drain = tunneld_worker_drain,
         .worker_stop = tunneld_worker_stop,
         .counters = tunneld_counters,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The tunnel daemon: what all its workers share. Built before threads start and not changed while they serve;
- * limits, brakes and map have their own locks. tunneld_run() is main() without the process.
+ * limits, brakes and map have their own locks, and upstreams is the main thread's. tunneld_run() is main()
+ * without the process.
  */
 #pragma once
 
@@ -22,9 +23,9 @@ struct tunneld {
     struct listen_set listeners;
     struct limits *limits;
     struct brakes *brakes;
-    struct synth_map *map; /* NULL without a capture listener */
-    struct addr upstreams[UPSTREAMS_MAX];
-    size_t upstream_count;
+    struct synth_map *map;          /* NULL without a capture listener */
+    struct upstream_list upstreams; /* the main thread's; workers have their own copy */
+    struct zone_set zones;
     unsigned worker_count;
 };
 

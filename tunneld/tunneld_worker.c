@@ -64,8 +64,9 @@ static int start_resolver(struct tunneld_worker *tw, struct err *err)
 {
     struct resolver_config cfg;
     resolver_config_defaults(&cfg);
-    cfg.upstreams = tw->daemon->upstreams;
-    cfg.upstream_count = tw->daemon->upstream_count;
+    cfg.upstreams = tw->daemon->upstreams.addrs;
+    cfg.upstream_count = tw->daemon->upstreams.count;
+    cfg.zones = &tw->daemon->zones;
     cfg.cache_bytes = cfg.cache_bytes / tw->daemon->worker_count;
     return resolver_new(tw->worker->loop, &cfg, &tw->resolver, err);
 }
@@ -128,6 +129,15 @@ void tunneld_worker_policy(struct worker *w, struct policy *previous)
     for (struct session *s = tw->sessions; s != NULL; s = next) {
         next = session_next(s);
         session_rejudge(s);
+    }
+}
+
+void tunneld_worker_upstreams(struct worker *w, const struct upstream_list *list)
+{
+    struct tunneld_worker *tw = w->data;
+    struct err err = {""};
+    if (!CHECK(resolver_set_upstreams(tw->resolver, list->addrs, list->count, &err) == 0)) {
+        log_event(LOG_ERROR, "upstreams_refused", LOG_KV(kv_str("why", err.text)));
     }
 }
 

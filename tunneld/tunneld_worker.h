@@ -42,6 +42,7 @@ struct tunneld_worker {
 
 int tunneld_worker_start(struct worker *w, struct err *err);
 void tunneld_worker_policy(struct worker *w, struct policy *previous);
+void tunneld_worker_upstreams(struct worker *w, const struct upstream_list *list);
 void tunneld_worker_drain(struct worker *w);
 void tunneld_worker_stop(struct worker *w);
 /* A session has left the list. */

@@ -52,7 +52,15 @@ static bool nameserver_read(struct span line, struct addr *out)
         return false;
     }
     *out = (struct addr){.port = DNS_PORT};
-    return ip_parse(word_take(&line), &out->ip) == 0;
+    if (ip_parse(word_take(&line), &out->ip) != 0) {
+        return false;
+    }
+    if (ip_classify(&out->ip) ==
+        IP_CLASS_UNSPECIFIED) { /* to connect(2) it is this host: say which address */
+        out->ip =
+            out->ip.family == IP_V4 ? ip_v4(127, 0, 0, 1) : (struct ip){.family = IP_V6, .bytes = {[15] = 1}};
+    }
+    return true;
 }
 
 size_t resolv_conf_parse(struct span text, struct addr *out, size_t cap)

@@ -206,6 +206,21 @@ static enum policy_next try_endpoint(const struct policy_endpoint *ep, uint16_t 
     return d->is_allowed ? POLICY_STOP : r.next;
 }
 
+void judge_unruled(const struct policy *p, const struct dest_guard *guard, const struct ip *ip,
+                   struct dest_verdict *out)
+{
+    struct dest d = dest_of(p, guard, ip, false);
+    struct refusal r = guard_refusal(p, guard, &d.forms, 0);
+    if (r.why == NULL) {
+        r = rule_refusal(ADDRESS_RULE_PRIVATE, d.cls, false, guard->strict_private);
+    }
+    *out = (struct dest_verdict){
+        .verdict = r.why == NULL ? VERDICT_ALLOW : VERDICT_DENY,
+        .cls = d.cls,
+        .why = r.why == NULL ? "" : r.why,
+    };
+}
+
 /* On a refusal the most specific endpoint's is told. */
 void judge_answer(const struct policy *p, const struct dest_guard *guard, const struct host_name *name,
                   const struct ip *ip, bool is_static, struct dest_verdict *out)

@@ -45,6 +45,14 @@ void judge_dest(const struct policy *p, const struct dest_guard *guard,
                 struct dest_verdict *out);
 
 /*
+ * For dnsd: may the address be answered for a name that no endpoint decides about (--zone ...,open)? The
+ * never classes, the guard and egress.never forbid it, nothing else: private addresses pass. A guard's item
+ * with a port does not, as a name has none.
+ */
+void judge_unruled(const struct policy *p, const struct dest_guard *guard, const struct ip *ip,
+                   struct dest_verdict *out);
+
+/*
  * For dnsd: may at least one endpoint that admits the name dial ip on one of its own ports?
  */
 void judge_answer(const struct policy *p, const struct dest_guard *guard, const struct host_name *name,

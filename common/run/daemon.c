@@ -257,6 +257,9 @@ static int open_everything(struct start *s)
         rc = s->spec->open(s->spec->ctx, &passed, s->worker_count, daemon_admin_addr(&s->admin), &err);
     }
     listen_fds_fini(&passed);
+    if (rc == 0) {
+        rc = daemon_loop_init_upstreams(&s->loop, &err);
+    }
     return rc < 0 ? fail_with(s, rc, &err) : GO_ON;
 }
 

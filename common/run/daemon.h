@@ -18,6 +18,7 @@
 #include "common/net/addr.h"
 #include "common/run/listen_fds.h"
 #include "common/run/settings_tables.h"
+#include "common/run/upstreams.h"
 #include "common/run/worker.h"
 
 struct daemon_spec {
@@ -45,6 +46,16 @@ struct daemon_spec {
     int (*worker_start)(struct worker *w, struct err *err);
     /* In the worker's thread, w->policy is already the new one; previous is valid during the call. */
     void (*worker_policy)(struct worker *w, struct policy *previous);
+    /*
+     * The servers that the daemon asks, filled by open(). Where they are those of a resolv.conf, it is
+     * followed: the list is replaced in the main thread and told to each worker, in that worker's thread
+     * (list is borrowed for the call). check_upstream is the main thread's; NULL: no listener of ours answers
+     * DNS. upstreams NULL: nobody is asked.
+     */
+    struct upstream_list *upstreams;
+    const char *const *resolv_conf; /* inside the settings */
+    upstream_check_fn *check_upstream;
+    void (*worker_upstreams)(struct worker *w, const struct upstream_list *list);
     /* In the worker's thread: stop accepting; call daemon_worker_done(w) once when nothing is left (may be at
      * once). */
     void (*worker_drain)(struct worker *w);

@@ -12,7 +12,40 @@ static void on_hup_signal(struct ev_loop *loop, ev_signal *w, int revents)
 {
     (void)loop;
     (void)revents;
-    daemon_reload_asked(w->data);
+    struct daemon_loop *l = w->data;
+    daemon_reload_asked(l);
+    if (l->resolv != NULL && !l->is_stopping) {
+        resolv_watch_look(l->resolv);
+    }
+}
+
+/* ---- upstreams ---- */
+
+static void on_upstreams_change(void *ctx, const struct upstream_list *list)
+{
+    struct daemon_loop *l = ctx;
+    *l->spec->upstreams = *list;
+    worker_pool_set_upstreams(l->pool, list);
+}
+
+int daemon_loop_init_upstreams(struct daemon_loop *l, struct err *err)
+{
+    const struct daemon_spec *spec = l->spec;
+    if (spec->upstreams == NULL || spec->shared->upstream.count > 0) {
+        return 0;
+    }
+    const struct resolv_watch_config cfg = {.loop = l->ev,
+                                            .path = *spec->resolv_conf,
+                                            .in_use = *spec->upstreams,
+                                            .check = spec->check_upstream,
+                                            .check_ctx = spec->ctx,
+                                            .on_change = on_upstreams_change,
+                                            .ctx = l};
+    int rc = resolv_watch_new(&cfg, &l->resolv);
+    if (rc != 0) {
+        err_set(err, "out of memory");
+    }
+    return rc;
 }
 
 /* ---- end ---- */
@@ -119,6 +152,9 @@ int daemon_loop_init(struct daemon_loop *l, const struct daemon_spec *spec, int 
 
 void daemon_loop_run(struct daemon_loop *l)
 {
+    if (l->resolv != NULL) {
+        resolv_watch_start(l->resolv);
+    }
     (void)ev_run(l->ev, 0);
 }
 
@@ -143,6 +179,8 @@ void daemon_loop_fini(struct daemon_loop *l)
         ev_timer_stop(l->ev, &l->drain);
         ev_io_stop(l->ev, &l->control);
         daemon_reload_fini(l);
+        resolv_watch_free(l->resolv);
+        l->resolv = NULL;
         ev_loop_destroy(l->ev);
         l->ev = NULL;
     }

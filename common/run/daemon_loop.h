@@ -8,6 +8,7 @@
 #include "common/net/path_watch.h"
 #include "common/policy/policy_store.h"
 #include "common/run/policy_health.h"
+#include "common/run/resolv_watch.h"
 #include "common/run/worker_pool.h"
 
 struct daemon_loop {
@@ -18,8 +19,9 @@ struct daemon_loop {
     struct policy *published;   /* a reference: what the workers have, or are about to get */
     struct policy *in_use;      /* a reference: what every worker has */
     struct policy_health health;
-    struct path_watch *watch; /* of the policy's paths; NULL: not to be had */
-    int watch_error;          /* why not, as logged */
+    struct path_watch *watch;    /* of the policy's paths; NULL: not to be had */
+    int watch_error;             /* why not, as logged */
+    struct resolv_watch *resolv; /* NULL: nothing to follow */
     ev_signal on_hup, on_term, on_int;
     ev_io control;
     int control_fd; /* owned; -1: none */
@@ -33,6 +35,11 @@ struct daemon_loop {
 /* Starts the watchers. Takes control_fd (-1: none). 0 or -errno with *err. */
 MUST_CHECK int daemon_loop_init(struct daemon_loop *l, const struct daemon_spec *spec, int control_fd,
                                 struct err *err);
+/*
+ * After open(): gets ready to follow resolv.conf if the upstreams are from there; daemon_loop_run begins. 0
+ * or -ENOMEM with *err.
+ */
+MUST_CHECK int daemon_loop_init_upstreams(struct daemon_loop *l, struct err *err);
 /* Runs until asked to stop and the workers are drained or out of time. */
 void daemon_loop_run(struct daemon_loop *l);
 void daemon_loop_fini(struct daemon_loop *l);

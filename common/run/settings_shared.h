@@ -15,6 +15,8 @@ extern const char *const settings_log_levels[];  /* in the order of enum log_lev
      .fallback = "/etc/openshell/policy.yaml", .help = "policy file, or a directory of them"},                       \
     {.name = "upstream", .kind = SETTING_LIST, .offset = SETTINGS_SHARED_AT(S, upstream), .arg = "ADDR[:PORT]",      \
      .help = "DNS server to ask (none: those of resolv.conf)"},                                                      \
+    {.name = "zone", .kind = SETTING_LIST, .offset = SETTINGS_SHARED_AT(S, zone),                                    \
+     .arg = "SUFFIX=ADDR[:PORT][,ADDR...][,open]", .help = "ask these servers for the names of this zone"},           \
     {.name = "pool", .kind = SETTING_LIST, .offset = SETTINGS_SHARED_AT(S, pool), .arg = "PREFIX",                   \
      .fallback = "198.18.0.0/15 fd00:5e11::/64", .help = "synthetic addresses, one prefix per family"},              \
     {.name = "map", .kind = SETTING_STRING, .offset = SETTINGS_SHARED_AT(S, map), .arg = "FILE",                     \

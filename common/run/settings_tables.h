@@ -7,6 +7,7 @@
 struct settings_shared {
     struct str_list policy;   /* --policy, default /etc/openshell/policy.yaml */
     struct str_list upstream; /* --upstream ADDR[:PORT]; none: the nameservers of /etc/resolv.conf */
+    struct str_list zone;     /* --zone SUFFIX=ADDR[:PORT][,ADDR...][,open] */
     struct str_list pool;  /* --pool PREFIX: the synthetic pools; default 198.18.0.0/15 and fd00:5e11::/64 */
     const char *map;       /* --map FILE */
     bool strict_private;   /* --strict-private */

@@ -5,42 +5,158 @@
 
 #include <errno.h>
 
-#define DNS_PORT 53
-
-/* An address that can be asked: one host, and a port. */
-int upstreams_parse(const struct str_list *list, struct addr out[UPSTREAMS_MAX], size_t *count,
-                    struct err *err)
+static bool has_addr(const struct upstream_list *list, const struct addr *a)
 {
-    *count = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        if (addr_is_equal(&list->addrs[i], a)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int upstreams_parse(const struct str_list *list, struct upstream_list *out, struct err *err)
+{
+    *out = (struct upstream_list){.count = 0};
     if (list->count > UPSTREAMS_MAX) {
         err_set(err, "--upstream: at most %d, not %zu", UPSTREAMS_MAX, list->count);
         return -EINVAL;
     }
     for (size_t i = 0; i < list->count; i++) {
-        if (addr_parse(span_str(list->items[i]), DNS_PORT, &out[i]) != 0 || out[i].port == 0 ||
-            ip_classify(&out[i].ip) == IP_CLASS_UNSPECIFIED) {
+        struct addr a;
+        if (upstream_parse(span_str(list->items[i]), &a) != 0) {
             err_set(err, "--upstream %.80s: not an address (ADDR, ADDR:PORT, [IPV6]:PORT)", list->items[i]);
             return -EINVAL;
         }
+        if (has_addr(out, &a)) {
+            err_set(err, "--upstream %.80s: given twice", list->items[i]);
+            return -EINVAL;
+        }
+        out->addrs[out->count++] = a;
     }
-    *count = list->count;
     return 0;
 }
 
-int upstreams_find(const struct str_list *list, const char *resolv_conf, struct addr out[UPSTREAMS_MAX],
-                   size_t *count, struct err *err)
+int upstreams_find(const struct str_list *list, const char *resolv_conf, struct upstream_list *out,
+                   struct err *err)
 {
-    int rc = upstreams_parse(list, out, count, err);
-    if (rc != 0 || *count > 0) {
+    int rc = upstreams_parse(list, out, err);
+    if (rc != 0 || out->count > 0) {
         return rc;
     }
-    if (resolv_conf_read(resolv_conf, out, UPSTREAMS_MAX, count, err) != 0) {
+    if (resolv_conf_read(resolv_conf, out->addrs, UPSTREAMS_MAX, &out->count, err) != 0) {
         err_prefix(err, "no --upstream, and --resolv-conf");
         return -EINVAL; /* a matter of configuration, not of the system */
     }
-    if (*count == 0) {
+    if (out->count == 0) {
         err_set(err, "no --upstream, and no nameserver in %s", resolv_conf);
         return -EINVAL;
     }
     return 0;
+}
+
+int upstreams_parse_zones(const struct str_list *list, struct zone_set *out, struct err *err)
+{
+    *out = (struct zone_set){.count = 0};
+    for (size_t i = 0; i < list->count; i++) {
+        struct zone z;
+        int rc = zone_parse(span_str(list->items[i]), &z, err);
+        if (rc == 0) {
+            rc = zone_set_add(out, &z, err);
+        }
+        if (rc != 0) {
+            err_prefix(err, "--zone");
+            return rc;
+        }
+    }
+    return 0;
+}
+
+int upstreams_drop_own(struct upstream_list *list, upstream_check_fn *check, void *ctx,
+                       struct upstream_list *own, struct err *err)
+{
+    struct upstream_list kept = {.count = 0};
+    *own = (struct upstream_list){.count = 0};
+    for (size_t i = 0; i < list->count; i++) {
+        struct upstream_list *to = check == NULL || check(ctx, &list->addrs[i], err) == 0 ? &kept : own;
+        to->addrs[to->count++] = list->addrs[i];
+    }
+    if (kept.count == 0) {
+        return -EINVAL;
+    }
+    *list = kept;
+    return 0;
+}
+
+void upstreams_log_own(const struct upstream_list *own)
+{
+    for (size_t i = 0; i < own->count; i++) {
+        char text[ADDR_TEXT_CAP];
+        log_event(LOG_WARN, "upstream_ignored",
+                  LOG_KV(kv_str("addr", addr_text(&own->addrs[i], text)),
+                         kv_str("why", "it is our own listener: we would ask ourselves")));
+    }
+}
+
+bool upstreams_is_equal(const struct upstream_list *a, const struct upstream_list *b)
+{
+    bool is_equal = a->count == b->count;
+    for (size_t i = 0; is_equal && i < a->count; i++) {
+        is_equal = addr_is_equal(&a->addrs[i], &b->addrs[i]);
+    }
+    return is_equal;
+}
+
+const char *upstreams_text(const struct addr *addrs, size_t count, char text[UPSTREAMS_TEXT_CAP])
+{
+    struct wbuf w = wbuf_make(text, UPSTREAMS_TEXT_CAP - 1);
+    for (size_t i = 0; i < count; i++) {
+        char one[ADDR_TEXT_CAP];
+        if (i > 0) {
+            wbuf_u8(&w, ',');
+        }
+        wbuf_str(&w, addr_text(&addrs[i], one));
+    }
+    text[w.len] = '\0';
+    return text;
+}
+
+void upstreams_log(const struct upstream_list *list, const struct zone_set *zones)
+{
+    char text[UPSTREAMS_TEXT_CAP];
+    for (size_t i = 0; i < list->count; i++) {
+        log_event(LOG_INFO, "upstream", LOG_KV(kv_str("addr", addr_text(&list->addrs[i], text))));
+    }
+    for (size_t i = 0; i < zones->count; i++) {
+        const struct zone *z = &zones->items[i];
+        log_event(LOG_INFO, "zone",
+                  LOG_KV(kv_str("suffix", z->suffix.text),
+                         kv_str("upstreams", upstreams_text(z->upstreams, z->upstream_count, text)),
+                         kv_bool("open", z->is_open)));
+    }
+}
+
+static void write_addrs(const struct addr *addrs, size_t count, struct json *json)
+{
+    json_array(json, "upstreams");
+    for (size_t i = 0; i < count; i++) {
+        char text[ADDR_TEXT_CAP];
+        json_str(json, NULL, addr_text(&addrs[i], text));
+    }
+    json_end(json);
+}
+
+void upstreams_write(const struct upstream_list *list, const struct zone_set *zones, struct json *json)
+{
+    write_addrs(list->addrs, list->count, json);
+    json_array(json, "zones");
+    for (size_t i = 0; i < zones->count; i++) {
+        const struct zone *z = &zones->items[i];
+        json_object(json, NULL);
+        json_str(json, "suffix", z->suffix.text);
+        write_addrs(z->upstreams, z->upstream_count, json);
+        json_bool(json, "open", z->is_open);
+        json_end(json);
+    }
+    json_end(json);
 }

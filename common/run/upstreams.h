@@ -1,17 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The nameservers that a daemon asks: those of --upstream, else those of resolv.conf as it is now.
+ * The servers that a daemon asks, from its settings: those of --upstream, else those of resolv.conf as it is
+ * now; and those of --zone for the names of a zone.
  */
 #pragma once
 
-#include "common/net/addr.h"
+#include "common/base/json.h"
+#include "common/dns/zone.h"
 #include "common/run/settings.h"
 
-#define UPSTREAMS_MAX 16 /* one bit each in the resolver's sets */
+#define UPSTREAMS_MAX UPSTREAM_MAX
+
+struct upstream_list { /* plain data: copied, never shared */
+    struct addr addrs[UPSTREAMS_MAX];
+    size_t count;
+};
 
 /* The list of --upstream alone, which may be empty. 0, or -EINVAL with *err. */
-MUST_CHECK int upstreams_parse(const struct str_list *list, struct addr out[UPSTREAMS_MAX], size_t *count,
-                               struct err *err);
+MUST_CHECK int upstreams_parse(const struct str_list *list, struct upstream_list *out, struct err *err);
 /* At least one, with resolv.conf where the list is empty. 0, or -EINVAL with *err. */
-MUST_CHECK int upstreams_find(const struct str_list *list, const char *resolv_conf,
-                              struct addr out[UPSTREAMS_MAX], size_t *count, struct err *err);
+MUST_CHECK int upstreams_find(const struct str_list *list, const char *resolv_conf, struct upstream_list *out,
+                              struct err *err);
+/* The list of --zone. 0, or -EINVAL with *err. */
+MUST_CHECK int upstreams_parse_zones(const struct str_list *list, struct zone_set *out, struct err *err);
+
+/* 0, or -EINVAL with *err: this address is our own, and we would ask ourselves. */
+typedef int upstream_check_fn(void *ctx, const struct addr *upstream, struct err *err);
+/*
+ * Moves those that are our own out of a list that was found, not given. -EINVAL with *err, and the list as it
+ * was: all of them are. check may be NULL: none is.
+ */
+MUST_CHECK int upstreams_drop_own(struct upstream_list *list, upstream_check_fn *check, void *ctx,
+                                  struct upstream_list *own, struct err *err);
+void upstreams_log_own(const struct upstream_list *own); /* a warning for each */
+
+bool upstreams_is_equal(const struct upstream_list *a, const struct upstream_list *b); /* and in this order */
+/* "192.0.2.1:53,[2001:db8::1]:53"; returns text. */
+#define UPSTREAMS_TEXT_CAP (UPSTREAMS_MAX * ADDR_TEXT_CAP)
+const char *upstreams_text(const struct addr *addrs, size_t count, char text[UPSTREAMS_TEXT_CAP]);
+void upstreams_log(const struct upstream_list *list,
+                   const struct zone_set *zones); /* at start: a line each */
+/* For the daemons' status pages: "upstreams" as an array of texts, "zones" as one of objects. */
+void upstreams_write(const struct upstream_list *list, const struct zone_set *zones, struct json *json);

@@ -8,9 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What other threads want of a worker; only the last policy counts. */
+/* What other threads want of a worker; only the last policy and the last list count. */
 struct mail {
-    struct policy *policy; /* a reference, or NULL */
+    struct policy *policy;          /* a reference, or NULL */
+    struct upstream_list upstreams; /* empty: no news */
     bool drain, stop;
 };
 
@@ -67,6 +68,9 @@ static void on_wake_async(struct ev_loop *loop, ev_async *a, int revents)
     struct mail mail = w->mail;
     w->mail = (struct mail){0};
     (void)pthread_mutex_unlock(&w->lock);
+    if (mail.upstreams.count > 0) {
+        w->pool->spec->worker_upstreams(&w->pub, &mail.upstreams);
+    }
     if (mail.policy != NULL) {
         take_policy(w, mail.policy);
     }
@@ -211,6 +215,9 @@ static void post(struct pool_worker *w, const struct mail *mail)
         superseded = w->mail.policy;
         w->mail.policy = mail->policy;
     }
+    if (mail->upstreams.count > 0) {
+        w->mail.upstreams = mail->upstreams;
+    }
     w->mail.drain = w->mail.drain || mail->drain;
     w->mail.stop = w->mail.stop || mail->stop;
     (void)pthread_mutex_unlock(&w->lock);
@@ -222,6 +229,13 @@ void worker_pool_publish(struct worker_pool *p, struct policy *policy)
 {
     for (unsigned i = 0; i < p->count; i++) {
         post(&p->workers[i], &(struct mail){.policy = policy_ref(policy)});
+    }
+}
+
+void worker_pool_set_upstreams(struct worker_pool *p, const struct upstream_list *list)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        post(&p->workers[i], &(struct mail){.upstreams = *list});
     }
 }
 

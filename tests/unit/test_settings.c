@@ -164,7 +164,7 @@ static void test_usage_errors(void **state)
         {{"--idle-timeout=1s", "--idle-timeout=1s"}, "--idle-timeout: ", "given twice"},
         {{"--idle-timeou=1s"}, "--idle-timeou: ", "did you mean --idle-timeout?"},
         {{"--max=1"}, "--max: ", "unknown option"},
-        {{"--zone=a"}, "--zone: ", "unknown option"},
+        {{"--zones=a"}, "--zones: ", "unknown option"},
         {{"--=1"}, "--: ", "unknown option"},
         {{"--"}, "--: ", "unexpected argument"},
         {{"-h"}, "-h: ", "unexpected argument"},

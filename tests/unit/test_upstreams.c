@@ -34,19 +34,18 @@ static void test_list(void **state)
     for (size_t i = 0; i < COUNT(rows); i++) {
         const char *items[] = {rows[i].text, NULL};
         const struct str_list list = {.items = items, .count = 1};
-        struct addr out[UPSTREAMS_MAX];
+        struct upstream_list out;
         struct err err = {""};
         char text[ADDR_TEXT_CAP];
-        size_t count = 99;
-        int rc = upstreams_parse(&list, out, &count, &err);
+        int rc = upstreams_parse(&list, &out, &err);
         if (rows[i].expect == NULL) {
             assert_int_equal(rc, -EINVAL);
             assert_non_null(strstr(err.text, "--upstream"));
             assert_non_null(strstr(err.text, rows[i].text));
         } else {
             assert_int_equal(rc, 0);
-            assert_int_equal(count, 1);
-            assert_string_equal(addr_text(&out[0], text), rows[i].expect);
+            assert_int_equal(out.count, 1);
+            assert_string_equal(addr_text(&out.addrs[0], text), rows[i].expect);
         }
     }
 }
@@ -60,18 +59,17 @@ static void test_bounds(void **state)
         (void)snprintf(texts[i], sizeof texts[i], "192.0.2.%zu", i + 1);
         items[i] = texts[i];
     }
-    struct addr out[UPSTREAMS_MAX];
+    struct upstream_list out;
     struct err err = {""};
-    size_t count = 99;
     const struct str_list none = {0};
     const struct str_list most = {.items = items, .count = UPSTREAMS_MAX};
     const struct str_list more = {.items = items, .count = UPSTREAMS_MAX + 1};
-    assert_int_equal(upstreams_parse(&none, out, &count, &err), 0);
-    assert_int_equal(count, 0);
-    assert_int_equal(upstreams_parse(&most, out, &count, &err), 0);
-    assert_int_equal(count, UPSTREAMS_MAX);
-    assert_int_equal(upstreams_parse(&more, out, &count, &err), -EINVAL);
-    assert_int_equal(count, 0);
+    assert_int_equal(upstreams_parse(&none, &out, &err), 0);
+    assert_int_equal(out.count, 0);
+    assert_int_equal(upstreams_parse(&most, &out, &err), 0);
+    assert_int_equal(out.count, UPSTREAMS_MAX);
+    assert_int_equal(upstreams_parse(&more, &out, &err), -EINVAL);
+    assert_int_equal(out.count, 0);
 }
 
 static void write_file(const struct scratch_dir *d, const char *text)
@@ -89,19 +87,18 @@ static void test_resolv_conf(void **state)
     const char *items[] = {"192.0.2.1", NULL};
     const struct str_list given = {.items = items, .count = 1};
     const struct str_list none = {0};
-    struct addr out[UPSTREAMS_MAX];
+    struct upstream_list out;
     struct err err = {""};
-    size_t count = 0;
-    assert_int_equal(upstreams_find(&none, path, out, &count, &err), -EINVAL);
+    assert_int_equal(upstreams_find(&none, path, &out, &err), -EINVAL);
     assert_non_null(strstr(err.text, path));
-    assert_int_equal(upstreams_find(&given, path, out, &count, &err), 0); /* the file is not looked at */
+    assert_int_equal(upstreams_find(&given, path, &out, &err), 0); /* the file is not looked at */
     write_file(&dir, "search example.com\n");
-    assert_int_equal(upstreams_find(&none, path, out, &count, &err), -EINVAL);
+    assert_int_equal(upstreams_find(&none, path, &out, &err), -EINVAL);
     assert_non_null(strstr(err.text, "no nameserver"));
     write_file(&dir, "nameserver 192.0.2.7\nnameserver 2001:db8::7\n");
-    assert_int_equal(upstreams_find(&none, path, out, &count, &err), 0);
-    assert_int_equal(count, 2);
-    assert_int_equal(out[0].port, 53);
+    assert_int_equal(upstreams_find(&none, path, &out, &err), 0);
+    assert_int_equal(out.count, 2);
+    assert_int_equal(out.addrs[0].port, 53);
     scratch_dir_remove(&dir);
 }
 
