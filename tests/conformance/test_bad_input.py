@@ -10,7 +10,7 @@ import threading
 import unittest
 
 import dns_wire as w
-from daemon import Daemon, Stream
+from daemon import NO_BRAKES, Daemon, Stream
 from dns_stub import OWNER, Stub, addresses, nodata, reply
 
 NAME = "gateway.example.net"
@@ -54,7 +54,8 @@ class Case(unittest.TestCase):
         # The cache is filled to its brim soon: what grows after that is something else. A sanitizer would keep what is freed.
         os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + \
             ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64:malloc_context_size=2"
-        self.dnsd = Daemon(POLICY, "--upstream", self.stub.address, "--aaaa", "pass", "--cache-size", "64KiB")
+        self.dnsd = Daemon(POLICY, "--upstream", self.stub.address, "--aaaa", "pass", "--cache-size", "64KiB",
+                           *NO_BRAKES)
         with open("/proc/%d/maps" % self.dnsd.process.pid) as f:
             self.is_sanitized = "asan" in f.read()
 

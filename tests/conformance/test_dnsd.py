@@ -9,7 +9,7 @@ import time
 import unittest
 
 import dns_wire as w
-from daemon import Daemon, Stream
+from daemon import NO_BRAKES, Daemon, Stream
 from dns_stub import OWNER, Stub, addresses, late, nodata, rcode, reply, silence
 
 POLICY = """\
@@ -26,7 +26,6 @@ egress:
     host.openshell.internal: [10.200.0.1]
 """
 V4, V6 = "93.184.216.34", "2606:2800:220:1::1"
-NO_BRAKES = ["--rate-limit", "0", "--wildcard-budget", "0"]  # those have tests of their own
 MANY = ["93.184.%d.%d" % (i, i) for i in range(1, 61)]
 
 

@@ -20,7 +20,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ["top_srcdir"], "tests/conformance"))
 import dns_wire as w  # noqa: E402
-from daemon import Daemon, Stream  # noqa: E402
+from daemon import NO_BRAKES, Daemon, Stream  # noqa: E402
 from dns_stub import Stub, addresses, reply  # noqa: E402
 
 SERVER = ("127.0.0.53", 53)
@@ -291,7 +291,8 @@ def main(upstream):
     counter = Counter(upstream)
     stub = FixedPort({}, upstream)
     stub.zone = Zone()
-    dnsd = Daemon(POLICY, "--upstream", upstream, "--listen", "%s:%d" % SERVER, "--aaaa", "pass")
+    dnsd = Daemon(POLICY, "--upstream", upstream, "--listen", "%s:%d" % SERVER, "--aaaa", "pass",
+                  *NO_BRAKES)
     try:
         print("dns_leak: %d messages, UDP and TCP, cost no packet" % not_a_packet(counter))
         print("dns_leak: %d packets upstream carry a name and a type, nothing else of the client" %
