@@ -50,6 +50,7 @@ static void start(struct answer *out, enum dns_rcode rcode, enum answer_event ev
     out->ede = DNS_EDE_NONE;
     out->ede_text[0] = '\0';
     out->wants_synthetic = false;
+    out->is_plain_denial = false;
     out->is_repaired = false;
     out->event = event;
     out->reason = REASON_NONE;
@@ -79,6 +80,7 @@ static void deny(const struct answer_question *q, enum answer_event event, struc
     out->has_soa = q->cfg->deny != DENY_REFUSED;
     out->soa_ttl_s = q->cfg->deny_ttl_s;
     out->reason = REASON_POLICY_DENIED;
+    out->is_plain_denial = true;
     say(out, DNS_EDE_BLOCKED, DENIED_TEXT);
 }
 
@@ -461,6 +463,11 @@ enum answer_route answer_decide(const struct answer_question *q, struct answer *
     }
     deny(q, denied_class_is_noise(q->policy, q->name) ? ANSWER_EVENT_NOISE : ANSWER_EVENT_DENIED, out);
     return ANSWER_ROUTE_DONE;
+}
+
+void answer_denied(const struct answer_question *q, bool is_noise, struct answer *out)
+{
+    deny(q, is_noise ? ANSWER_EVENT_NOISE : ANSWER_EVENT_DENIED, out);
 }
 
 void answer_failure(struct answer *out, enum dns_ede ede, const char *text)

@@ -68,6 +68,7 @@ struct answer {
     enum dns_ede ede;
     char ede_text[ANSWER_TEXT_CAP]; /* "" = none */
     bool wants_synthetic;           /* the name's address of the asked family is to come from the map */
+    bool is_plain_denial;           /* no rule names the host: answer_denied() gives the same again */
     bool is_repaired;               /* the asked family was bad, the other good */
     enum answer_event event;
     enum reason reason;
@@ -123,6 +124,10 @@ bool answer_other_counts(const struct answer_question *q);
 
 /* The PTR answer: name is what the map holds for the address, NULL if nothing. */
 void answer_from_map(const struct answer_question *q, const struct host_name *name, struct answer *out);
+
+/* A denial that was decided before, for the same question under the same policy. Noise or not was said then.
+ */
+void answer_denied(const struct answer_question *q, bool is_noise, struct answer *out);
 
 /* For problems of the server's own: SERVFAIL with an EDE. text is a literal. */
 void answer_failure(struct answer *out, enum dns_ede ede, const char *text);

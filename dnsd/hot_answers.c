@@ -16,6 +16,7 @@ struct slot {
     uint16_t qtype;
     uint8_t name_len;
     uint8_t addr_count;
+    uint8_t kind; /* enum hot_kind */
     bool has_ipv6;
     uint8_t name[HOT_NAME_MAX]; /* lower case */
     struct ip addrs[HOT_ADDRS_MAX];
@@ -119,6 +120,7 @@ bool hot_answers_get(const struct hot_answers *h, const struct hot_question *q, 
         s->has_ipv6 != q->has_ipv6) {
         return false;
     }
+    out->kind = (enum hot_kind)s->kind;
     out->addr_count = s->addr_count;
     out->expires_ms = s->expires_ms;
     memcpy(out->addrs, s->addrs, s->addr_count * sizeof(s->addrs[0]));
@@ -154,6 +156,7 @@ void hot_answers_put(struct hot_answers *h, const struct hot_question *q, int64_
     s->generation = q->generation;
     s->qtype = q->qtype;
     s->name_len = (uint8_t)f.name_len;
+    s->kind = (uint8_t)a->kind;
     s->addr_count = (uint8_t)a->addr_count;
     s->has_ipv6 = q->has_ipv6;
     memcpy(s->name, f.bytes, f.name_len);

@@ -23,8 +23,11 @@ struct hot_question {
     bool has_ipv6; /* as the answer was, or is to be, judged */
 };
 
+enum hot_kind { HOT_DENIED = 0, HOT_NOISE, HOT_ADMITTED };
+
 struct hot_answer {
-    size_t addr_count; /* 0: NODATA */
+    enum hot_kind kind;
+    size_t addr_count; /* HOT_ADMITTED, 0: NODATA */
     struct ip addrs[HOT_ADDRS_MAX];
     int64_t expires_ms; /* put: when it ends; get: the same */
 };

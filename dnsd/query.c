@@ -6,15 +6,13 @@
 #include "dnsd/bad_family.h"
 #include "dnsd/dnsd_counters.h"
 #include "dnsd/from_resolver.h"
-#include "dnsd/hot_answers.h"
 #include "dnsd/query_brakes.h"
+#include "dnsd/query_hot.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #define QUESTION_MAX (255 + 4) /* QNAME, QTYPE, QCLASS */
-/* Header, question, 64 IPv6 records of 28 bytes, SOA, OPT with EDE: no answer of ours is longer. */
-#define REPLY_MAX 4096
 #define FLUSH_AFTER_S 10.0
 
 struct query_family {
@@ -72,21 +70,13 @@ static void count_answer(struct query_engine *e, const struct answer *a)
     }
 }
 
-static void send_message(const struct reply *to, const struct dns_answer *a)
-{
-    uint8_t out[REPLY_MAX];
-    size_t limit = reply_limit(to, a->query);
-    size_t len = dns_answer_build(a, out, limit < sizeof(out) ? limit : sizeof(out));
-    to->send(to, span_make(out, len));
-}
-
 /* REPLY: the one place where answers leave. */
 static void send_answer(struct query_engine *e, const struct answer_question *q, const struct answer *a,
                         const struct dns_query *ask, const struct reply *to)
 {
     struct dns_answer wire;
     answer_to_wire(a, ask, e->cfg.soa, (uint32_t)policy_generation(q->policy), &wire);
-    send_message(to, &wire);
+    reply_answer(to, &wire);
     count_answer(e, a);
     dnsd_log_answer(&e->log, q, a, to, clock_mono_ms());
     if (dnsd_log_wants_flush(&e->log) && !ev_is_active(&e->flush)) {
@@ -339,67 +329,29 @@ static struct query *new_query(struct query_engine *e, const struct dns_query *a
 
 /* ---- the fast path ---- */
 
-/* HOT: only where an answer leaves no trace but itself: no map to be kept alive, no log line for each. */
-static bool is_hot_mode(const struct query_engine *e)
-{
-    return e->cfg.answer->mode == ANSWER_REAL && !log_is_on(LOG_DEBUG);
-}
-
-static struct hot_question hot_question(const struct query_engine *e, const struct dns_query *ask)
-{
-    const struct answer_question q = make_question(e, ask, NULL);
-    return (struct hot_question){.qname = ask->qname,
-                                 .qtype = ask->qtype,
-                                 .generation = policy_generation(q.policy),
-                                 .has_ipv6 = q.has_ipv6};
-}
-
 /* True if the question was answered a moment ago and has been answered so again. */
 static bool answer_again(struct query_engine *e, const struct dns_query *ask, const struct reply *to)
 {
-    struct hot_answer hot;
-    const int64_t now_ms = clock_mono_ms();
-    if (!is_hot_mode(e) || (ask->qtype != DNS_A && ask->qtype != DNS_AAAA)) {
+    if (!query_hot_is_on(&e->cfg)) {
         return false;
     }
-    const struct hot_question q = hot_question(e, ask);
-    if (!hot_answers_get(e->hot, &q, now_ms, &hot)) {
+    const struct answer_question question = make_question(e, ask, NULL);
+    struct answer a;
+    switch (query_hot_answer(&e->cfg, e->hot, &question, ask, to)) {
+    case QUERY_HOT_NONE:
         return false;
+    case QUERY_HOT_SENT:
+        break;
+    case QUERY_HOT_DENY:
+        answer_denied(&question, false, &a);
+        send_answer(e, &question, &a, ask, to);
+        break;
+    case QUERY_HOT_DENY_NOISE:
+        answer_denied(&question, true, &a);
+        send_answer(e, &question, &a, ask, to);
+        break;
     }
-    const uint32_t ttl_s = (uint32_t)((hot.expires_ms - now_ms + 999) / 1000); /* as the cache counts */
-    const bool is_empty = hot.addr_count == 0;
-    send_message(to, &(struct dns_answer){.query = ask,
-                                          .rcode = DNS_NOERROR,
-                                          .addrs = hot.addrs,
-                                          .addr_count = hot.addr_count,
-                                          .ttl_s = ttl_s,
-                                          .soa = is_empty ? e->cfg.soa : NULL,
-                                          .soa_serial = (uint32_t)q.generation,
-                                          .soa_ttl_s = ttl_s,
-                                          .ede = DNS_EDE_NONE});
-    count(e, DNSD_COUNTER_ADMITTED);
-    count(e, DNSD_COUNTER_HOT);
     return true;
-}
-
-/* Keeps an answer that says nothing but what the cache's entry for the asked family says. */
-static void keep_hot(struct query_engine *e, const struct answer_question *question,
-                     const struct dns_query *ask, const struct resolver_answer *known, const struct answer *a,
-                     int64_t now_ms)
-{
-    const bool is_plain = a->event == ANSWER_EVENT_ADMITTED && a->rcode == DNS_NOERROR && !a->is_repaired &&
-                          !a->wants_synthetic && a->ede == DNS_EDE_NONE;
-    struct hot_answer hot = {.addr_count = a->addr_count, .expires_ms = known->expires_ms};
-    if (!is_plain || !is_hot_mode(e) || !known->from_cache || a->addr_count > HOT_ADDRS_MAX ||
-        known->status != (a->addr_count > 0 ? RESOLVER_ADDRS : RESOLVER_NODATA)) {
-        return;
-    }
-    memcpy(hot.addrs, a->addrs, a->addr_count * sizeof(a->addrs[0]));
-    const struct hot_question q = {.qname = ask->qname,
-                                   .qtype = ask->qtype,
-                                   .generation = policy_generation(question->policy),
-                                   .has_ipv6 = question->has_ipv6};
-    hot_answers_put(e->hot, &q, now_ms, &hot);
 }
 
 /* CACHE: what is known without asking. True if the family is. */
@@ -460,7 +412,7 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
         synth_alloc_answer(e->cfg.map, question, clock_boot_s(), a);
     }
     remember_bad(e, question, a);
-    keep_hot(e, question, ask, &known[is_v4 ? 0 : 1].answer, a, now_ms);
+    query_hot_keep(&e->cfg, e->hot, question, &known[is_v4 ? 0 : 1].answer, a);
     send_answer(e, question, a, ask, to);
 }
 
@@ -483,6 +435,7 @@ static void answer_query(struct query_engine *e, const struct dns_query *ask, co
         if (a.wants_synthetic) { /* a static host in synthetic mode */
             synth_alloc_answer(e->cfg.map, &question, clock_boot_s(), &a);
         }
+        query_hot_keep_denied(&e->cfg, e->hot, &question, &a);
         break;
     }
     send_answer(e, &question, &a, ask, to);
@@ -505,7 +458,7 @@ enum query_outcome query_handle(struct query_engine *e, struct span message, con
         send_answer(e, &question, &a, &ask, to);
     } else if (result == DNS_QUERY_ERROR) {
         count(e, DNSD_COUNTER_ERRORS);
-        send_message(to, &(struct dns_answer){.query = &ask, .rcode = rcode, .ede = DNS_EDE_NONE});
+        reply_answer(to, &(struct dns_answer){.query = &ask, .rcode = rcode, .ede = DNS_EDE_NONE});
     } else if (!answer_again(e, &ask, to)) {
         answer_query(e, &ask, to);
     }

@@ -36,3 +36,5 @@ struct reply {
 
 /* The longest answer that fits: what the client takes, at most 1232 bytes, on a datagram transport. */
 size_t reply_limit(const struct reply *to, const struct dns_query *query);
+/* Builds the message, as long as it may be there, and sends it. */
+void reply_answer(const struct reply *to, const struct dns_answer *a);

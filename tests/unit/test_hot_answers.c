@@ -35,7 +35,8 @@ static struct hot_question *ask(struct question *out, const char *labels, uint16
 
 static struct hot_answer one_address(int64_t expires_ms)
 {
-    return (struct hot_answer){.addr_count = 1, .addrs = {ip_v4(192, 0, 2, 1)}, .expires_ms = expires_ms};
+    return (struct hot_answer){
+        .kind = HOT_ADMITTED, .addr_count = 1, .addrs = {ip_v4(192, 0, 2, 1)}, .expires_ms = expires_ms};
 }
 
 static void test_given_again(void **state)
@@ -48,6 +49,7 @@ static void test_given_again(void **state)
     assert_false(hot_answers_get(h, ask(&q, "a.example", 1), 0, &got));
     hot_answers_put(h, ask(&q, "a.example", 1), 0, &a);
     assert_true(hot_answers_get(h, ask(&q, "a.example", 1), 4999, &got));
+    assert_int_equal(got.kind, HOT_ADMITTED);
     assert_int_equal(got.addr_count, 1);
     assert_true(ip_is_equal(&got.addrs[0], &a.addrs[0]));
     assert_int_equal(got.expires_ms, 5000);
@@ -81,13 +83,14 @@ static void test_replaced(void **state)
     (void)state;
     struct hot_answers *h;
     struct question q;
-    struct hot_answer a = one_address(5000), empty = {.addr_count = 0, .expires_ms = 9000}, got;
+    struct hot_answer a = one_address(5000), empty = {.kind = HOT_NOISE, .expires_ms = 9000}, got;
     assert_int_equal(hot_answers_new(4 * MIB, &h), 0);
     hot_answers_put(h, ask(&q, "a.example", 1), 0, &a);
     ask(&q, "a.example", 1)->generation = 8;
     hot_answers_put(h, &q.q, 0, &empty);
     assert_true(hot_answers_get(h, &q.q, 8999, &got));
     assert_int_equal(got.addr_count, 0);
+    assert_int_equal(got.kind, HOT_NOISE);
     assert_false(hot_answers_get(h, ask(&q, "a.example", 1), 0, &got)); /* the old generation's is gone */
     hot_answers_free(h);
 }

@@ -300,6 +300,35 @@ static void a_hot_answer_ends_with_its_policy(void **state)
     assert_int_equal(answers_of(f), 0);
 }
 
+static void a_denial_is_the_same_denial(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t first[sizeof(f->last)];
+    for (size_t i = 0; i < 3; i++) {
+        memset(f->last, 0, sizeof(f->last));
+        assert_int_equal(ask(f, "evil.example.org", DNS_A), QUERY_TAKEN);
+        assert_int_equal(rcode_of(f), DNS_NXDOMAIN);
+        if (i > 0) {
+            assert_memory_equal(first, f->last, sizeof(first));
+        }
+        memcpy(first, f->last, sizeof(first));
+    }
+    assert_int_equal(counter(f, DNSD_COUNTER_DENIED), 3);
+    assert_int_equal(ask(f, "printer", DNS_TXT), QUERY_TAKEN);
+    assert_int_equal(ask(f, "printer", DNS_TXT), QUERY_TAKEN);
+    assert_int_equal(counter(f, DNSD_COUNTER_NOISE), 2);
+    /* and ends with its policy too */
+    assert_int_equal(ask(f, "a.u.example.net", DNS_A), QUERY_TAKEN);
+    assert_int_equal(rcode_of(f), DNS_NXDOMAIN);
+    policy_unref(f->worker.policy);
+    f->worker.policy = compile(policy_b, 2);
+    const size_t replies = f->reply_count;
+    assert_int_equal(ask(f, "a.u.example.net", DNS_A), QUERY_TAKEN);
+    run_until(f, replies + 1);
+    assert_int_equal(rcode_of(f), DNS_NOERROR);
+    assert_int_equal(answers_of(f), 1);
+}
+
 static void equal_questions_join(void **state)
 {
     struct fixture *f = *state;
@@ -434,6 +463,7 @@ int main(void)
         TEST(admitted_is_asked_once_then_cached),
         TEST(a_hot_answer_is_the_same_answer),
         TEST(a_hot_answer_ends_with_its_policy),
+        TEST(a_denial_is_the_same_denial),
         TEST(equal_questions_join),
         TEST(a_new_policy_judges_what_is_in_flight),
         TEST(too_many_in_flight_are_told_at_once),

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dnsd/query_hot.h"
+
+#include "common/base/clock.h"
+#include "dnsd/dnsd_counters.h"
+
+#define DENIED_MS 5000 /* short, so that denials are the first to go where room is needed */
+
+bool query_hot_is_on(const struct query_engine_config *cfg)
+{
+    return cfg->answer->mode == ANSWER_REAL && !log_is_on(LOG_DEBUG);
+}
+
+static struct hot_question hot_question(const struct answer_question *q)
+{
+    return (struct hot_question){.qname = q->qname,
+                                 .qtype = q->qtype,
+                                 .generation = policy_generation(q->policy),
+                                 .has_ipv6 = q->has_ipv6};
+}
+
+static void send_hot(const struct query_engine_config *cfg, const struct hot_question *q,
+                     const struct hot_answer *hot, const struct dns_query *ask, const struct reply *to,
+                     int64_t now_ms)
+{
+    const uint32_t ttl_s = (uint32_t)((hot->expires_ms - now_ms + 999) / 1000); /* as the cache counts */
+    reply_answer(to, &(struct dns_answer){.query = ask,
+                                          .rcode = DNS_NOERROR,
+                                          .addrs = hot->addrs,
+                                          .addr_count = hot->addr_count,
+                                          .ttl_s = ttl_s,
+                                          .soa = hot->addr_count == 0 ? cfg->soa : NULL,
+                                          .soa_serial = (uint32_t)q->generation,
+                                          .soa_ttl_s = ttl_s,
+                                          .ede = DNS_EDE_NONE});
+    metrics_add(&cfg->worker->metrics, DNSD_COUNTER_ADMITTED, 1);
+    metrics_add(&cfg->worker->metrics, DNSD_COUNTER_HOT, 1);
+}
+
+enum query_hot query_hot_answer(const struct query_engine_config *cfg, const struct hot_answers *hot,
+                                const struct answer_question *question, const struct dns_query *ask,
+                                const struct reply *to)
+{
+    struct hot_answer known;
+    const int64_t now_ms = clock_mono_ms();
+    const struct hot_question q = hot_question(question);
+    if (!hot_answers_get(hot, &q, now_ms, &known)) {
+        return QUERY_HOT_NONE;
+    }
+    if (known.kind == HOT_ADMITTED) {
+        send_hot(cfg, &q, &known, ask, to, now_ms);
+        return QUERY_HOT_SENT;
+    }
+    if (ask->has_opt) {
+        return QUERY_HOT_NONE; /* the text that explains may hold the name */
+    }
+    return known.kind == HOT_NOISE ? QUERY_HOT_DENY_NOISE : QUERY_HOT_DENY;
+}
+
+void query_hot_keep(const struct query_engine_config *cfg, struct hot_answers *hot,
+                    const struct answer_question *question, const struct resolver_answer *known,
+                    const struct answer *a)
+{
+    const bool is_plain = a->event == ANSWER_EVENT_ADMITTED && a->rcode == DNS_NOERROR && !a->is_repaired &&
+                          !a->wants_synthetic && a->ede == DNS_EDE_NONE;
+    if (!is_plain || !query_hot_is_on(cfg) || !known->from_cache || a->addr_count > HOT_ADDRS_MAX ||
+        known->status != (a->addr_count > 0 ? RESOLVER_ADDRS : RESOLVER_NODATA)) {
+        return;
+    }
+    struct hot_answer ready = {
+        .kind = HOT_ADMITTED, .addr_count = a->addr_count, .expires_ms = known->expires_ms};
+    memcpy(ready.addrs, a->addrs, a->addr_count * sizeof(a->addrs[0]));
+    const struct hot_question q = hot_question(question);
+    hot_answers_put(hot, &q, clock_mono_ms(), &ready);
+}
+
+void query_hot_keep_denied(const struct query_engine_config *cfg, struct hot_answers *hot,
+                           const struct answer_question *question, const struct answer *a)
+{
+    if (a->is_plain_denial && query_hot_is_on(cfg)) {
+        const int64_t now_ms = clock_mono_ms();
+        const struct hot_question q = hot_question(question);
+        const struct hot_answer ready = {.kind = a->event == ANSWER_EVENT_NOISE ? HOT_NOISE : HOT_DENIED,
+                                         .expires_ms = now_ms + DENIED_MS};
+        hot_answers_put(hot, &q, now_ms, &ready);
+    }
+}
