@@ -52,6 +52,7 @@ static void start(struct answer *out, enum dns_rcode rcode, enum answer_event ev
     out->wants_synthetic = false;
     out->is_plain_denial = false;
     out->is_repaired = false;
+    out->is_stale = false;
     out->event = event;
     out->reason = REASON_NONE;
     out->why = "";
@@ -70,6 +71,16 @@ static void no_data(struct answer *out, uint32_t soa_ttl_s)
     out->addr_count = 0;
     out->has_soa = true;
     out->soa_ttl_s = soa_ttl_s;
+}
+
+/* RFC 8767 and RFC 8914 4.4, 4.20, if the family that out is made of had expired. */
+static void say_stale(const struct answer_family *f, struct answer *out)
+{
+    if (f->is_stale) {
+        out->is_stale = true;
+        out->why = f->text;
+        say(out, out->rcode == DNS_NXDOMAIN ? DNS_EDE_STALE_NX : DNS_EDE_STALE, f->text);
+    }
 }
 
 static void deny(const struct answer_question *q, enum answer_event event, struct answer *out)
@@ -250,6 +261,15 @@ static void answer_blocked(const struct answer_question *q, const char *why, str
     (void)snprintf(out->ede_text, sizeof(out->ede_text), "ssrf_denied: %s", why);
 }
 
+/* A synthetic address does not expire with what it stands for: its TTL and EDE stay, the log tells. */
+static void say_stale_behind(const struct answer_family *f, struct answer *out)
+{
+    if (f->is_stale) {
+        out->is_stale = true;
+        out->why = f->text;
+    }
+}
+
 static void answer_synthetic(const struct answer_question *q, struct answer *out)
 {
     if ((q->qtype == DNS_A && !q->cfg->pools.has_v4) || (q->qtype == DNS_AAAA && !q->cfg->pools.has_v6)) {
@@ -267,6 +287,7 @@ static void answer_nxdomain(const struct answer_question *q, const struct answer
     out->rcode = policy_is_parent(q->policy, q->name) ? DNS_NOERROR : DNS_NXDOMAIN;
     out->has_soa = true;
     out->soa_ttl_s = says->ttl_s;
+    say_stale(says, out);
 }
 
 /* The asked family is bad (failed, silent or NXDOMAIN) and the other one, if it counts, is known. */
@@ -319,6 +340,7 @@ static unsigned from_real(const struct answer_question *q, const struct answer_l
     }
     if (asked->state == ANSWER_NODATA) {
         no_data(out, asked->ttl_s);
+        say_stale(asked, out);
         return 0;
     }
     struct permitted ok;
@@ -330,6 +352,7 @@ static unsigned from_real(const struct answer_question *q, const struct answer_l
     memcpy(out->addrs, ok.addrs, ok.count * sizeof(ok.addrs[0]));
     out->addr_count = ok.count;
     out->ttl_s = asked->ttl_s;
+    say_stale(asked, out);
     return 0;
 }
 
@@ -346,6 +369,7 @@ static unsigned from_synthetic(const struct answer_question *q, const struct ans
     filter(q, &l->v6, is_static, &v6);
     if (v4.count > 0 || v6.count > 0) {
         answer_synthetic(q, out);
+        say_stale_behind(v4.count > 0 ? &l->v4 : &l->v6, out);
         return 0;
     }
     unsigned wants = (l->v4.state == ANSWER_UNKNOWN ? ANSWER_WANTS_V4 : 0U) |

@@ -70,6 +70,7 @@ struct answer {
     bool wants_synthetic;           /* the name's address of the asked family is to come from the map */
     bool is_plain_denial;           /* no rule names the host: answer_denied() gives the same again */
     bool is_repaired;               /* the asked family was bad, the other good */
+    bool is_stale;                  /* made of what had expired; why says why */
     enum answer_event event;
     enum reason reason;
     const char *why;                        /* a literal for the log; "" if there is nothing to say */
@@ -97,6 +98,7 @@ enum answer_family_state {
 struct answer_family {
     enum answer_family_state state;
     uint32_t ttl_s;
+    bool is_stale; /* it had expired; text says why there is nothing newer */
     enum dns_ede ede;
     const char *text;       /* a literal */
     const struct ip *addrs; /* borrowed */

@@ -152,6 +152,7 @@ static void fill_shared(struct dnsd *d, unsigned worker_count)
     d->resolver.ttl_min_s = s->ttl_min_s;
     d->resolver.ttl_max_s = s->ttl_max_s;
     d->resolver.ttl_neg_max_s = s->ttl_neg_max_s;
+    d->resolver.stale_s = s->stale_s;
     d->resolver.cache_bytes = (size_t)(s->cache_bytes / worker_count);
     d->shared = (struct dnsd_shared){.answer = &d->answer,
                                      .acl = &d->acl,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/base/metrics.h"
+#include "common/dns/resolver_core.h"
 
 /* clang-format off */
 #define DNSD_COUNTER_LIST(X)                                                                                        \
@@ -17,6 +18,7 @@
     X(ADMITTED, "admitted", "Questions answered for the upstream or from egress.hosts")                             \
     X(OPEN_ZONE, "open_zone", "Questions answered for the upstream of an open --zone")                              \
     X(HOT, "hot", "Of those, answers given again as they were a moment ago")                                        \
+    X(STALE, "stale", "Answers made of what had expired, for want of news")                                         \
     X(REPAIRED, "repaired", "Answers NODATA for a family that is bad upstream while the other is good")             \
     X(FAILED, "failed", "Answers SERVFAIL")                                                                         \
     X(BUSY, "busy", "Answers SERVFAIL because too many questions were in flight")                                   \
@@ -33,7 +35,8 @@ enum dnsd_counter {
 #define X(name, text, help) DNSD_COUNTER_##name,
     DNSD_COUNTER_LIST(X)
 #undef X
-        DNSD_COUNTER_COUNT
+        DNSD_COUNTER_RESOLVER, /* where RESOLVER_COUNTER_LIST begins */
+    DNSD_COUNTER_COUNT = DNSD_COUNTER_RESOLVER + RESOLVER_COUNTER_COUNT
 };
 
 extern const struct metrics_info dnsd_counters[DNSD_COUNTER_COUNT];

@@ -14,7 +14,8 @@ struct line {
 
 void dnsd_log_init(struct dnsd_log *l)
 {
-    struct log_limit *all[] = {&l->denied, &l->client, &l->upstream, &l->admitted, &l->noise, &l->open_zone};
+    struct log_limit *all[] = {&l->denied,   &l->client, &l->upstream, &l->stale,
+                               &l->admitted, &l->noise,  &l->open_zone};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         *all[i] = (struct log_limit){.rate = DNSD_LOG_RATE, .tokens = 2.0 * DNSD_LOG_RATE};
     }
@@ -57,10 +58,12 @@ static bool choose_line(struct dnsd_log *l, const struct answer *a, struct line 
     case ANSWER_EVENT_BRAKED:
         return false;
     case ANSWER_EVENT_ADMITTED:
-        *out = (struct line){LOG_DEBUG, "dns_admitted", &l->admitted};
+        *out = a->is_stale ? (struct line){LOG_WARN, "dns_stale", &l->stale}
+                           : (struct line){LOG_DEBUG, "dns_admitted", &l->admitted};
         return true;
     case ANSWER_EVENT_OPEN_ZONE:
-        *out = (struct line){LOG_DEBUG, "dns_open_zone", &l->open_zone};
+        *out = a->is_stale ? (struct line){LOG_WARN, "dns_stale", &l->stale}
+                           : (struct line){LOG_DEBUG, "dns_open_zone", &l->open_zone};
         return true;
     case ANSWER_EVENT_FAILED:
         *out = (struct line){LOG_WARN, "dns_failed", &l->upstream};
@@ -107,7 +110,7 @@ void dnsd_log_answer(struct dnsd_log *l, const struct answer_question *q, const 
 
 bool dnsd_log_wants_flush(const struct dnsd_log *l)
 {
-    return l->denied.refused > 0 || l->client.refused > 0 || l->upstream.refused > 0;
+    return l->denied.refused > 0 || l->client.refused > 0 || l->upstream.refused > 0 || l->stale.refused > 0;
 }
 
 static void flush_one(struct log_limit *limit, const char *event)
@@ -123,6 +126,7 @@ void dnsd_log_flush(struct dnsd_log *l)
     flush_one(&l->denied, "dns_denied");
     flush_one(&l->client, "dns_client_refused");
     flush_one(&l->upstream, "dns_failed");
+    flush_one(&l->stale, "dns_stale");
     /* Below the default level nobody misses them. */
     l->admitted.refused = 0;
     l->open_zone.refused = 0;

@@ -11,7 +11,7 @@
 #include "dnsd/reply.h"
 
 struct dnsd_log {
-    struct log_limit denied, client, upstream, admitted, open_zone, noise;
+    struct log_limit denied, client, upstream, stale, admitted, open_zone, noise;
 };
 
 void dnsd_log_init(struct dnsd_log *l);

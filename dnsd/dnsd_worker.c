@@ -36,7 +36,10 @@ static void on_idle(void *ctx)
 
 static int start_engine(struct dnsd_worker *d, struct err *err)
 {
-    int rc = resolver_new(d->worker->loop, d->shared->resolver, &d->resolver, err);
+    struct resolver_config resolver = *d->shared->resolver;
+    resolver.metrics = &d->worker->metrics;
+    resolver.metrics_first = DNSD_COUNTER_RESOLVER;
+    int rc = resolver_new(d->worker->loop, &resolver, &d->resolver, err);
     if (rc != 0) {
         return rc;
     }
@@ -133,6 +136,9 @@ void dnsd_worker_drain(struct worker *w)
 const struct metrics_info dnsd_counters[DNSD_COUNTER_COUNT] = {
 #define X(name, text, help) {text, METRICS_COUNTER, help},
     DNSD_COUNTER_LIST(X)
+#undef X
+#define X(name, text, kind, help) {text, METRICS_##kind, help},
+        RESOLVER_COUNTER_LIST(X)
 #undef X
 };
 

@@ -19,30 +19,38 @@ static enum dns_ede failure_ede(enum resolver_fail why)
     return DNS_EDE_OTHER;
 }
 
-static const char *failure_text(const struct resolver_answer *a)
+struct fail_text {
+    const char *now;        /* it failed just now */
+    const char *remembered; /* it failed, and is not asked again for some seconds */
+    const char *stale;      /* the same, but there is an expired answer */
+};
+
+#define REMEMBERED "remembered for some seconds: "
+#define STALE "expired, and "
+
+static const struct fail_text *fail_text(enum resolver_fail why)
 {
-    if (a->from_cache) {
-        return "the upstreams failed a moment ago";
-    }
-    switch (a->why) {
-    case RESOLVER_FAIL_TIMEOUT:
-        return "no upstream answered in time";
-    case RESOLVER_FAIL_SERVFAIL:
-        return "the upstreams answer SERVFAIL";
-    case RESOLVER_FAIL_REFUSED:
-        return "the upstreams answer REFUSED";
-    case RESOLVER_FAIL_NETWORK:
-        return "no upstream can be reached";
-    case RESOLVER_FAIL_CNAME:
-        return "the chain of CNAMEs is too long, loops, or leads to no host name";
-    case RESOLVER_FAIL_BUSY:
-        return "too many questions in flight";
-    case RESOLVER_FAIL_MEMORY:
-        return "out of memory";
-    case RESOLVER_FAIL_NONE:
-        break;
-    }
-    return "the upstreams failed";
+    static const struct fail_text texts[] = {
+        [RESOLVER_FAIL_NONE] = {"the upstreams failed", REMEMBERED "the upstreams failed",
+                                STALE "no upstream has answered yet"},
+        [RESOLVER_FAIL_TIMEOUT] = {"no upstream answered in time", REMEMBERED "no upstream answered in time",
+                                   STALE "no upstream answered in time"},
+        [RESOLVER_FAIL_SERVFAIL] = {"the upstreams answer SERVFAIL",
+                                    REMEMBERED "the upstreams answer SERVFAIL",
+                                    STALE "the upstreams answer SERVFAIL"},
+        [RESOLVER_FAIL_REFUSED] = {"the upstreams answer REFUSED", REMEMBERED "the upstreams answer REFUSED",
+                                   STALE "the upstreams answer REFUSED"},
+        [RESOLVER_FAIL_NETWORK] = {"no upstream can be reached", REMEMBERED "no upstream can be reached",
+                                   STALE "no upstream can be reached"},
+        [RESOLVER_FAIL_CNAME] = {"the chain of CNAMEs is too long, loops, or leads to no host name",
+                                 REMEMBERED
+                                 "the chain of CNAMEs is too long, loops, or leads to no host name",
+                                 STALE "the chain of CNAMEs is too long, loops, or leads to no host name"},
+        [RESOLVER_FAIL_BUSY] = {"too many questions in flight", REMEMBERED "too many questions in flight",
+                                STALE "too many questions in flight"},
+        [RESOLVER_FAIL_MEMORY] = {"out of memory", REMEMBERED "out of memory", STALE "out of memory"},
+    };
+    return &texts[(size_t)why < sizeof(texts) / sizeof(texts[0]) ? why : RESOLVER_FAIL_NONE];
 }
 
 static enum answer_family_state state_of(enum resolver_status status)
@@ -74,6 +82,9 @@ void from_resolver(const struct resolver_answer *a, bool is_silent, struct answe
     out->addr_count = a->addr_count;
     if (a->status == RESOLVER_FAILED) {
         out->ede = a->from_cache ? DNS_EDE_CACHED_ERROR : failure_ede(a->why);
-        out->text = failure_text(a);
+        out->text = a->from_cache ? fail_text(a->why)->remembered : fail_text(a->why)->now;
+    } else if (a->is_stale) {
+        out->is_stale = true;
+        out->text = fail_text(a->why)->stale;
     }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A resolver's answer as the answer table sees it, and how its failure is said (EDE 22: nobody to ask
- * answered or all refused; 23: the network; 13: a failure that is remembered; 0: a problem of our own). No
- * state.
+ * answered or all refused; 23: the network; 13: a failure that is remembered, with the text of what it was;
+ * 0: a problem of our own), or why an expired answer is all there is. No state.
  */
 #pragma once
 

@@ -11,8 +11,9 @@
 #define SLOT_COST (sizeof(struct slot) + sizeof(uint64_t))
 
 struct slot {
-    int64_t expires_ms; /* 0: free */
+    int64_t until_ms; /* 0: free */
     uint64_t generation;
+    uint32_t rest_ms; /* its TTL ends so much later */
     uint16_t qtype;
     uint8_t name_len;
     uint8_t addr_count;
@@ -100,7 +101,7 @@ static struct slot *find(const struct hot_answers *h, const struct hot_question 
     const size_t first = first_place(h, f);
     for (size_t i = first; i < first + PLACES; i++) {
         struct slot *s = &h->slots[i];
-        if (h->hashes[i] == f->hash && s->expires_ms != 0 && s->qtype == q->qtype &&
+        if (h->hashes[i] == f->hash && s->until_ms != 0 && s->qtype == q->qtype &&
             span_is_equal(span_make(s->name, s->name_len), span_make(f->bytes, f->name_len))) {
             return s;
         }
@@ -116,13 +117,12 @@ bool hot_answers_get(const struct hot_answers *h, const struct hot_question *q, 
         return false;
     }
     const struct slot *s = find(h, q, &f);
-    if (s == NULL || now_ms >= s->expires_ms || s->generation != q->generation ||
-        s->has_ipv6 != q->has_ipv6) {
+    if (s == NULL || now_ms >= s->until_ms || s->generation != q->generation || s->has_ipv6 != q->has_ipv6) {
         return false;
     }
     out->kind = (enum hot_kind)s->kind;
     out->addr_count = s->addr_count;
-    out->expires_ms = s->expires_ms;
+    out->expires_ms = s->until_ms + s->rest_ms;
     memcpy(out->addrs, s->addrs, s->addr_count * sizeof(s->addrs[0]));
     return true;
 }
@@ -133,7 +133,7 @@ static struct slot *make_room(const struct hot_answers *h, const struct folded *
     const size_t first = first_place(h, f);
     size_t best = first;
     for (size_t i = first + 1; i < first + PLACES; i++) {
-        if (h->slots[i].expires_ms < h->slots[best].expires_ms) {
+        if (h->slots[i].until_ms < h->slots[best].until_ms) {
             best = i;
         }
     }
@@ -145,14 +145,16 @@ void hot_answers_put(struct hot_answers *h, const struct hot_question *q, int64_
                      const struct hot_answer *a)
 {
     struct folded f;
-    if (a->addr_count > HOT_ADDRS_MAX || a->expires_ms <= now_ms || !fold(h, q, &f)) {
+    if (a->addr_count > HOT_ADDRS_MAX || a->until_ms <= now_ms || a->until_ms > a->expires_ms ||
+        a->expires_ms - a->until_ms > UINT32_MAX || !fold(h, q, &f)) {
         return;
     }
     struct slot *s = find(h, q, &f);
     if (s == NULL) {
         s = make_room(h, &f);
     }
-    s->expires_ms = a->expires_ms;
+    s->until_ms = a->until_ms;
+    s->rest_ms = (uint32_t)(a->expires_ms - a->until_ms);
     s->generation = q->generation;
     s->qtype = q->qtype;
     s->name_len = (uint8_t)f.name_len;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Answers that were given a moment ago, ready to be given again: it saves judging, looking up and filtering
- * for the names that are asked for all the time. An entry holds for one generation of the policy and at most
- * as long as the cache's own entry that it was made from. Only answers that are the same for every client.
- * Fixed memory: a question has four places, and the entry that ends first is given up. Pure (time is a
- * parameter). One per worker.
+ * for the names that are asked for all the time. An entry holds for one generation of the policy, and at most
+ * until the cache's entry that it was made from is worth a renewal, which the cache then has to see. Only
+ * answers that are the same for every client. Fixed memory: a question has four places, and the entry that
+ * ends first is given up. Pure (time is a parameter). One per worker.
  */
 #pragma once
 
@@ -29,7 +29,8 @@ struct hot_answer {
     enum hot_kind kind;
     size_t addr_count; /* HOT_ADMITTED, 0: NODATA */
     struct ip addrs[HOT_ADDRS_MAX];
-    int64_t expires_ms; /* put: when it ends; get: the same */
+    int64_t expires_ms; /* put: when its TTL ends; get: the same */
+    int64_t until_ms;   /* put: until when it may be given again, at most expires_ms; get: unset */
 };
 
 /* At most max_bytes (less than a few slots: none, and nothing is ever kept). 0 or -ENOMEM. */

@@ -68,6 +68,9 @@ static void count_answer(struct query_engine *e, const struct answer *a)
     if (a->is_repaired) {
         count(e, DNSD_COUNTER_REPAIRED);
     }
+    if (a->is_stale) {
+        count(e, DNSD_COUNTER_STALE);
+    }
 }
 
 /* REPLY: the one place where answers leave. */

@@ -67,8 +67,10 @@ void query_hot_keep(const struct query_engine_config *cfg, struct hot_answers *h
         known->status != (a->addr_count > 0 ? RESOLVER_ADDRS : RESOLVER_NODATA)) {
         return;
     }
-    struct hot_answer ready = {
-        .kind = HOT_ADMITTED, .addr_count = a->addr_count, .expires_ms = known->expires_ms};
+    struct hot_answer ready = {.kind = HOT_ADMITTED,
+                               .addr_count = a->addr_count,
+                               .expires_ms = known->expires_ms,
+                               .until_ms = known->renew_ms};
     memcpy(ready.addrs, a->addrs, a->addr_count * sizeof(a->addrs[0]));
     const struct hot_question q = hot_question(question);
     hot_answers_put(hot, &q, clock_mono_ms(), &ready);
@@ -81,7 +83,8 @@ void query_hot_keep_denied(const struct query_engine_config *cfg, struct hot_ans
         const int64_t now_ms = clock_mono_ms();
         const struct hot_question q = hot_question(question);
         const struct hot_answer ready = {.kind = a->event == ANSWER_EVENT_NOISE ? HOT_NOISE : HOT_DENIED,
-                                         .expires_ms = now_ms + DENIED_MS};
+                                         .expires_ms = now_ms + DENIED_MS,
+                                         .until_ms = now_ms + DENIED_MS};
         hot_answers_put(hot, &q, now_ms, &ready);
     }
 }

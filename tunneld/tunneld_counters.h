@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/base/metrics.h"
+#include "common/dns/resolver_core.h"
 
 /* clang-format off */
 #define TUNNELD_COUNTER_LIST(X)                                                                                     \
@@ -25,7 +26,8 @@ enum tunneld_counter {
 #define X(name, text, kind, help) TUNNELD_COUNTER_##name,
     TUNNELD_COUNTER_LIST(X)
 #undef X
-        TUNNELD_COUNTER_COUNT
+        TUNNELD_COUNTER_RESOLVER, /* where RESOLVER_COUNTER_LIST begins */
+    TUNNELD_COUNTER_COUNT = TUNNELD_COUNTER_RESOLVER + RESOLVER_COUNTER_COUNT
 };
 
 extern const struct metrics_info tunneld_counters[TUNNELD_COUNTER_COUNT];

@@ -13,7 +13,7 @@
 
 const struct metrics_info tunneld_counters[TUNNELD_COUNTER_COUNT] = {
 #define X(name, text, kind, help) {text, METRICS_##kind, help},
-    TUNNELD_COUNTER_LIST(X)
+    TUNNELD_COUNTER_LIST(X) RESOLVER_COUNTER_LIST(X)
 #undef X
 };
 
@@ -68,6 +68,8 @@ static int start_resolver(struct tunneld_worker *tw, struct err *err)
     cfg.upstream_count = tw->daemon->upstreams.count;
     cfg.zones = &tw->daemon->zones;
     cfg.cache_bytes = cfg.cache_bytes / tw->daemon->worker_count;
+    cfg.metrics = &tw->worker->metrics;
+    cfg.metrics_first = TUNNELD_COUNTER_RESOLVER;
     return resolver_new(tw->worker->loop, &cfg, &tw->resolver, err);
 }
 

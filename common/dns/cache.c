@@ -7,23 +7,36 @@
 #include <stdlib.h>
 
 #define FIRST_BUCKETS 256
-/* What an entry costs beside its own bytes: its share of the buckets, and of the allocator's. */
+/* What an entry costs beside its own bytes: its bucket, its place in the heap, and the allocator's share. */
 #define ENTRY_EXTRA 32
+#define DROPS_PER_PUT 4 /* so many whose time is over altogether */
+#define V4_BYTES 4
+#define V6_BYTES 16
 
 struct entry {
     struct htab_node node;
-    int64_t expires_ms;
-    uint8_t kind; /* enum cache_kind */
+    int64_t expires_ms; /* of the answer; of a failure without one: when it may be asked again */
+    int64_t retry_ms;   /* the failure is remembered until then */
+    uint32_t ttl_s;     /* when it was put */
+    uint32_t place;     /* in the heap */
+    uint8_t kind;       /* enum cache_kind; CACHE_MISS: a failure without an answer */
     uint8_t family;
     uint8_t addr_count;
     uint8_t name_len;
-    struct ip addrs[]; /* addr_count of them, then name_len bytes of the name */
+    uint8_t why;      /* 0: no failure since the answer */
+    uint8_t failures; /* one after the other */
+    uint8_t hits;
+    uint8_t bytes[]; /* the addresses, 4 or 16 bytes each, then the name */
 };
 
+/* The heap has the entry that expires first at its root. */
 struct cache {
     struct htab table;
+    struct entry **heap;
+    size_t heap_cap;
     size_t max_bytes;
     size_t bytes;
+    int64_t stale_ms;
 };
 
 struct key {
@@ -31,19 +44,20 @@ struct key {
     struct span name;
 };
 
-static size_t entry_size(size_t addr_count, size_t name_len)
+static size_t addr_bytes(uint8_t family)
 {
-    return sizeof(struct entry) + addr_count * sizeof(struct ip) + name_len;
+    return family == IP_V6 ? V6_BYTES : V4_BYTES;
+}
+
+static size_t entry_size(uint8_t family, size_t addr_count, size_t name_len)
+{
+    size_t size = offsetof(struct entry, bytes) + addr_count * addr_bytes(family) + name_len;
+    return size < sizeof(struct entry) ? sizeof(struct entry) : size;
 }
 
 static size_t entry_cost(const struct entry *e)
 {
-    return entry_size(e->addr_count, e->name_len) + ENTRY_EXTRA;
-}
-
-static uint8_t *entry_name(struct entry *e)
-{
-    return (uint8_t *)(e->addrs + e->addr_count);
+    return entry_size(e->family, e->addr_count, e->name_len) + ENTRY_EXTRA;
 }
 
 static struct entry *entry_of(struct htab_node *node)
@@ -55,7 +69,7 @@ static bool entry_match(const struct htab_node *node, const void *key)
 {
     const struct entry *e = HTAB_ENTRY(node, const struct entry, node);
     const struct key *k = key;
-    const uint8_t *name = (const uint8_t *)(e->addrs + e->addr_count);
+    const uint8_t *name = e->bytes + e->addr_count * addr_bytes(e->family);
     return e->family == k->family && span_is_equal(span_make(name, e->name_len), k->name);
 }
 
@@ -73,14 +87,112 @@ static uint64_t key_hash(const struct cache *c, const struct key *k)
     return htab_hash(&c->table, wbuf_span(&w));
 }
 
+/* ---- the heap; as many elements as the table has entries ---- */
+
+static void heap_place(struct cache *c, struct entry *e, size_t at)
+{
+    c->heap[at] = e;
+    e->place = (uint32_t)at;
+}
+
+static void heap_up(struct cache *c, struct entry *e)
+{
+    size_t at = e->place;
+    while (at > 0) {
+        const size_t parent = (at - 1) / 2;
+        if (c->heap[parent]->expires_ms <= e->expires_ms) {
+            break;
+        }
+        heap_place(c, c->heap[parent], at);
+        at = parent;
+    }
+    heap_place(c, e, at);
+}
+
+static void heap_down(struct cache *c, struct entry *e, size_t count)
+{
+    size_t at = e->place;
+    for (size_t child = 2 * at + 1; child < count; child = 2 * at + 1) {
+        if (child + 1 < count && c->heap[child + 1]->expires_ms < c->heap[child]->expires_ms) {
+            child++;
+        }
+        if (e->expires_ms <= c->heap[child]->expires_ms) {
+            break;
+        }
+        heap_place(c, c->heap[child], at);
+        at = child;
+    }
+    heap_place(c, e, at);
+}
+
+/* Room for one more. False: no memory. */
+static bool heap_reserve(struct cache *c)
+{
+    if (c->table.count < c->heap_cap) {
+        return true;
+    }
+    const size_t cap = c->heap_cap == 0 ? FIRST_BUCKETS : c->heap_cap * 2;
+    if (cap > UINT32_MAX) {
+        return false;
+    }
+    struct entry **heap = reallocarray(c->heap, cap, sizeof(struct entry *));
+    if (heap == NULL) {
+        return false;
+    }
+    c->heap = heap;
+    c->heap_cap = cap;
+    return true;
+}
+
 static void entry_drop(struct cache *c, struct entry *e)
 {
+    const size_t last = c->table.count - 1;
+    struct entry *moved = c->heap[last];
+    if (moved != e) {
+        heap_place(c, moved, e->place);
+        heap_down(c, moved, last);
+        heap_up(c, moved);
+    }
     htab_remove(&c->table, &e->node);
     c->bytes -= entry_cost(e);
     free(e);
 }
 
-int cache_new(size_t max_bytes, struct cache **out)
+/* ---- age ---- */
+
+static enum cache_age age_of(const struct cache *c, const struct entry *e, int64_t now_ms)
+{
+    if (e->kind == CACHE_MISS) {
+        return CACHE_NOTHING;
+    }
+    if (now_ms < e->expires_ms) {
+        return CACHE_FRESH;
+    }
+    return now_ms < e->expires_ms + c->stale_ms ? CACHE_STALE : CACHE_NOTHING;
+}
+
+static bool is_forgotten(const struct entry *e, int64_t now_ms)
+{
+    return e->failures == 0 || now_ms >= e->retry_ms + CACHE_FAILURE_FORGET_MS;
+}
+
+static bool is_over(const struct cache *c, const struct entry *e, int64_t now_ms)
+{
+    return age_of(c, e, now_ms) == CACHE_NOTHING && is_forgotten(e, now_ms);
+}
+
+/* Makes room for an entry of that cost, which fits alone. */
+static void make_room(struct cache *c, size_t cost, int64_t now_ms)
+{
+    for (int i = 0; i < DROPS_PER_PUT && c->table.count > 0 && is_over(c, c->heap[0], now_ms); i++) {
+        entry_drop(c, c->heap[0]);
+    }
+    while (c->bytes + cost > c->max_bytes) {
+        entry_drop(c, c->heap[0]->expires_ms <= now_ms ? c->heap[0] : entry_of(c->table.oldest));
+    }
+}
+
+int cache_new(size_t max_bytes, uint32_t stale_s, struct cache **out)
 {
     struct cache *c = calloc(1, sizeof *c);
     if (c == NULL) {
@@ -92,6 +204,7 @@ int cache_new(size_t max_bytes, struct cache **out)
         return rc;
     }
     c->max_bytes = max_bytes;
+    c->stale_ms = (int64_t)stale_s * 1000;
     *out = c;
     return 0;
 }
@@ -105,76 +218,173 @@ void cache_free(struct cache *c)
         entry_drop(c, entry_of(c->table.oldest));
     }
     htab_fini(&c->table);
+    free(c->heap);
     free(c);
 }
 
-enum cache_kind cache_get(struct cache *c, const struct host_name *name, enum ip_family family,
-                          int64_t now_ms, struct cache_answer *out)
+/* When the last part of its TTL begins. */
+static int64_t renew_ms(const struct entry *e)
 {
-    struct key key = key_make(name, family);
-    *out = (struct cache_answer){0};
-    struct htab_node *node = htab_find(&c->table, key_hash(c, &key), entry_match, &key);
-    if (node == NULL) {
-        return CACHE_MISS;
-    }
-    struct entry *e = entry_of(node);
-    if (now_ms >= e->expires_ms) {
-        entry_drop(c, e);
-        return CACHE_MISS;
-    }
-    htab_touch(&c->table, node);
-    out->kind = (enum cache_kind)e->kind;
-    out->ttl_s =
-        (uint32_t)((e->expires_ms - now_ms + 999) / 1000); /* a begun second counts: 1 until the very end */
-    out->expires_ms = e->expires_ms;
-    out->addr_count = e->addr_count;
-    memcpy(out->addrs, e->addrs, e->addr_count * sizeof(struct ip));
-    return out->kind;
+    const bool is_renewed = e->ttl_s >= CACHE_RENEW_TTL_MIN_S && e->kind != CACHE_NXDOMAIN;
+    return e->expires_ms - (is_renewed ? (int64_t)e->ttl_s * 1000 / CACHE_RENEW_PART : 0);
 }
 
-/* An entry for the answer, or NULL: not worth keeping, larger than the cache, or no memory. */
-static struct entry *entry_new(const struct cache *c, const struct key *k, const struct cache_answer *a)
+static void copy_answer(const struct entry *e, struct cache_answer *out)
 {
-    size_t count = a->kind == CACHE_ADDRS ? a->addr_count : 0;
-    if (!CHECK(a->kind != CACHE_MISS && count <= DNS_ADDRS_MAX && (count > 0) == (a->kind == CACHE_ADDRS))) {
+    const size_t len = addr_bytes(e->family);
+    out->kind = (enum cache_kind)e->kind;
+    out->expires_ms = e->expires_ms;
+    out->renew_ms = renew_ms(e);
+    out->addr_count = e->addr_count;
+    for (size_t i = 0; i < e->addr_count; i++) {
+        out->addrs[i] = (struct ip){.family = e->family};
+        memcpy(out->addrs[i].bytes, e->bytes + i * len, len);
+    }
+}
+
+enum cache_age cache_get(struct cache *c, const struct host_name *name, enum ip_family family, int64_t now_ms,
+                         struct cache_found *out)
+{
+    const struct key key = key_make(name, family);
+    out->age = CACHE_NOTHING;
+    out->has_failed = false;
+    out->why = 0;
+    out->is_worth_renew = false;
+    out->answer.kind = CACHE_MISS;
+    out->answer.ttl_s = 0;
+    out->answer.expires_ms = 0;
+    out->answer.renew_ms = 0;
+    out->answer.addr_count = 0;
+    struct htab_node *node = htab_find(&c->table, key_hash(c, &key), entry_match, &key);
+    if (node == NULL) {
+        return CACHE_NOTHING;
+    }
+    struct entry *e = entry_of(node);
+    if (is_over(c, e, now_ms)) {
+        entry_drop(c, e);
+        return CACHE_NOTHING;
+    }
+    htab_touch(&c->table, node);
+    out->age = age_of(c, e, now_ms);
+    out->has_failed = now_ms < e->retry_ms;
+    out->why = e->why;
+    if (out->age == CACHE_NOTHING) {
+        return CACHE_NOTHING;
+    }
+    copy_answer(e, &out->answer);
+    if (out->age == CACHE_FRESH) {
+        const int64_t left_ms = e->expires_ms - now_ms;
+        e->hits = (uint8_t)(e->hits < UINT8_MAX ? e->hits + 1 : UINT8_MAX);
+        out->answer.ttl_s = (uint32_t)((left_ms + 999) / 1000); /* a begun second counts: 1 until the end */
+        out->is_worth_renew =
+            !out->has_failed && e->hits >= CACHE_RENEW_HITS && now_ms >= out->answer.renew_ms;
+    }
+    return out->age;
+}
+
+static struct entry *find(struct cache *c, const struct key *k, uint64_t hash)
+{
+    struct htab_node *node = htab_find(&c->table, hash, entry_match, k);
+    return node == NULL ? NULL : entry_of(node);
+}
+
+/* An entry without a place yet, or NULL: larger than the cache, or no memory. */
+static struct entry *entry_new(struct cache *c, const struct key *k, const struct cache_answer *a)
+{
+    const size_t count = a->kind == CACHE_ADDRS ? a->addr_count : 0;
+    const size_t size = entry_size(k->family, count, k->name.len);
+    if (size + ENTRY_EXTRA > c->max_bytes) {
         return NULL;
     }
-    size_t size = entry_size(count, k->name.len);
-    if (a->ttl_s == 0 || size + ENTRY_EXTRA > c->max_bytes) {
-        return NULL;
-    }
-    struct entry *e = calloc(1, size);
+    struct entry *e = malloc(size);
     if (e == NULL) {
         return NULL;
     }
+    const size_t len = addr_bytes(k->family);
+    memset(e, 0, offsetof(struct entry, bytes));
     e->kind = (uint8_t)a->kind;
+    e->ttl_s = a->ttl_s;
     e->family = k->family;
     e->addr_count = (uint8_t)count;
     e->name_len = (uint8_t)k->name.len;
-    memcpy(e->addrs, a->addrs, count * sizeof(struct ip));
-    memcpy(entry_name(e), k->name.data, k->name.len);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(e->bytes + i * len, a->addrs[i].bytes, len);
+    }
+    memcpy(e->bytes + count * len, k->name.data, k->name.len);
     return e;
+}
+
+/* Takes e, which is nowhere yet. */
+static void entry_insert(struct cache *c, struct entry *e, uint64_t hash, int64_t now_ms)
+{
+    make_room(c, entry_cost(e), now_ms);
+    if (!heap_reserve(c)) {
+        free(e);
+        return;
+    }
+    heap_place(c, e, c->table.count);
+    heap_up(c, e);
+    c->bytes += entry_cost(e);
+    htab_insert(&c->table, &e->node, hash);
 }
 
 void cache_put(struct cache *c, const struct host_name *name, enum ip_family family, int64_t now_ms,
                const struct cache_answer *a)
 {
-    struct key key = key_make(name, family);
-    uint64_t hash = key_hash(c, &key);
-    struct htab_node *old = htab_find(&c->table, hash, entry_match, &key);
-    if (old != NULL) {
-        entry_drop(c, entry_of(old)); /* also if the new one is not kept: it is no longer true */
-    }
-    struct entry *e = entry_new(c, &key, a);
-    if (e == NULL) {
+    if (!CHECK(a->kind != CACHE_MISS && a->addr_count <= DNS_ADDRS_MAX &&
+               (a->kind != CACHE_ADDRS || a->addr_count > 0))) {
         return;
     }
-    e->expires_ms = now_ms + (int64_t)a->ttl_s * 1000;
-    c->bytes += entry_cost(e);
-    while (c->bytes > c->max_bytes) {
-        entry_drop(c, entry_of(c->table.oldest)); /* not e, which fits alone and is not in the table yet */
+    const struct key key = key_make(name, family);
+    const uint64_t hash = key_hash(c, &key);
+    struct entry *old = find(c, &key, hash);
+    if (old != NULL) {
+        entry_drop(c, old); /* also if the new one is not kept: it is no longer true */
     }
-    htab_insert(&c->table, &e->node, hash);
+    struct entry *e = a->ttl_s == 0 ? NULL : entry_new(c, &key, a);
+    if (e != NULL) {
+        e->expires_ms = now_ms + (int64_t)a->ttl_s * 1000;
+        entry_insert(c, e, hash, now_ms);
+    }
+}
+
+static void note_failure(struct entry *e, int64_t now_ms, uint8_t why)
+{
+    uint8_t failures = is_forgotten(e, now_ms) ? 0 : e->failures;
+    int64_t keep_s = CACHE_FAILURE_MAX_S;
+    if (failures < 8 && CACHE_FAILURE_FIRST_S << failures < CACHE_FAILURE_MAX_S) {
+        keep_s = CACHE_FAILURE_FIRST_S << failures;
+    }
+    e->failures = (uint8_t)(failures < UINT8_MAX ? failures + 1 : UINT8_MAX);
+    e->why = why;
+    e->retry_ms = now_ms + keep_s * 1000;
+}
+
+void cache_fail(struct cache *c, const struct host_name *name, enum ip_family family, int64_t now_ms,
+                uint8_t why)
+{
+    if (!CHECK(why != 0)) {
+        return;
+    }
+    const struct key key = key_make(name, family);
+    const uint64_t hash = key_hash(c, &key);
+    struct entry *e = find(c, &key, hash);
+    if (e != NULL) {
+        note_failure(e, now_ms, why);
+        if (e->kind == CACHE_MISS) { /* it expires later now */
+            e->expires_ms = e->retry_ms;
+            heap_down(c, e, c->table.count);
+        }
+        htab_touch(&c->table, &e->node);
+        return;
+    }
+    const struct cache_answer none = {.kind = CACHE_MISS};
+    e = entry_new(c, &key, &none);
+    if (e != NULL) {
+        note_failure(e, now_ms, why);
+        e->expires_ms = e->retry_ms;
+        entry_insert(c, e, hash, now_ms);
+    }
 }
 
 size_t cache_bytes(const struct cache *c)

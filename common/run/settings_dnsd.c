@@ -39,6 +39,8 @@ const struct setting settings_dnsd_table[] = {
      .help = "IPv6 addresses: auto gives them if there is an IPv6 default route"},
     {.name = "cache-size", .kind = SETTING_SIZE, .offset = AT(cache_bytes), .arg = "SIZE", .fallback = "8MiB",
      .help = "memory for answers, all workers together"},
+    {.name = "serve-stale", .kind = SETTING_DURATION_S, .offset = AT(stale_s), .arg = "DURATION", .fallback = "1h",
+     .max = 168 * HOUR_S, .help = "use answers so long after their TTL if there is no news; 0: never"},
     {.name = "synthetic-ttl", .kind = SETTING_DURATION_S, .offset = AT(synthetic_ttl_s), .arg = "DURATION",
      .fallback = "30s", .min = 1, .max = HOUR_S, .help = "TTL of synthetic addresses"},
     {.name = "map-grace", .kind = SETTING_DURATION_S, .offset = AT(map_grace_s), .arg = "DURATION", .fallback = "1h",

@@ -35,6 +35,7 @@ struct settings_dnsd {
     int answer, deny, aaaa;
     uint32_t deny_ttl_s, ttl_min_s, ttl_max_s, ttl_neg_max_s; /* 10, 0, 3600, 60 */
     uint64_t cache_bytes;                                     /* 8 MiB in all workers */
+    uint32_t stale_s;                                         /* 3600 */
     uint32_t synthetic_ttl_s, map_grace_s;                    /* 30, 3600 */
 };
 

@@ -35,8 +35,11 @@ static struct hot_question *ask(struct question *out, const char *labels, uint16
 
 static struct hot_answer one_address(int64_t expires_ms)
 {
-    return (struct hot_answer){
-        .kind = HOT_ADMITTED, .addr_count = 1, .addrs = {ip_v4(192, 0, 2, 1)}, .expires_ms = expires_ms};
+    return (struct hot_answer){.kind = HOT_ADMITTED,
+                               .addr_count = 1,
+                               .addrs = {ip_v4(192, 0, 2, 1)},
+                               .expires_ms = expires_ms,
+                               .until_ms = expires_ms};
 }
 
 static void test_given_again(void **state)
@@ -83,7 +86,8 @@ static void test_replaced(void **state)
     (void)state;
     struct hot_answers *h;
     struct question q;
-    struct hot_answer a = one_address(5000), empty = {.kind = HOT_NOISE, .expires_ms = 9000}, got;
+    struct hot_answer a = one_address(5000),
+                      empty = {.kind = HOT_NOISE, .expires_ms = 9000, .until_ms = 9000}, got;
     assert_int_equal(hot_answers_new(4 * MIB, &h), 0);
     hot_answers_put(h, ask(&q, "a.example", 1), 0, &a);
     ask(&q, "a.example", 1)->generation = 8;
@@ -133,7 +137,7 @@ static void test_crowded(void **state)
     for (unsigned i = 0; i < 1000; i++) {
         char text[40];
         (void)snprintf(text, sizeof(text), "n%u.example", i);
-        struct hot_answer a = {.addr_count = 1, .expires_ms = 100000 + i};
+        struct hot_answer a = {.addr_count = 1, .expires_ms = 100000 + i, .until_ms = 100000 + i};
         a.addrs[0] = ip_v4(10, 0, (uint8_t)(i >> 8), (uint8_t)(i & 255));
         hot_answers_put(h, ask(&q, text, 1), 0, &a);
     }

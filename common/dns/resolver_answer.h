@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a resolver says of a name and family, and how that comes from an exchange or from the cache and goes
+ * into it. Plain data; pure.
+ */
+#pragma once
+
+#include "common/dns/cache.h"
+#include "common/dns/dns_exchange.h"
+
+#define RESOLVER_STALE_TTL_S 30 /* RFC 8767 4 */
+
+enum resolver_status {
+    RESOLVER_FAILED = 0, /* why says more */
+    RESOLVER_ADDRS,
+    RESOLVER_NODATA,
+    RESOLVER_NXDOMAIN
+};
+enum resolver_fail {
+    RESOLVER_FAIL_NONE = 0,
+    RESOLVER_FAIL_TIMEOUT,
+    RESOLVER_FAIL_SERVFAIL,
+    RESOLVER_FAIL_REFUSED,
+    RESOLVER_FAIL_NETWORK,
+    RESOLVER_FAIL_CNAME,
+    RESOLVER_FAIL_BUSY,
+    RESOLVER_FAIL_MEMORY
+};
+
+struct resolver_answer {
+    enum resolver_status status;
+    enum resolver_fail why; /* also of a stale answer: why there is no new one; NONE: it is not there yet */
+    bool from_cache;        /* a failure: it is a remembered one */
+    bool is_stale;          /* it had expired; ttl_s is RESOLVER_STALE_TTL_S */
+    uint32_t ttl_s;
+    int64_t expires_ms; /* from_cache: when the cache's entry ends (monotonic); else 0 */
+    int64_t renew_ms;   /* from_cache: ask again from then on, so that it is renewed in time; else 0 */
+    size_t addr_count;
+    struct ip addrs[DNS_ADDRS_MAX]; /* only the first addr_count are set */
+};
+
+const char *resolver_fail_text(enum resolver_fail f);
+
+/* A failure, or an answer without addresses and TTL. */
+void resolver_answer_set(struct resolver_answer *out, enum resolver_status status, enum resolver_fail why);
+/* Copies what is set. */
+void resolver_answer_copy(struct resolver_answer *to, const struct resolver_answer *from);
+
+struct resolver_ttls {
+    uint32_t min_s, max_s; /* of addresses */
+    uint32_t neg_max_s;
+};
+void resolver_answer_from_exchange(const struct dns_exchange_result *result, const struct resolver_ttls *ttls,
+                                   struct resolver_answer *out);
+void resolver_answer_from_cache(const struct cache_answer *a, struct resolver_answer *out);
+/* a is no failure. */
+void resolver_answer_to_cache(const struct resolver_answer *a, struct cache_answer *out);

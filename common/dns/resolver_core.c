@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/dns/resolver_core.h"
+
+#include "common/base/htab.h"
+#include "common/dns/resolver_waiters.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define SPARES_MAX 64 /* questions kept for the next one: some 1.5 KiB each */
+
+/* A question with all who wait for it: under way (in the table) or ready (in the list, with its answer). */
+struct resolver_question {
+    struct htab_node node;
+    struct resolver_question *next; /* ready, or spare */
+    struct resolver_core *core;
+    void *exchange; /* NULL = ready */
+    struct waiter_list waiters;
+    bool is_renewal;
+    bool outlives_waiters; /* its answer is wanted by the cache */
+    enum ip_family family;
+    struct host_name name;
+    struct resolver_answer answer; /* once it is ready */
+};
+
+struct resolver_core {
+    struct resolver_core_config cfg;
+    struct cache *cache;
+    struct htab asking;
+    struct waiters waiters;
+    struct resolver_question *ready_first, *ready_last;
+    struct resolver_question *spares;
+    size_t spare_count;
+    size_t renewals;       /* under way */
+    bool is_failing;       /* the last exchange ended in silence, or nobody could be reached */
+    bool *gone;            /* set by resolver_core_free() for the run that is under way */
+    struct metrics *count; /* cfg.metrics, or own */
+    size_t count_first;
+    size_t counted_entries, counted_bytes;
+    struct metrics own;
+};
+
+static void count(struct resolver_core *c, enum resolver_counter which, uint64_t n)
+{
+    metrics_add(c->count, c->count_first + (size_t)which, n);
+}
+
+uint64_t resolver_core_counter(const struct resolver_core *c, enum resolver_counter which)
+{
+    return metrics_read(c->count, c->count_first + (size_t)which);
+}
+
+void *resolver_core_driver_ctx(const struct resolver_question *q)
+{
+    return q->core->cfg.driver.ctx;
+}
+
+static void count_cache(struct resolver_core *c)
+{
+    const size_t entries = cache_count(c->cache);
+    const size_t bytes = cache_bytes(c->cache);
+    if (entries != c->counted_entries || bytes != c->counted_bytes) {
+        count(c, RESOLVER_COUNTER_CACHE_ENTRIES, (uint64_t)entries - c->counted_entries);
+        count(c, RESOLVER_COUNTER_CACHE_BYTES, (uint64_t)bytes - c->counted_bytes);
+        c->counted_entries = entries;
+        c->counted_bytes = bytes;
+    }
+}
+
+/* ---- answers ---- */
+
+static void answer_stale(struct resolver_core *c, const struct cache_found *found, enum resolver_fail why,
+                         struct resolver_answer *out)
+{
+    resolver_answer_from_cache(&found->answer, out);
+    out->is_stale = true;
+    out->why = why;
+    out->ttl_s = RESOLVER_STALE_TTL_S;
+    count(c, RESOLVER_COUNTER_STALE, 1);
+}
+
+/* The stale answer for a question of which nothing fresh is to be had. */
+static bool find_stale(struct resolver_core *c, const struct resolver_question *q, enum resolver_fail why,
+                       int64_t now_ms, struct resolver_answer *out)
+{
+    struct cache_found found;
+    if (cache_get(c->cache, &q->name, q->family, now_ms, &found) != CACHE_STALE) {
+        return false;
+    }
+    answer_stale(c, &found, why, out);
+    return true;
+}
+
+/* What the exchange of q brought, for the cache, and for those who wait. */
+static void take_answer(struct resolver_core *c, struct resolver_question *q, int64_t now_ms)
+{
+    const struct resolver_answer *a = &q->answer;
+    if (a->status != RESOLVER_FAILED) {
+        struct cache_answer entry;
+        resolver_answer_to_cache(a, &entry);
+        cache_put(c->cache, &q->name, q->family, now_ms, &entry);
+        c->is_failing = false;
+        return;
+    }
+    const enum resolver_fail why = a->why;
+    if (why != RESOLVER_FAIL_MEMORY) { /* that one is ours, not the name's */
+        cache_fail(c->cache, &q->name, q->family, now_ms, (uint8_t)why);
+        count(c, RESOLVER_COUNTER_LOOKUP_FAILURES, 1);
+        c->is_failing = why == RESOLVER_FAIL_TIMEOUT || why == RESOLVER_FAIL_NETWORK;
+    }
+    if (q->waiters.first != WAITER_NONE) {
+        (void)find_stale(c, q, why, now_ms, &q->answer);
+    }
+}
+
+/* ---- questions ---- */
+
+struct question_key {
+    const struct host_name *name;
+    enum ip_family family;
+};
+
+static bool match_question(const struct htab_node *node, const void *key)
+{
+    const struct resolver_question *q = HTAB_ENTRY(node, const struct resolver_question, node);
+    const struct question_key *k = key;
+    return q->family == k->family && host_name_is_equal(&q->name, k->name);
+}
+
+static uint64_t hash_question(const struct resolver_core *c, const struct question_key *k)
+{
+    return htab_hash(&c->asking, host_name_span(k->name)) ^ (uint64_t)k->family;
+}
+
+static struct resolver_question *new_question(struct resolver_core *c, const struct question_key *k)
+{
+    struct resolver_question *q = c->spares;
+    if (q != NULL) {
+        c->spares = q->next;
+        c->spare_count--;
+    } else {
+        q = malloc(sizeof(*q));
+        if (q == NULL) {
+            return NULL;
+        }
+    }
+    memset(&q->node, 0, sizeof(q->node));
+    q->next = NULL;
+    q->core = c;
+    q->exchange = NULL;
+    q->waiters = (struct waiter_list){.first = WAITER_NONE, .last = WAITER_NONE};
+    q->is_renewal = false;
+    q->outlives_waiters = false;
+    q->family = k->family;
+    q->name = *k->name;
+    q->answer.addr_count = 0;
+    return q;
+}
+
+static void free_question(struct resolver_core *c, struct resolver_question *q)
+{
+    if (c->spare_count >= SPARES_MAX) {
+        free(q);
+        return;
+    }
+    q->next = c->spares;
+    c->spares = q;
+    c->spare_count++;
+}
+
+static void make_ready(struct resolver_core *c, struct resolver_question *q)
+{
+    q->next = NULL;
+    if (c->ready_last == NULL) {
+        c->ready_first = q;
+    } else {
+        c->ready_last->next = q;
+    }
+    c->ready_last = q;
+}
+
+/* Under way no more, however it ended. */
+static void leave_table(struct resolver_core *c, struct resolver_question *q)
+{
+    htab_remove(&c->asking, &q->node);
+    q->exchange = NULL;
+    c->renewals -= q->is_renewal ? 1U : 0U;
+}
+
+void resolver_core_done(struct resolver_question *q, const struct dns_exchange_result *result, int64_t now_ms)
+{
+    struct resolver_core *c = q->core;
+    leave_table(c, q);
+    resolver_answer_from_exchange(result, &c->cfg.ttls, &q->answer);
+    take_answer(c, q, now_ms);
+    count_cache(c);
+    if (q->waiters.first == WAITER_NONE) {
+        free_question(c, q);
+    } else {
+        make_ready(c, q);
+    }
+}
+
+/* Under way, or ready if that cannot be; NULL: no memory. */
+static struct resolver_question *start_question(struct resolver_core *c, const struct question_key *k,
+                                                uint64_t hash, int64_t now_ms)
+{
+    struct resolver_question *q = new_question(c, k);
+    if (q == NULL) {
+        return NULL;
+    }
+    const bool is_busy = c->asking.count >= c->cfg.max_questions;
+    if (!is_busy) {
+        q->exchange = c->cfg.driver.start(c->cfg.driver.ctx, k->name, k->family, q);
+    }
+    if (q->exchange != NULL) {
+        htab_insert(&c->asking, &q->node, hash);
+        return q;
+    }
+    const enum resolver_fail why = is_busy ? RESOLVER_FAIL_BUSY : RESOLVER_FAIL_MEMORY;
+    if (!find_stale(c, q, why, now_ms, &q->answer)) {
+        if (!is_busy) {
+            free_question(c, q);
+            return NULL;
+        }
+        resolver_answer_set(&q->answer, RESOLVER_FAILED, why);
+    }
+    make_ready(c, q);
+    return q;
+}
+
+/* Asks for what is still known. Best effort. */
+static void renew(struct resolver_core *c, const struct question_key *k)
+{
+    if (c->is_failing || c->renewals >= RESOLVER_RENEWALS_MAX ||
+        c->asking.count >= c->cfg.max_questions / 2) {
+        return;
+    }
+    const uint64_t hash = hash_question(c, k);
+    if (htab_find(&c->asking, hash, match_question, k) != NULL) {
+        return;
+    }
+    struct resolver_question *q = new_question(c, k);
+    if (q == NULL) {
+        return;
+    }
+    q->exchange = c->cfg.driver.start(c->cfg.driver.ctx, k->name, k->family, q);
+    if (q->exchange == NULL) {
+        free_question(c, q);
+        return;
+    }
+    q->is_renewal = true;
+    q->outlives_waiters = true;
+    c->renewals++;
+    htab_insert(&c->asking, &q->node, hash);
+    count(c, RESOLVER_COUNTER_PREFETCHES, 1);
+}
+
+/* ---- asking ---- */
+
+/* True: *out is what is known, and nobody is to be asked. *has_stale: something is there for later. */
+static bool look_up(struct resolver_core *c, const struct question_key *k, int64_t now_ms,
+                    struct resolver_answer *out, bool *has_stale)
+{
+    struct cache_found found;
+    const enum cache_age age = cache_get(c->cache, k->name, k->family, now_ms, &found);
+    *has_stale = age == CACHE_STALE;
+    count_cache(c);
+    if (age == CACHE_FRESH) {
+        resolver_answer_from_cache(&found.answer, out);
+        if (found.is_worth_renew) {
+            renew(c, k);
+        }
+    } else if (!found.has_failed) {
+        return false;
+    } else if (age == CACHE_STALE) {
+        answer_stale(c, &found, (enum resolver_fail)found.why, out);
+    } else {
+        resolver_answer_set(out, RESOLVER_FAILED, (enum resolver_fail)found.why);
+        out->from_cache = true;
+    }
+    count(c, RESOLVER_COUNTER_CACHE_HITS, 1);
+    return true;
+}
+
+bool resolver_core_peek(struct resolver_core *c, const struct host_name *name, enum ip_family family,
+                        int64_t now_ms, struct resolver_answer *out)
+{
+    bool has_stale = false;
+    return look_up(c, &(struct question_key){.name = name, .family = family}, now_ms, out, &has_stale);
+}
+
+resolver_ticket resolver_core_ask(struct resolver_core *c, const struct resolver_ask *ask, int64_t now_ms)
+{
+    if (waiters_reserve(&c->waiters) != 0) {
+        return 0;
+    }
+    const struct question_key key = {.name = ask->name, .family = ask->family};
+    struct resolver_answer known;
+    struct resolver_question *q = NULL;
+    bool has_stale = false;
+    if (look_up(c, &key, now_ms, &known, &has_stale)) {
+        q = new_question(c, &key);
+        if (q != NULL) {
+            resolver_answer_copy(&q->answer, &known);
+            make_ready(c, q);
+        }
+    } else {
+        const uint64_t hash = hash_question(c, &key);
+        struct htab_node *node = htab_find(&c->asking, hash, match_question, &key);
+        count(c, RESOLVER_COUNTER_CACHE_MISSES, 1);
+        if (node != NULL) {
+            q = HTAB_ENTRY(node, struct resolver_question, node);
+            count(c, RESOLVER_COUNTER_COALESCED, 1);
+        } else {
+            q = start_question(c, &key, hash, now_ms);
+        }
+    }
+    if (q == NULL) {
+        return 0;
+    }
+    const resolver_ticket ticket = waiters_add(&c->waiters, &q->waiters, q, ask);
+    if (has_stale && q->exchange != NULL) {
+        waiters_line_up(&c->waiters, q->waiters.last, now_ms + RESOLVER_STALE_AFTER_MS);
+    }
+    return ticket;
+}
+
+void resolver_core_cancel(struct resolver_core *c, resolver_ticket t)
+{
+    const uint32_t slot = waiters_find(&c->waiters, t);
+    if (slot == WAITER_NONE) {
+        return;
+    }
+    struct resolver_question *q = c->waiters.slots[slot].question;
+    waiters_remove(&c->waiters, &q->waiters, slot);
+    /* Nobody wants it any more. A ready one goes when its turn comes. */
+    if (q->waiters.first == WAITER_NONE && q->exchange != NULL && !q->outlives_waiters) {
+        c->cfg.driver.cancel(c->cfg.driver.ctx, q->exchange);
+        leave_table(c, q);
+        free_question(c, q);
+    }
+}
+
+bool resolver_core_take_stale(struct resolver_core *c, resolver_ticket t, int64_t now_ms,
+                              struct resolver_answer *out)
+{
+    const uint32_t slot = waiters_find(&c->waiters, t);
+    if (slot == WAITER_NONE) {
+        return false;
+    }
+    struct resolver_question *q = c->waiters.slots[slot].question;
+    if (!find_stale(c, q, RESOLVER_FAIL_NONE, now_ms, out)) {
+        return false;
+    }
+    q->outlives_waiters = true;
+    waiters_remove(&c->waiters, &q->waiters, slot);
+    return true;
+}
+
+/* ---- answering ---- */
+
+int64_t resolver_core_until_ms(const struct resolver_core *c)
+{
+    if (c->ready_first != NULL) {
+        return INT64_MIN;
+    }
+    const uint32_t slot = c->waiters.line_first;
+    return slot == WAITER_NONE ? INT64_MAX : c->waiters.slots[slot].stale_at_ms;
+}
+
+/* Calls back one who waits for q. False: that freed the core. */
+static bool call_back(struct resolver_core *c, struct resolver_question *q, uint32_t slot,
+                      const struct resolver_answer *a)
+{
+    const bool *gone = c->gone;
+    resolver_event_fn *fn = c->waiters.slots[slot].fn;
+    void *ctx = c->waiters.slots[slot].ctx;
+    waiters_remove(&c->waiters, &q->waiters, slot);
+    fn(ctx, a);
+    return !*gone;
+}
+
+static bool run_ready(struct resolver_core *c)
+{
+    /* What becomes ready meanwhile waits for the next run: a cached answer asked for again must not spin. */
+    const struct resolver_question *last = c->ready_last;
+    bool is_last = last == NULL;
+    while (!is_last) {
+        struct resolver_question *q = c->ready_first;
+        struct resolver_answer answer; /* outlives q if a call back frees the core */
+        resolver_answer_copy(&answer, &q->answer);
+        while (q->waiters.first != WAITER_NONE) {
+            if (!call_back(c, q, q->waiters.first, &answer)) {
+                return false;
+            }
+        }
+        is_last = q == last;
+        c->ready_first = q->next;
+        if (c->ready_first == NULL) {
+            c->ready_last = NULL;
+        }
+        free_question(c, q);
+    }
+    return true;
+}
+
+/* Those who have waited long enough for news. */
+static bool run_line(struct resolver_core *c, int64_t now_ms)
+{
+    struct waiters *t = &c->waiters;
+    while (t->line_first != WAITER_NONE && t->slots[t->line_first].stale_at_ms <= now_ms) {
+        const uint32_t slot = t->line_first;
+        struct resolver_question *q = t->slots[slot].question;
+        struct resolver_answer answer;
+        waiters_leave_line(t, slot);
+        if (q->exchange == NULL || !find_stale(c, q, RESOLVER_FAIL_NONE, now_ms, &answer)) {
+            continue; /* its answer is ready; or what was there made room for something else */
+        }
+        q->outlives_waiters = true;
+        if (!call_back(c, q, slot, &answer)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool resolver_core_run(struct resolver_core *c, int64_t now_ms)
+{
+    bool gone = false;
+    c->gone = &gone;
+    if (!run_ready(c) || !run_line(c, now_ms)) {
+        return false;
+    }
+    c->gone = NULL;
+    count_cache(c);
+    return true;
+}
+
+int resolver_core_new(const struct resolver_core_config *cfg, struct resolver_core **out)
+{
+    struct resolver_core *c = calloc(1, sizeof(*c));
+    if (c == NULL) {
+        return -ENOMEM;
+    }
+    c->cfg = *cfg;
+    c->count = cfg->metrics != NULL ? cfg->metrics : &c->own;
+    c->count_first = cfg->metrics != NULL ? cfg->metrics_first : 0;
+    waiters_init(&c->waiters);
+    int rc = htab_init(&c->asking, 64);
+    if (rc == 0) {
+        rc = cache_new(cfg->cache_bytes, cfg->stale_s, &c->cache);
+    }
+    if (rc != 0) {
+        resolver_core_free(c);
+        return rc;
+    }
+    *out = c;
+    return 0;
+}
+
+static void free_chain(struct resolver_question *q)
+{
+    while (q != NULL) {
+        struct resolver_question *next = q->next;
+        free(q);
+        q = next;
+    }
+}
+
+void resolver_core_free(struct resolver_core *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    if (c->gone != NULL) {
+        *c->gone = true;
+    }
+    while (c->asking.oldest != NULL) {
+        struct resolver_question *q = HTAB_ENTRY(c->asking.oldest, struct resolver_question, node);
+        c->cfg.driver.cancel(c->cfg.driver.ctx, q->exchange);
+        htab_remove(&c->asking, &q->node);
+        free(q);
+    }
+    htab_fini(&c->asking);
+    free_chain(c->ready_first);
+    free_chain(c->spares);
+    waiters_fini(&c->waiters);
+    cache_free(c->cache);
+    free(c);
+}
