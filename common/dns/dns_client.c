@@ -345,6 +345,7 @@ int dns_client_new(struct ev_loop *loop, const struct dns_client_config *cfg, st
     c->loop = loop;
     c->env.attempt_ms = cfg->attempt_ms;
     c->env.total_ms = cfg->total_ms;
+    c->env.hedge_credit = DNS_EXCHANGE_HEDGE_CREDIT_MAX / 2;
     c->entropy_at = ENTROPY_COUNT;
     ev_prepare_init(&c->prepare, on_prepare_event);
     c->prepare.data = c;
@@ -353,6 +354,9 @@ int dns_client_new(struct ev_loop *loop, const struct dns_client_config *cfg, st
         memcpy(c->transports, cfg->transports, cfg->upstream_count * sizeof(c->transports[0]));
     }
     int rc = upstream_set_init(&c->env.upstreams, cfg->upstreams, cfg->upstream_count, err);
+    for (size_t i = 0; rc == 0 && i < cfg->upstream_count; i++) {
+        c->env.upstreams.list[i].is_stream_only = c->transports[i].ops != NULL;
+    }
     if (rc == 0) {
         rc = deadline_list_new(loop, on_deadline_event, c, &c->deadlines);
         if (rc != 0) {

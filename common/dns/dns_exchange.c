@@ -1,28 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/dns/dns_exchange.h"
+#include "common/dns/dns_exchange_priv.h"
 
 #include "common/base/hash.h"
-
-#define NO_SLOT DNS_EXCHANGE_SLOTS
-
-static struct upstream *slot_upstream(struct dns_exchange *x, const struct dns_exchange_slot *s)
-{
-    return &x->env->upstreams.list[s->upstream];
-}
 
 static bool is_in_use(const struct dns_exchange_slot *s)
 {
     return s->is_open || s->wants_open;
 }
 
-static void note_why(struct dns_exchange *x, enum dns_exchange_fail why)
+void dns_exchange_note_why(struct dns_exchange *x, enum dns_exchange_fail why)
 {
     if (why > x->why) {
         x->why = why;
     }
 }
 
-static void drop_slot(struct dns_exchange *x, size_t i)
+void dns_exchange_drop_slot(struct dns_exchange *x, size_t i)
 {
     struct dns_exchange_slot *s = &x->slots[i];
     s->wants_close = s->is_open;
@@ -34,7 +27,7 @@ static void drop_slot(struct dns_exchange *x, size_t i)
 
 /* The result stands. Probes that are under way may still bring an upstream back; everything else is closed.
  */
-static void finish(struct dns_exchange *x, enum dns_exchange_status status)
+void dns_exchange_finish(struct dns_exchange *x, enum dns_exchange_status status)
 {
     x->is_done = true;
     x->result.status = status;
@@ -42,15 +35,16 @@ static void finish(struct dns_exchange *x, enum dns_exchange_status status)
     x->result.why = status == DNS_EXCHANGE_FAILED ? x->why : DNS_EXCHANGE_FAIL_NONE;
     for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
         struct dns_exchange_slot *s = &x->slots[i];
-        if (!(s->is_probe && s->is_open && !s->wants_close && !s->is_late)) {
-            drop_slot(x, i);
+        bool lingers = s->is_probe || s->is_overtaken;
+        if (!(lingers && s->is_open && !s->wants_close && !s->is_late)) {
+            dns_exchange_drop_slot(x, i);
         }
     }
 }
 
 /* The names asked so far are kept as hashes. A collision could only refuse a chain of its own owner's making.
  */
-static bool remember_name(struct dns_exchange *x)
+bool dns_exchange_remember_name(struct dns_exchange *x)
 {
     static const struct hash_key key = {0};
     uint64_t hash = hash_siphash(&key, host_name_span(&x->name));
@@ -66,19 +60,41 @@ static bool remember_name(struct dns_exchange *x)
     return true;
 }
 
+/* Nobody has been asked for x->name yet. */
+void dns_exchange_begin_name(struct dns_exchange *x)
+{
+    x->current = NO_SLOT;
+    x->tried = 0;
+    x->given_up = 0;
+    x->tcp_due = 0;
+    x->tcp_done = 0;
+    x->round = 0;
+    x->hedge_ms = INT64_MAX;
+}
+
 void dns_exchange_start(struct dns_exchange *x, struct dns_exchange_env *env, const struct host_name *name,
                         uint16_t qtype, int64_t now_ms)
 {
-    *x = (struct dns_exchange){
-        .env = env,
-        .name = *name,
-        .qtype = qtype,
-        .end_ms = now_ms + env->total_ms,
-        .current = NO_SLOT,
-        .is_probe_due = true,
-        .ttl_s = UINT32_MAX,
-    };
-    (void)remember_name(x);
+    /* Two kilobytes, most of them addresses and hashes that are counted: only what is read is set. */
+    x->env = env;
+    x->name = *name;
+    x->qtype = qtype;
+    x->end_ms = now_ms + env->total_ms;
+    memset(x->slots, 0, sizeof(x->slots));
+    x->sends = 0;
+    x->hops = 0;
+    x->name_count = 0;
+    x->is_hedged = false;
+    x->is_probe_due = true;
+    x->is_done = false;
+    x->is_answered = false;
+    x->why = DNS_EXCHANGE_FAIL_NONE;
+    x->ttl_s = UINT32_MAX;
+    x->result.addr_count = 0;
+    x->result.records = NULL;
+    dns_exchange_begin_name(x);
+    (void)dns_exchange_remember_name(x);
+    env->hedge_credit += env->hedge_credit < DNS_EXCHANGE_HEDGE_CREDIT_MAX ? 1 : 0;
 }
 
 /* A free slot, or the oldest late one: its reply is the least likely to come. */
@@ -97,7 +113,7 @@ static size_t take_slot(struct dns_exchange *x)
 }
 
 /* Asks for a (re)opened socket in slot i; a socket that is there is closed first. */
-static void want_open(struct dns_exchange *x, size_t i, size_t upstream, bool tcp, bool with_opt)
+void dns_exchange_want_open(struct dns_exchange *x, size_t i, size_t upstream, bool tcp, bool with_opt)
 {
     bool is_open = x->slots[i].is_open;
     x->slots[i] = (struct dns_exchange_slot){
@@ -110,53 +126,163 @@ static void want_open(struct dns_exchange *x, size_t i, size_t upstream, bool tc
     };
 }
 
+static size_t find_asking(const struct dns_exchange *x, size_t upstream)
+{
+    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+        const struct dns_exchange_slot *s = &x->slots[i];
+        if (is_in_use(s) && !s->is_late && s->upstream == upstream) {
+            return i;
+        }
+    }
+    return NO_SLOT;
+}
+
+/* An attempt beside the one that is over, which is now the one to wait for: a hedge, or a try over TCP. */
+static size_t find_beside(const struct dns_exchange *x, bool is_hedge)
+{
+    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+        const struct dns_exchange_slot *s = &x->slots[i];
+        if ((is_hedge ? s->is_hedge : s->is_beside) && is_in_use(s) && !s->is_late) {
+            return i;
+        }
+    }
+    return NO_SLOT;
+}
+
+/* An attempt beside the one that is waited for; NULL if there is no room. */
+static struct dns_exchange_slot *ask_beside(struct dns_exchange *x, size_t upstream, bool tcp, int64_t now_ms)
+{
+    size_t i = take_slot(x);
+    if (i == NO_SLOT) {
+        return NULL;
+    }
+    dns_exchange_want_open(x, i, upstream, tcp,
+                           upstream_wants_edns(&x->env->upstreams.list[upstream], now_ms));
+    return &x->slots[i];
+}
+
+/* An upstream that was silent to UDP, or refused it, over TCP. */
+static void choose_tcp(struct dns_exchange *x, int64_t now_ms)
+{
+    for (size_t i = 0; i < x->env->upstreams.count; i++) {
+        uint32_t bit = 1U << i;
+        if ((x->tcp_due & bit) == 0) {
+            continue;
+        }
+        x->tcp_due &= ~bit;
+        x->tcp_done |= bit;
+        struct dns_exchange_slot *s =
+            x->sends < DNS_EXCHANGE_SENDS_MAX ? ask_beside(x, i, true, now_ms) : NULL;
+        if (s != NULL) {
+            s->is_beside = true;
+        }
+        return;
+    }
+}
+
 /* Opens the next attempt, or ends the exchange if there is nobody left to ask. */
 static void choose(struct dns_exchange *x, int64_t now_ms)
 {
     const struct upstream_set *set = &x->env->upstreams;
+    x->current = find_beside(x, true);
+    if (x->current != NO_SLOT) {
+        return;
+    }
     bool is_failover = set->count > 1 && (x->tried | x->given_up) != 0;
     size_t upstream = upstream_pick(set, x->tried | x->given_up);
     if (upstream == UPSTREAM_NONE) {
+        x->current = find_beside(x, false);
+        if (x->current != NO_SLOT) {
+            return;
+        }
         upstream = upstream_pick(set, x->given_up);
         x->tried = 0;
         x->round++;
     }
+    if (upstream == UPSTREAM_NONE && x->tcp_due != 0) {
+        choose_tcp(x, now_ms); /* refused over UDP: nothing else is left, and choose() comes again */
+        return;
+    }
     if (upstream == UPSTREAM_NONE || x->sends >= DNS_EXCHANGE_SENDS_MAX) {
-        finish(x, DNS_EXCHANGE_FAILED);
+        dns_exchange_note_why(x, DNS_EXCHANGE_FAIL_NETWORK); /* unless more is known */
+        dns_exchange_finish(x, DNS_EXCHANGE_FAILED);
         return;
     }
     x->env->stats.failovers += is_failover ? 1 : 0;
     x->tried |= 1U << upstream;
-
-    /* It is being asked already, as a probe or over TCP: wait for that. */
-    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
-        if (is_in_use(&x->slots[i]) && !x->slots[i].is_late && x->slots[i].upstream == upstream) {
-            x->current = i;
-            return;
-        }
+    x->current = find_asking(x, upstream); /* as a probe, say: then that is waited for */
+    if (x->current != NO_SLOT) {
+        return;
     }
     size_t i = take_slot(x);
     if (i == NO_SLOT) {
-        finish(x, DNS_EXCHANGE_FAILED); /* cannot be: at most one attempt and one probe are not late */
+        dns_exchange_finish(x, DNS_EXCHANGE_FAILED); /* cannot be: at most four are not late at a time */
         return;
     }
     /* Silence may be the answer of a middlebox to EDNS: the second round goes without. */
     bool with_opt = x->round == 0 && upstream_wants_edns(&set->list[upstream], now_ms);
-    want_open(x, i, upstream, false, with_opt);
+    dns_exchange_want_open(x, i, upstream, upstream_wants_tcp(&set->list[upstream]), with_opt);
     x->current = i;
 }
 
-/* Beside the first attempt of a question one failed upstream is asked too, if its time has come. */
+/* Beside the first attempt of a question one failed upstream is asked too, or UDP where it is out of use, if
+ * the time for that has come. */
 static void choose_probe(struct dns_exchange *x, int64_t now_ms)
 {
     x->is_probe_due = false;
-    size_t upstream = upstream_pick_probe(&x->env->upstreams, x->tried | x->given_up, now_ms);
-    size_t i = take_slot(x);
-    if (upstream == UPSTREAM_NONE || i == NO_SLOT) {
+    size_t asked = x->slots[x->current].upstream;
+    struct dns_exchange_slot *s = NULL;
+    if (upstream_take_udp_probe(&x->env->upstreams.list[asked], now_ms)) {
+        s = ask_beside(x, asked, false, now_ms);
+    } else {
+        size_t upstream = upstream_pick_probe(&x->env->upstreams, x->tried | x->given_up, now_ms);
+        if (upstream != UPSTREAM_NONE) {
+            s = ask_beside(x, upstream, upstream_wants_tcp(&x->env->upstreams.list[upstream]), now_ms);
+        }
+    }
+    if (s != NULL) {
+        s->is_probe = true;
+    }
+}
+
+/* The reply takes longer than usual: another upstream that works is asked beside. */
+static void choose_hedge(struct dns_exchange *x, int64_t now_ms)
+{
+    x->hedge_ms = INT64_MAX;
+    size_t upstream = upstream_pick_working(&x->env->upstreams, x->tried | x->given_up);
+    if (upstream == UPSTREAM_NONE || find_asking(x, upstream) != NO_SLOT ||
+        x->env->hedge_credit < DNS_EXCHANGE_HEDGE_COST) {
         return;
     }
-    want_open(x, i, upstream, false, upstream_wants_edns(&x->env->upstreams.list[upstream], now_ms));
-    x->slots[i].is_probe = true;
+    struct dns_exchange_slot *s =
+        ask_beside(x, upstream, upstream_wants_tcp(&x->env->upstreams.list[upstream]), now_ms);
+    if (s != NULL) {
+        s->is_hedge = true;
+        x->slots[x->current].is_overtaken = true;
+        x->tried |= 1U << upstream;
+        x->is_hedged = true;
+        x->env->hedge_credit -= DNS_EXCHANGE_HEDGE_COST;
+        x->env->stats.hedges++;
+    }
+}
+
+/* An attempt was not answered in time. */
+static void note_silence(struct dns_exchange *x, const struct dns_exchange_slot *s, int64_t now_ms)
+{
+    struct upstream *u = dns_exchange_slot_upstream(x, s);
+    uint32_t bit = 1U << s->upstream;
+    x->env->stats.timeouts++;
+    if (s->is_probe && !s->tcp && u->prefers_tcp) {
+        return; /* UDP is blocked still */
+    }
+    if (s->tcp && !s->is_beside) {
+        upstream_note_tcp_failed(u);
+    }
+    upstream_note_failure(u, s->sent_ms, now_ms);
+    bool is_mute = !s->tcp && !s->is_probe && u->udp_reply_ms < s->sent_ms;
+    if (is_mute && (x->tcp_done & bit) == 0) {
+        x->tcp_due |= bit;
+    }
 }
 
 /* Judges attempts whose time is over. True if there was one. */
@@ -170,13 +296,12 @@ static bool expire(struct dns_exchange *x, int64_t now_ms)
         }
         changed = true;
         s->is_late = true;
-        x->env->stats.timeouts++;
-        upstream_note_failure(slot_upstream(x, s), s->sent_ms, now_ms);
+        note_silence(x, s, now_ms);
         if (x->current == i) {
             x->current = NO_SLOT;
         }
         if (x->is_done) {
-            drop_slot(x, i);
+            dns_exchange_drop_slot(x, i);
         }
     }
     return changed;
@@ -192,8 +317,8 @@ static bool advance(struct dns_exchange *x, int64_t now_ms)
         return false;
     }
     if (now_ms >= x->end_ms) {
-        note_why(x, DNS_EXCHANGE_FAIL_TIMEOUT);
-        finish(x, DNS_EXCHANGE_FAILED);
+        dns_exchange_note_why(x, DNS_EXCHANGE_FAIL_TIMEOUT);
+        dns_exchange_finish(x, DNS_EXCHANGE_FAILED);
         return true;
     }
     if (x->current == NO_SLOT) {
@@ -204,12 +329,20 @@ static bool advance(struct dns_exchange *x, int64_t now_ms)
         choose_probe(x, now_ms);
         return true;
     }
+    if (x->tcp_due != 0) {
+        choose_tcp(x, now_ms);
+        return true;
+    }
+    if (now_ms >= x->hedge_ms) {
+        choose_hedge(x, now_ms);
+        return true;
+    }
     return false;
 }
 
 /* The question in wire form as the slot sends it; out has 255 bytes. */
-static struct span slot_qname(const struct dns_exchange *x, const struct dns_exchange_slot *s,
-                              uint8_t out[255])
+struct span dns_exchange_slot_qname(const struct dns_exchange *x, const struct dns_exchange_slot *s,
+                                    uint8_t out[255])
 {
     size_t len = host_name_to_wire(&x->name, out);
     if (s->is_mixed_case) {
@@ -222,7 +355,7 @@ static void open_slot(struct dns_exchange *x, size_t i, int64_t now_ms, const st
                       struct dns_action *out)
 {
     struct dns_exchange_slot *s = &x->slots[i];
-    const struct upstream *u = slot_upstream(x, s);
+    const struct upstream *u = dns_exchange_slot_upstream(x, s);
     s->is_open = true;
     s->wants_open = false;
     s->id = rnd->id;
@@ -232,6 +365,9 @@ static void open_slot(struct dns_exchange *x, size_t i, int64_t now_ms, const st
     s->sent_ms = now_ms;
     s->deadline_ms = now_ms + x->env->attempt_ms;
     x->sends++;
+    if (i == x->current && !x->is_hedged && x->env->upstreams.count > 1) {
+        x->hedge_ms = now_ms + upstream_late_ms(u);
+    }
     if (s->tcp) {
         x->env->stats.sent_tcp++;
     } else {
@@ -240,7 +376,7 @@ static void open_slot(struct dns_exchange *x, size_t i, int64_t now_ms, const st
 
     uint8_t wire[255];
     struct wbuf w = wbuf_make(out->msg, sizeof(out->msg));
-    dns_query_build(&w, s->id, slot_qname(x, s, wire), x->qtype, s->with_opt);
+    dns_query_build(&w, s->id, dns_exchange_slot_qname(x, s, wire), x->qtype, s->with_opt);
     REQUIRE(!w.overflow);
     out->kind = DNS_ACTION_OPEN;
     out->slot = i;
@@ -288,7 +424,7 @@ void dns_exchange_next(struct dns_exchange *x, int64_t now_ms, const struct dns_
     } while (advance(x, now_ms));
 
     out->kind = x->is_done ? DNS_ACTION_END : DNS_ACTION_WAIT;
-    out->until_ms = x->is_done ? INT64_MAX : x->end_ms;
+    out->until_ms = x->is_done ? INT64_MAX : x->end_ms < x->hedge_ms ? x->end_ms : x->hedge_ms;
     for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
         const struct dns_exchange_slot *s = &x->slots[i];
         if (s->is_open && !s->is_late) {
@@ -296,187 +432,6 @@ void dns_exchange_next(struct dns_exchange *x, int64_t now_ms, const struct dns_
             out->until_ms = s->deadline_ms < out->until_ms ? s->deadline_ms : out->until_ms;
         }
     }
-}
-
-/* The upstream gave an answer that helps nobody: the next one is asked at once. */
-static void give_up(struct dns_exchange *x, size_t i, enum dns_exchange_fail why)
-{
-    x->given_up |= 1U << x->slots[i].upstream;
-    note_why(x, why);
-    drop_slot(x, i);
-}
-
-/* Asks the same upstream again, in another way. */
-static void ask_again(struct dns_exchange *x, size_t i, bool tcp, bool with_opt)
-{
-    bool is_edns_retry = x->slots[i].is_edns_retry || (x->slots[i].with_opt && !with_opt);
-    if (x->sends >= DNS_EXCHANGE_SENDS_MAX) {
-        give_up(x, i, DNS_EXCHANGE_FAIL_SERVFAIL);
-        return;
-    }
-    want_open(x, i, x->slots[i].upstream, tcp, with_opt);
-    x->slots[i].is_edns_retry = is_edns_retry;
-}
-
-/* A CNAME without its address: the target is asked for, of all upstreams anew. */
-static void follow(struct dns_exchange *x, const struct dns_reply *r)
-{
-    x->hops += r->hop_count > 0 ? r->hop_count : 1U;
-    x->ttl_s = r->ttl_s < x->ttl_s ? r->ttl_s : x->ttl_s;
-    x->name = r->target;
-    if (x->hops > DNS_EXCHANGE_HOPS_MAX || !remember_name(x)) {
-        note_why(x, DNS_EXCHANGE_FAIL_CNAME);
-        finish(x, DNS_EXCHANGE_FAILED);
-        return;
-    }
-    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
-        drop_slot(x, i);
-    }
-    x->tried = 0;
-    x->given_up = 0;
-    x->round = 0;
-}
-
-static void accept_reply(struct dns_exchange *x, const struct dns_reply *r, enum dns_exchange_status status)
-{
-    if (x->hops + r->hop_count > DNS_EXCHANGE_HOPS_MAX) {
-        note_why(x, DNS_EXCHANGE_FAIL_CNAME);
-        finish(x, DNS_EXCHANGE_FAILED);
-        return;
-    }
-    x->ttl_s = r->ttl_s < x->ttl_s ? r->ttl_s : x->ttl_s;
-    if (status == DNS_EXCHANGE_ADDRS) {
-        x->result.addr_count = r->addr_count;
-        memcpy(x->result.addrs, r->addrs, r->addr_count * sizeof(r->addrs[0]));
-    }
-    finish(x, status);
-}
-
-static void take_error(struct dns_exchange *x, size_t i, const struct dns_reply *r)
-{
-    const struct dns_exchange_slot *s = &x->slots[i];
-    bool is_edns_trouble = r->rcode == DNS_FORMERR || r->rcode == DNS_NOTIMP || r->rcode == DNS_BADVERS;
-    if (is_edns_trouble && s->with_opt) {
-        ask_again(x, i, s->tcp, false);
-        return;
-    }
-    give_up(x, i, r->rcode == DNS_REFUSED ? DNS_EXCHANGE_FAIL_REFUSED : DNS_EXCHANGE_FAIL_SERVFAIL);
-}
-
-static void take_reply(struct dns_exchange *x, size_t i, const struct dns_reply *r)
-{
-    const struct dns_exchange_slot *s = &x->slots[i];
-    switch (r->kind) {
-    case DNS_REPLY_MISMATCH:
-        break;
-    case DNS_REPLY_TRUNCATED:
-        if (s->tcp) {
-            give_up(x, i, DNS_EXCHANGE_FAIL_SERVFAIL); /* TCP has nothing to be cut for */
-        } else {
-            ask_again(x, i, true, s->with_opt);
-        }
-        break;
-    case DNS_REPLY_ADDRS:
-        accept_reply(x, r, DNS_EXCHANGE_ADDRS);
-        break;
-    case DNS_REPLY_RECORDS:
-        accept_reply(x, r, DNS_EXCHANGE_RECORDS);
-        break;
-    case DNS_REPLY_CNAME:
-        follow(x, r);
-        break;
-    case DNS_REPLY_NODATA:
-        /* Empty, no recursion and no SOA: a referral or a server that does not serve us (RFC 2308 2.2). */
-        if (!r->ra && r->ttl_s == 0) {
-            give_up(x, i, DNS_EXCHANGE_FAIL_REFUSED);
-        } else {
-            accept_reply(x, r, DNS_EXCHANGE_NODATA);
-        }
-        break;
-    case DNS_REPLY_NXDOMAIN:
-        accept_reply(x, r, DNS_EXCHANGE_NXDOMAIN);
-        break;
-    case DNS_REPLY_ERROR:
-        take_error(x, i, r);
-        break;
-    }
-}
-
-/* What a matching reply tells about the upstream, whatever it says about the name. */
-static void learn(struct dns_exchange *x, const struct dns_exchange_slot *s, struct span msg, int64_t now_ms)
-{
-    struct upstream *u = slot_upstream(x, s);
-    upstream_note_reply(u, now_ms);
-    x->env->stats.replies++;
-    if (!s->is_mixed_case) {
-        upstream_note_plain_reply(u);
-        return;
-    }
-    uint8_t sent[255];
-    uint8_t lower[255];
-    struct span qname = slot_qname(x, s, sent);
-    size_t lower_len = host_name_to_wire(&x->name, lower);
-    if (msg.len < DNS_HEADER_LEN + qname.len || span_is_equal(qname, span_make(lower, lower_len))) {
-        return; /* no question in it, or nothing to see: the dice fell on lower case only */
-    }
-    upstream_note_case(u, span_is_equal(qname, span_sub(msg, DNS_HEADER_LEN, qname.len)));
-}
-
-bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, int64_t now_ms)
-{
-    REQUIRE(slot < DNS_EXCHANGE_SLOTS);
-    const struct dns_exchange_slot *s = &x->slots[slot];
-    if (!s->is_open || s->wants_close) {
-        return true; /* nothing more is wanted of this socket */
-    }
-    uint8_t wire[255];
-    struct dns_sent sent = {.id = s->id,
-                            .qtype = x->qtype,
-                            .exact_case = s->is_exact_case,
-                            .qname = slot_qname(x, s, wire),
-                            .records = x->is_done ? NULL : x->result.records};
-    struct dns_reply r;
-    dns_reply_parse(msg, &sent, &r);
-    if (r.kind == DNS_REPLY_MISMATCH) {
-        x->env->stats.mismatches++;
-        sent.exact_case = false;
-        if (s->is_exact_case) {
-            dns_reply_parse(msg, &sent, &r);
-        }
-        if (r.kind == DNS_REPLY_MISMATCH || x->is_done) {
-            return false;
-        }
-        /* All but the case fits: forged, or the upstream has changed. TCP tells, which nobody can forge
-         * blindly. */
-        ask_again(x, slot, true, s->with_opt);
-        return true;
-    }
-
-    learn(x, s, msg, now_ms);
-    x->slots[slot].is_probe = false; /* what it was to find out is known */
-    if (x->is_done) {
-        drop_slot(x, slot);
-        return true;
-    }
-    bool is_answer = r.kind != DNS_REPLY_ERROR && r.kind != DNS_REPLY_TRUNCATED;
-    if (s->is_edns_retry && is_answer) {
-        upstream_note_no_edns(slot_upstream(x, s), now_ms);
-    }
-    take_reply(x, slot, &r);
-    return true;
-}
-
-void dns_exchange_io_failed(struct dns_exchange *x, size_t slot, bool is_local, int64_t now_ms)
-{
-    REQUIRE(slot < DNS_EXCHANGE_SLOTS);
-    struct dns_exchange_slot *s = &x->slots[slot];
-    if (!s->is_open || s->wants_close) {
-        return;
-    }
-    if (!is_local) {
-        upstream_note_failure(slot_upstream(x, s), s->sent_ms, now_ms);
-    }
-    give_up(x, slot, DNS_EXCHANGE_FAIL_NETWORK);
 }
 
 static uint32_t move_bits(uint32_t bits, const uint8_t moved[UPSTREAM_MAX])
@@ -494,13 +449,15 @@ void dns_exchange_upstreams_moved(struct dns_exchange *x, const uint8_t moved[UP
 {
     x->tried = move_bits(x->tried, moved);
     x->given_up = move_bits(x->given_up, moved);
+    x->tcp_due = move_bits(x->tcp_due, moved);
+    x->tcp_done = move_bits(x->tcp_done, moved);
     for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
         struct dns_exchange_slot *s = &x->slots[i];
         if (!is_in_use(s)) {
             continue;
         }
         if (moved[s->upstream] == UPSTREAM_GONE) {
-            drop_slot(x, i);
+            dns_exchange_drop_slot(x, i);
             s->upstream = 0; /* until it is closed; nothing is learned from it any more */
         } else {
             s->upstream = moved[s->upstream];

@@ -4,8 +4,10 @@
  * machine without I/O and without a clock: the driver (dns_client, or a test with invented time) does what
  * dns_exchange_next() says and reports what happens. Pure.
  *
- * The rules (product section 3): a fresh ID, socket and perhaps case for each attempt; no answer within
- * attempt_ms: the next upstream, while the old attempt stays open for a late reply; SERVFAIL, REFUSED, a lame
+ * The rules (product section 3): a fresh ID, socket and perhaps case for each attempt; no answer after what
+ * is usual for this upstream: another one that works is asked beside it (a hedge), as far as the credit goes;
+ * none within attempt_ms: the next upstream, while the old attempt stays open for a late reply, and the
+ * silent one over TCP beside that, in case only UDP is blocked; SERVFAIL, REFUSED, a lame
  * answer, an unreachable upstream: the next one at once; TC=1: the same one over TCP; FORMERR, NOTIMP or
  * BADVERS to a query with OPT: the same one without; NXDOMAIN is final; CNAMEs are followed by new questions,
  * 8 hops in all, loops refused; what does not match is ignored. It ends with one result, at the latest
@@ -20,6 +22,9 @@
 #define DNS_EXCHANGE_SENDS_MAX 64 /* attempts in all */
 #define DNS_EXCHANGE_HOPS_MAX 8
 #define DNS_EXCHANGE_QUERY_CAP 300
+/* A question earns one, a hedge costs so many: one in sixteen at most, after a burst. */
+#define DNS_EXCHANGE_HEDGE_COST 16
+#define DNS_EXCHANGE_HEDGE_CREDIT_MAX 128
 
 enum dns_exchange_status {
     DNS_EXCHANGE_FAILED = 0,
@@ -50,7 +55,7 @@ struct dns_exchange_result {
 };
 
 struct dns_exchange_stats {
-    uint64_t sent_udp, sent_tcp, replies, mismatches, timeouts, failovers;
+    uint64_t sent_udp, sent_tcp, replies, mismatches, timeouts, failovers, hedges, hedge_wins;
 };
 
 /* Shared by all exchanges of a worker; outlives them. */
@@ -58,6 +63,7 @@ struct dns_exchange_env {
     struct upstream_set upstreams;
     int64_t attempt_ms;
     int64_t total_ms;
+    unsigned hedge_credit; /* the driver may begin with some */
     struct dns_exchange_stats stats;
 };
 
@@ -71,8 +77,12 @@ struct dns_exchange_slot {
     bool is_open;     /* the driver holds a socket for it */
     bool wants_close; /* to be told to close it; goes before wants_open */
     bool wants_open;
-    bool is_late;  /* its time is over; a reply is still welcome */
-    bool is_probe; /* asks whether a failed upstream is back; outlives the answer until its deadline */
+    bool is_late; /* its time is over; a reply is still welcome */
+    bool
+        is_probe; /* asks whether a failed upstream is back, or UDP; outlives the answer until its deadline */
+    bool is_overtaken; /* a hedge went out beside it; outlives the answer too: does it answer at all? */
+    bool is_hedge;
+    bool is_beside; /* over TCP after silence over UDP */
     bool tcp;
     bool with_opt;
     bool is_edns_retry;
@@ -95,11 +105,15 @@ struct dns_exchange {
     size_t current;    /* the attempt that is waited for, or DNS_EXCHANGE_SLOTS */
     uint32_t tried;    /* upstreams asked in this round, a bit each */
     uint32_t given_up; /* upstreams that answered badly: not asked again for this name */
-    unsigned round;    /* how often all of them were tried */
+    uint32_t tcp_due;  /* upstreams that were silent over UDP: to be asked over TCP */
+    uint32_t tcp_done;
+    int64_t hedge_ms; /* when to ask another one beside, or INT64_MAX */
+    unsigned round;   /* how often all of them were tried */
     unsigned sends;
     unsigned hops;
     unsigned name_count; /* names asked so far, hashed, against loops */
     uint64_t names[DNS_EXCHANGE_HOPS_MAX + 1];
+    bool is_hedged;
     bool is_probe_due; /* the first attempt went out: look for an upstream to probe */
     bool is_done;
     bool is_answered;

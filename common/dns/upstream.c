@@ -7,6 +7,11 @@
 #define PROBE_MIN_MS 1000
 #define PROBE_MAX_MS 30000
 #define NO_EDNS_MS ((int64_t)3600 * 1000)
+#define LATE_MIN_MS 50
+#define LATE_UNKNOWN_MS 250
+#define RTT_MAX_MS 10000
+#define UDP_PROBE_MIN_MS ((int64_t)10 * 1000)
+#define UDP_PROBE_MAX_MS ((int64_t)600 * 1000)
 
 int upstream_set_init(struct upstream_set *set, const struct addr *addrs, size_t count, struct err *err)
 {
@@ -64,15 +69,25 @@ int upstream_set_replace(struct upstream_set *set, const struct addr *addrs, siz
     return 0;
 }
 
+size_t upstream_pick_working(const struct upstream_set *set, uint32_t skip)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        if ((skip & (1U << i)) == 0 && set->list[i].failures == 0 && !set->list[i].is_loop) {
+            return i;
+        }
+    }
+    return UPSTREAM_NONE;
+}
+
 size_t upstream_pick(const struct upstream_set *set, uint32_t skip)
 {
-    size_t best = UPSTREAM_NONE;
+    size_t best = upstream_pick_working(set, skip);
+    if (best != UPSTREAM_NONE) {
+        return best;
+    }
     for (size_t i = 0; i < set->count; i++) {
-        if ((skip & (1U << i)) != 0) {
+        if ((skip & (1U << i)) != 0 || set->list[i].is_loop) {
             continue;
-        }
-        if (set->list[i].failures == 0) {
-            return i;
         }
         if (best == UPSTREAM_NONE || set->list[i].probe_ms < set->list[best].probe_ms) {
             best = i;
@@ -94,7 +109,7 @@ size_t upstream_pick_probe(struct upstream_set *set, uint32_t skip, int64_t now_
 {
     for (size_t i = 0; i < set->count; i++) {
         struct upstream *u = &set->list[i];
-        if ((skip & (1U << i)) == 0 && u->failures > 0 && u->probe_ms <= now_ms) {
+        if ((skip & (1U << i)) == 0 && u->failures > 0 && !u->is_loop && u->probe_ms <= now_ms) {
             u->probe_ms = now_ms + probe_wait_ms(u->failures);
             return i;
         }
@@ -106,6 +121,75 @@ void upstream_note_reply(struct upstream *u, int64_t now_ms)
 {
     u->failures = 0;
     u->reply_ms = now_ms;
+}
+
+void upstream_note_rtt(struct upstream *u, int64_t rtt_ms)
+{
+    uint32_t rtt = (uint32_t)(rtt_ms < 0 ? 0 : rtt_ms > RTT_MAX_MS ? RTT_MAX_MS : rtt_ms);
+    if (!u->has_rtt) {
+        u->has_rtt = true;
+        u->rtt_x8 = rtt * 8;
+        u->rtt_dev_x4 = rtt * 2;
+        return;
+    }
+    uint32_t smooth = u->rtt_x8 / 8;
+    uint32_t dev = rtt > smooth ? rtt - smooth : smooth - rtt;
+    u->rtt_dev_x4 = u->rtt_dev_x4 - u->rtt_dev_x4 / 4 + dev;
+    u->rtt_x8 = u->rtt_x8 - u->rtt_x8 / 8 + rtt;
+}
+
+int64_t upstream_late_ms(const struct upstream *u)
+{
+    if (!u->has_rtt) {
+        return LATE_UNKNOWN_MS;
+    }
+    int64_t late_ms = (int64_t)u->rtt_x8 / 8 + u->rtt_dev_x4; /* RTT + 4 deviations */
+    return late_ms > LATE_MIN_MS ? late_ms : LATE_MIN_MS;
+}
+
+void upstream_note_udp_reply(struct upstream *u, int64_t now_ms)
+{
+    u->udp_reply_ms = now_ms;
+    u->prefers_tcp = false;
+    u->udp_silences = 0;
+}
+
+static int64_t udp_wait_ms(const struct upstream *u)
+{
+    int64_t wait_ms = UDP_PROBE_MIN_MS;
+    for (uint32_t i = 0; i < u->udp_silences && wait_ms < UDP_PROBE_MAX_MS; i++) {
+        wait_ms *= 2;
+    }
+    return wait_ms < UDP_PROBE_MAX_MS ? wait_ms : UDP_PROBE_MAX_MS;
+}
+
+void upstream_note_udp_blocked(struct upstream *u, int64_t now_ms)
+{
+    if (!u->prefers_tcp && !u->is_stream_only) {
+        u->prefers_tcp = true;
+        u->udp_silences = 0;
+        u->udp_probe_ms = now_ms + udp_wait_ms(u);
+    }
+}
+
+bool upstream_wants_tcp(const struct upstream *u)
+{
+    return u->is_stream_only || u->prefers_tcp;
+}
+
+bool upstream_take_udp_probe(struct upstream *u, int64_t now_ms)
+{
+    if (!u->prefers_tcp || now_ms < u->udp_probe_ms) {
+        return false;
+    }
+    u->udp_silences += u->udp_silences < UINT32_MAX ? 1 : 0; /* until it answers */
+    u->udp_probe_ms = now_ms + udp_wait_ms(u);
+    return true;
+}
+
+void upstream_note_tcp_failed(struct upstream *u)
+{
+    u->prefers_tcp = false;
 }
 
 void upstream_note_failure(struct upstream *u, int64_t sent_ms, int64_t now_ms)
@@ -137,7 +221,7 @@ bool upstream_wants_edns(const struct upstream *u, int64_t now_ms)
 
 bool upstream_wants_random_case(const struct upstream *u)
 {
-    return u->casing == UPSTREAM_CASE_PROBE || u->casing == UPSTREAM_CASE_ECHOED;
+    return !u->is_stream_only && (u->casing == UPSTREAM_CASE_PROBE || u->casing == UPSTREAM_CASE_ECHOED);
 }
 
 void upstream_note_plain_reply(struct upstream *u)

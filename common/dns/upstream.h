@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The set of upstream resolvers and what was learned about each: whether it answers, whether it takes EDNS,
- * whether it echoes the case of names. Preference is the order given; an upstream that fails steps back
- * behind all that do not until it has answered again, and is probed beside ordinary questions after 1 s,
- * doubling to 30 s: a dead upstream costs the question that finds it one wait, and later ones nothing. Pure
- * (times are parameters); one per worker, owned by its resolver, shared by all its exchanges.
+ * The set of upstream resolvers and what was learned about each: whether it answers, how fast, over what,
+ * whether it takes EDNS, whether it echoes the case of names. Preference is the order given; an upstream that
+ * fails steps back behind all that do not until it has answered again, and is probed beside ordinary
+ * questions after 1 s, doubling to 30 s: a dead upstream costs the question that finds it one wait, and later
+ * ones nothing. Pure (times are parameters); one per worker, owned by its resolver, shared by all its
+ * exchanges.
  */
 #pragma once
 
@@ -32,6 +33,15 @@ struct upstream {
     int64_t reply_ms;  /* the last valid reply */
     int64_t no_edns_until_ms;
     enum upstream_case casing;
+    bool is_stream_only;   /* never UDP: what is below about UDP does not concern it */
+    bool is_loop;          /* a dnsd answers there: unusable */
+    bool prefers_tcp;      /* silent over UDP while it answered over TCP */
+    int64_t udp_probe_ms;  /* while prefers_tcp: UDP is not tried before */
+    uint32_t udp_silences; /* while prefers_tcp: probes that found it silent still */
+    int64_t udp_reply_ms;  /* the last valid reply over UDP */
+    bool has_rtt;
+    uint32_t rtt_x8, rtt_dev_x4; /* smoothed time of reply and its deviation, ms (RFC 6298 2) */
+    uint64_t mismatches;         /* messages on its sockets that answered nothing we had asked */
 };
 
 struct upstream_set {
@@ -56,13 +66,36 @@ MUST_CHECK int upstream_set_replace(struct upstream_set *set, const struct addr 
                                     uint8_t moved[UPSTREAM_MAX], struct err *err);
 
 /* The first one in order that works and whose bit is not in skip, else the failed one that is due first, else
- * NONE. */
+ * NONE. A loop is never picked. */
 size_t upstream_pick(const struct upstream_set *set, uint32_t skip);
+/* The first one in order that works and whose bit is not in skip, or NONE. */
+size_t upstream_pick_working(const struct upstream_set *set, uint32_t skip);
 /* A failed one outside skip whose time for a probe has come, or NONE; pushes its next probe back. */
 size_t upstream_pick_probe(struct upstream_set *set, uint32_t skip, int64_t now_ms);
 
 /* A valid reply of any rcode came: it lives. */
 void upstream_note_reply(struct upstream *u, int64_t now_ms);
+/* The reply took so long over what it is usually asked over. */
+void upstream_note_rtt(struct upstream *u, int64_t rtt_ms);
+/*
+ * A reply that has not come after so long is late: RFC 6298's estimate, at least 50 ms; 250 ms while nothing
+ * is known. Then another upstream may be asked beside it.
+ */
+int64_t upstream_late_ms(const struct upstream *u);
+
+/*
+ * UDP blocked, TCP open (a firewall): it answered over TCP what it had been silent to over UDP. It is asked
+ * over TCP for 10 s, doubling to 600 s; then UDP is tried beside, and taken again once it answers.
+ */
+void upstream_note_udp_blocked(struct upstream *u, int64_t now_ms);
+void upstream_note_udp_reply(struct upstream *u, int64_t now_ms);
+/* What it is asked over first. */
+bool upstream_wants_tcp(const struct upstream *u);
+/* True if UDP is to be tried beside TCP now; pushes the next time back. */
+bool upstream_take_udp_probe(struct upstream *u, int64_t now_ms);
+/* TCP failed where it was preferred: back to UDP. */
+void upstream_note_tcp_failed(struct upstream *u);
+
 /*
  * What was sent at sent_ms was not answered in time, or could not be delivered. Not counted if it answered
  * something else since then (then the name is to blame), nor twice for what was under way when it failed.

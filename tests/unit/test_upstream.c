@@ -170,6 +170,69 @@ static void test_case(void **state)
     assert_int_equal(u->casing, UPSTREAM_CASE_FOLDED);
 }
 
+static void test_late(void **state)
+{
+    (void)state;
+    struct upstream u = {0};
+    assert_int_equal(upstream_late_ms(&u), 250);
+    upstream_note_rtt(&u, 0);
+    assert_int_equal(upstream_late_ms(&u), 50); /* the least */
+    for (int i = 0; i < 100; i++) {
+        upstream_note_rtt(&u, 40);
+    }
+    assert_in_range(upstream_late_ms(&u), 50, 60); /* steady: little more than the usual time */
+    upstream_note_rtt(&u, 400);
+    assert_in_range(upstream_late_ms(&u), 400, 600);
+    upstream_note_rtt(&u, -5);
+    upstream_note_rtt(&u, INT64_MAX);
+    assert_in_range(upstream_late_ms(&u), 50, 20000);
+}
+
+static void test_udp_blocked(void **state)
+{
+    (void)state;
+    struct upstream u = {0};
+    assert_false(upstream_wants_tcp(&u));
+    assert_false(upstream_take_udp_probe(&u, 5000)); /* UDP is in use */
+    upstream_note_udp_blocked(&u, 1000);
+    assert_true(upstream_wants_tcp(&u));
+    int64_t at_ms = 1000;
+    int64_t wait_ms = 10000;
+    for (int i = 0; i < 10; i++) {
+        assert_false(upstream_take_udp_probe(&u, at_ms + wait_ms - 1));
+        assert_true(upstream_take_udp_probe(&u, at_ms + wait_ms));
+        assert_false(upstream_take_udp_probe(&u, at_ms + wait_ms)); /* one at a time */
+        upstream_note_udp_blocked(&u, at_ms + wait_ms);             /* known already */
+        at_ms += wait_ms;
+        wait_ms = wait_ms * 2 < 600000 ? wait_ms * 2 : 600000;
+    }
+    upstream_note_udp_reply(&u, at_ms);
+    assert_false(upstream_wants_tcp(&u));
+    assert_int_equal(u.udp_silences, 0);
+    upstream_note_udp_blocked(&u, at_ms);
+    upstream_note_tcp_failed(&u);
+    assert_false(upstream_wants_tcp(&u));
+    u.is_stream_only = true;
+    assert_true(upstream_wants_tcp(&u));
+    upstream_note_udp_blocked(&u, at_ms);
+    assert_false(u.prefers_tcp);
+}
+
+static void test_loop_is_not_picked(void **state)
+{
+    (void)state;
+    struct upstream_set set = {.count = 2};
+    set.list[0].is_loop = true;
+    assert_int_equal(upstream_pick(&set, 0), 1);
+    set.list[1].failures = 1;
+    assert_int_equal(upstream_pick(&set, 0), 1);
+    assert_int_equal(upstream_pick_working(&set, 0), UPSTREAM_NONE);
+    assert_int_equal(upstream_pick(&set, 2), UPSTREAM_NONE);
+    set.list[0].failures = 1;
+    assert_int_equal(upstream_pick_probe(&set, 2, 100000), UPSTREAM_NONE);
+    assert_int_equal(upstream_pick_probe(&set, 0, 100000), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +244,9 @@ int main(void)
         cmocka_unit_test(test_silence_on_one_name),
         cmocka_unit_test(test_edns),
         cmocka_unit_test(test_case),
+        cmocka_unit_test(test_late),
+        cmocka_unit_test(test_udp_blocked),
+        cmocka_unit_test(test_loop_is_not_picked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What comes back: replies and failures of sockets. */
+#include "common/dns/dns_exchange_priv.h"
+
+/* The upstream gave an answer that helps nobody: the next one is asked at once. */
+static void give_up(struct dns_exchange *x, size_t i, enum dns_exchange_fail why)
+{
+    size_t upstream = x->slots[i].upstream;
+    x->given_up |= 1U << upstream;
+    dns_exchange_note_why(x, why);
+    dns_exchange_drop_slot(x, i);
+    for (size_t j = 0; j < DNS_EXCHANGE_SLOTS; j++) {
+        if (x->slots[j].is_beside && x->slots[j].upstream == upstream) {
+            dns_exchange_drop_slot(x, j); /* it has spoken: no need to find out over TCP */
+        }
+    }
+    x->tcp_due &= ~(1U << upstream);
+}
+
+/* Asks the same upstream again, in another way. */
+static void ask_again(struct dns_exchange *x, size_t i, bool tcp, bool with_opt)
+{
+    bool is_edns_retry = x->slots[i].is_edns_retry || (x->slots[i].with_opt && !with_opt);
+    if (x->sends >= DNS_EXCHANGE_SENDS_MAX) {
+        give_up(x, i, DNS_EXCHANGE_FAIL_SERVFAIL);
+        return;
+    }
+    bool is_hedge = x->slots[i].is_hedge;
+    bool is_beside = x->slots[i].is_beside;
+    dns_exchange_want_open(x, i, x->slots[i].upstream, tcp, with_opt);
+    x->slots[i].is_edns_retry = is_edns_retry;
+    x->slots[i].is_hedge = is_hedge;
+    x->slots[i].is_beside = is_beside;
+}
+
+/* A CNAME without its address: the target is asked for, of all upstreams anew. */
+static void follow(struct dns_exchange *x, const struct dns_reply *r)
+{
+    x->hops += r->hop_count > 0 ? r->hop_count : 1U;
+    x->ttl_s = r->ttl_s < x->ttl_s ? r->ttl_s : x->ttl_s;
+    x->name = r->target;
+    if (x->hops > DNS_EXCHANGE_HOPS_MAX || !dns_exchange_remember_name(x)) {
+        dns_exchange_note_why(x, DNS_EXCHANGE_FAIL_CNAME);
+        dns_exchange_finish(x, DNS_EXCHANGE_FAILED);
+        return;
+    }
+    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+        dns_exchange_drop_slot(x, i);
+    }
+    dns_exchange_begin_name(x);
+}
+
+static void accept_reply(struct dns_exchange *x, const struct dns_reply *r, enum dns_exchange_status status)
+{
+    if (x->hops + r->hop_count > DNS_EXCHANGE_HOPS_MAX) {
+        dns_exchange_note_why(x, DNS_EXCHANGE_FAIL_CNAME);
+        dns_exchange_finish(x, DNS_EXCHANGE_FAILED);
+        return;
+    }
+    x->ttl_s = r->ttl_s < x->ttl_s ? r->ttl_s : x->ttl_s;
+    if (status == DNS_EXCHANGE_ADDRS) {
+        x->result.addr_count = r->addr_count;
+        memcpy(x->result.addrs, r->addrs, r->addr_count * sizeof(r->addrs[0]));
+    }
+    dns_exchange_finish(x, status);
+}
+
+static void take_error(struct dns_exchange *x, size_t i, const struct dns_reply *r)
+{
+    const struct dns_exchange_slot *s = &x->slots[i];
+    bool is_edns_trouble = r->rcode == DNS_FORMERR || r->rcode == DNS_NOTIMP || r->rcode == DNS_BADVERS;
+    if (is_edns_trouble && s->with_opt) {
+        ask_again(x, i, s->tcp, false);
+        return;
+    }
+    give_up(x, i, r->rcode == DNS_REFUSED ? DNS_EXCHANGE_FAIL_REFUSED : DNS_EXCHANGE_FAIL_SERVFAIL);
+}
+
+static void take_reply(struct dns_exchange *x, size_t i, const struct dns_reply *r)
+{
+    const struct dns_exchange_slot *s = &x->slots[i];
+    switch (r->kind) {
+    case DNS_REPLY_MISMATCH:
+        break;
+    case DNS_REPLY_TRUNCATED:
+        if (s->tcp) {
+            give_up(x, i, DNS_EXCHANGE_FAIL_SERVFAIL); /* TCP has nothing to be cut for */
+        } else {
+            ask_again(x, i, true, s->with_opt);
+        }
+        break;
+    case DNS_REPLY_ADDRS:
+        accept_reply(x, r, DNS_EXCHANGE_ADDRS);
+        break;
+    case DNS_REPLY_RECORDS:
+        accept_reply(x, r, DNS_EXCHANGE_RECORDS);
+        break;
+    case DNS_REPLY_CNAME:
+        follow(x, r);
+        break;
+    case DNS_REPLY_NODATA:
+        /* Empty, no recursion and no SOA: a referral or a server that does not serve us (RFC 2308 2.2). */
+        if (!r->ra && r->ttl_s == 0) {
+            give_up(x, i, DNS_EXCHANGE_FAIL_REFUSED);
+        } else {
+            accept_reply(x, r, DNS_EXCHANGE_NODATA);
+        }
+        break;
+    case DNS_REPLY_NXDOMAIN:
+        accept_reply(x, r, DNS_EXCHANGE_NXDOMAIN);
+        break;
+    case DNS_REPLY_ERROR:
+        take_error(x, i, r);
+        break;
+    }
+}
+
+/* What a matching reply tells about the upstream, whatever it says about the name. */
+static void learn(struct dns_exchange *x, const struct dns_exchange_slot *s, struct span msg, int64_t now_ms)
+{
+    struct upstream *u = dns_exchange_slot_upstream(x, s);
+    upstream_note_reply(u, now_ms);
+    x->env->stats.replies++;
+    if (!s->tcp) {
+        upstream_note_udp_reply(u, now_ms);
+    } else if (s->is_beside && u->udp_reply_ms < s->sent_ms - x->env->attempt_ms) {
+        upstream_note_udp_blocked(u, now_ms);
+    }
+    if (s->tcp == u->is_stream_only) {
+        upstream_note_rtt(u, now_ms - s->sent_ms);
+    }
+    if (!s->is_mixed_case) {
+        upstream_note_plain_reply(u);
+        return;
+    }
+    uint8_t sent[255];
+    uint8_t lower[255];
+    struct span qname = dns_exchange_slot_qname(x, s, sent);
+    size_t lower_len = host_name_to_wire(&x->name, lower);
+    if (msg.len < DNS_HEADER_LEN + qname.len || span_is_equal(qname, span_make(lower, lower_len))) {
+        return; /* no question in it, or nothing to see: the dice fell on lower case only */
+    }
+    upstream_note_case(u, span_is_equal(qname, span_sub(msg, DNS_HEADER_LEN, qname.len)));
+}
+
+bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, int64_t now_ms)
+{
+    REQUIRE(slot < DNS_EXCHANGE_SLOTS);
+    const struct dns_exchange_slot *s = &x->slots[slot];
+    if (!s->is_open || s->wants_close) {
+        return true; /* nothing more is wanted of this socket */
+    }
+    uint8_t wire[255];
+    struct dns_sent sent = {.id = s->id,
+                            .qtype = x->qtype,
+                            .exact_case = s->is_exact_case,
+                            .qname = dns_exchange_slot_qname(x, s, wire),
+                            .records = x->is_done ? NULL : x->result.records};
+    struct dns_reply r;
+    dns_reply_parse(msg, &sent, &r);
+    if (r.kind == DNS_REPLY_MISMATCH) {
+        x->env->stats.mismatches++;
+        dns_exchange_slot_upstream(x, s)->mismatches++;
+        sent.exact_case = false;
+        if (s->is_exact_case) {
+            dns_reply_parse(msg, &sent, &r);
+        }
+        if (r.kind == DNS_REPLY_MISMATCH || x->is_done) {
+            return false;
+        }
+        /* All but the case fits: forged, or the upstream has changed. TCP tells, which nobody can forge
+         * blindly. */
+        ask_again(x, slot, true, s->with_opt);
+        return true;
+    }
+
+    learn(x, s, msg, now_ms);
+    x->slots[slot].is_probe = false; /* what it was to find out is known */
+    x->slots[slot].is_overtaken = false;
+    if (x->is_done) {
+        dns_exchange_drop_slot(x, slot);
+        return true;
+    }
+    bool is_answer = r.kind != DNS_REPLY_ERROR && r.kind != DNS_REPLY_TRUNCATED;
+    if (s->is_edns_retry && is_answer) {
+        upstream_note_no_edns(dns_exchange_slot_upstream(x, s), now_ms);
+    }
+    x->env->stats.hedge_wins += s->is_hedge && is_answer ? 1 : 0;
+    take_reply(x, slot, &r);
+    return true;
+}
+
+void dns_exchange_io_failed(struct dns_exchange *x, size_t slot, bool is_local, int64_t now_ms)
+{
+    REQUIRE(slot < DNS_EXCHANGE_SLOTS);
+    struct dns_exchange_slot *s = &x->slots[slot];
+    if (!s->is_open || s->wants_close) {
+        return;
+    }
+    struct upstream *u = dns_exchange_slot_upstream(x, s);
+    /* Asked in another way as well: that decides. */
+    bool is_extra = s->is_beside || (s->is_probe && !s->tcp && u->prefers_tcp);
+    if (is_extra) {
+        dns_exchange_note_why(x, DNS_EXCHANGE_FAIL_NETWORK);
+        dns_exchange_drop_slot(x, slot);
+        return;
+    }
+    if (s->tcp && u->prefers_tcp && !is_local) {
+        upstream_note_tcp_failed(u);
+        ask_again(x, slot, false, s->with_opt);
+        return;
+    }
+    if (!is_local) {
+        upstream_note_failure(u, s->sent_ms, now_ms);
+    }
+    uint32_t bit = 1U << s->upstream;
+    bool is_udp_refused = !s->tcp && !s->is_probe && !is_local && (x->tcp_done & bit) == 0;
+    give_up(x, slot, DNS_EXCHANGE_FAIL_NETWORK);
+    if (is_udp_refused && !x->is_done) {
+        x->tcp_due |= bit; /* a firewall may refuse UDP only */
+    }
+}
