@@ -87,7 +87,11 @@ static void check_failed(const struct player *p, const char *word)
 /* answer failed WHY | nodata | nxdomain | addrs IP… ; then [ttl SECONDS] [at MS] */
 void replay_do_answer(struct player *p, const struct words *w)
 {
-    static const char *const statuses[] = {"failed", "addrs", "nodata", "nxdomain"};
+    static const char *const statuses[] = {[DNS_EXCHANGE_FAILED] = "failed",
+                                           [DNS_EXCHANGE_ADDRS] = "addrs",
+                                           [DNS_EXCHANGE_RECORDS] = "records",
+                                           [DNS_EXCHANGE_NODATA] = "nodata",
+                                           [DNS_EXCHANGE_NXDOMAIN] = "nxdomain"};
     const struct event *e = replay_next_event(p, EVENT_ANSWER, "answer");
     const struct dns_exchange_result *r = &p->exchange.result;
     if (w->count < 2 || !replay_is_word(w->list[1], statuses[r->status])) {
