@@ -16,10 +16,10 @@
 #define FLUSH_AFTER_S 10.0
 
 struct query_family {
-    resolver_ticket ticket; /* 0: not in flight */
-    bool is_known;
-    struct resolver_answer answer;
-    bool is_silent; /* given up, now or within the last 30 s */
+    resolver_ticket ticket;               /* 0: not in flight */
+    bool is_silent;                       /* given up, now or within the last 30 s */
+    const struct resolver_answer *answer; /* NULL: not known; kept, or borrowed for one step */
+    struct resolver_answer *kept;         /* only while the other family is waited for */
 };
 
 struct query {
@@ -34,6 +34,7 @@ struct query {
     uint8_t question[QUESTION_MAX];
     struct host_name name;
     struct query_family v4, v6;
+    bool has_ended; /* only its memory is still there */
 };
 
 struct query_engine {
@@ -114,8 +115,8 @@ static struct answer_question make_question(const struct query_engine *e, const 
 
 static void to_lookup(const struct query_family *v4, const struct query_family *v6, struct answer_lookup *out)
 {
-    from_resolver(v4->is_known ? &v4->answer : NULL, v4->is_silent, &out->v4);
-    from_resolver(v6->is_known ? &v6->answer : NULL, v6->is_silent, &out->v6);
+    from_resolver(v4->answer, v4->is_silent, &out->v4);
+    from_resolver(v6->answer, v6->is_silent, &out->v6);
 }
 
 static struct query_family *family_of(struct query *q, enum ip_family family)
@@ -127,7 +128,10 @@ static struct query_family *family_of(struct query *q, enum ip_family family)
 
 static void free_query(struct reap_node *n)
 {
-    free(HTAB_ENTRY(n, struct query, reap));
+    struct query *q = HTAB_ENTRY(n, struct query, reap);
+    free(q->v4.kept);
+    free(q->v6.kept);
+    free(q);
 }
 
 static void cancel_family(struct query *q, struct query_family *f)
@@ -162,6 +166,7 @@ static void end_query(struct query *q)
         q->next->prev = q->prev;
     }
     e->count--;
+    q->has_ended = true;
     q->reap.free_fn = free_query;
     reap_later(e->cfg.worker->reap, &q->reap);
     say_idle(e);
@@ -193,15 +198,30 @@ static void fail_query(struct query *q, const struct answer_question *question, 
 
 static void query_step(struct query *q);
 
+/* Keeps a borrowed answer beyond this step. False: no memory. */
+static bool keep_answer(struct query_family *f, const struct resolver_answer *a)
+{
+    f->kept = malloc(sizeof(*f->kept));
+    f->answer = f->kept;
+    if (f->kept != NULL) {
+        resolver_answer_copy(f->kept, a);
+    }
+    return f->kept != NULL;
+}
+
+/* Mostly one reply is all that is needed: then nothing is copied. */
 static void take_reply(struct query *q, struct query_family *f, const struct resolver_answer *a)
 {
     f->ticket = 0;
-    f->is_known = true;
-    f->answer = *a;
+    f->answer = a;
     if (a->status == RESOLVER_ADDRS && q->arrived_ms == 0) {
         q->arrived_ms = clock_mono_ms();
     }
     query_step(q);
+    if (!q->has_ended && !keep_answer(f, a)) {
+        const struct answer_question question = make_question(q->engine, &q->ask, &q->name);
+        fail_query(q, &question, "out of memory");
+    }
 }
 
 static void on_v4_event(void *ctx, const struct resolver_answer *a)
@@ -220,7 +240,7 @@ static void on_v6_event(void *ctx, const struct resolver_answer *a)
 static bool ask_family(struct query *q, enum ip_family family)
 {
     struct query_family *f = family_of(q, family);
-    if (f->ticket != 0 || f->is_known || f->is_silent) {
+    if (f->ticket != 0 || f->answer != NULL || f->is_silent) {
         return true;
     }
     f->ticket = resolver_ask(q->engine->cfg.resolver, &q->name, family,
@@ -235,7 +255,7 @@ static bool is_pending(const struct query_family *f)
 
 static bool is_unasked(const struct query_family *f)
 {
-    return f->ticket == 0 && !f->is_known && !f->is_silent;
+    return f->ticket == 0 && f->answer == NULL && !f->is_silent;
 }
 
 /* When to look again: the whole time, a silent family's, or the other family's turn. */
@@ -278,12 +298,20 @@ static void query_step(struct query *q)
     }
 }
 
+/* What had expired is better than silence. */
 static void give_up_family(struct query *q, struct query_family *f)
 {
-    if (is_pending(f)) {
-        cancel_family(q, f);
-        f->is_silent = true;
+    struct resolver_answer stale;
+    if (!is_pending(f)) {
+        return;
     }
+    if (resolver_take_stale(q->engine->cfg.resolver, f->ticket, &stale)) {
+        f->ticket = 0;
+        f->is_silent = !keep_answer(f, &stale);
+        return;
+    }
+    cancel_family(q, f);
+    f->is_silent = true;
 }
 
 static void on_query_deadline(void *ctx, struct deadline *d, int64_t now_ms)
@@ -309,18 +337,25 @@ static struct query *new_query(struct query_engine *e, const struct dns_query *a
         name == NULL) {
         return NULL;
     }
-    struct query *q = calloc(1, sizeof(*q));
+    struct query *q = malloc(sizeof(*q));
     if (q == NULL) {
         return NULL;
     }
+    memset(&q->reap, 0, sizeof(q->reap));
+    memset(&q->deadline, 0, sizeof(q->deadline));
     q->engine = e;
     q->started_ms = clock_mono_ms();
+    q->arrived_ms = 0;
+    q->has_ended = false;
+    q->v4 = (struct query_family){0};
+    q->v6 = (struct query_family){0};
     q->to = *to;
     q->ask = *ask;
     memcpy(q->question, ask->question.data, ask->question.len);
     q->ask.question = span_make(q->question, ask->question.len);
     q->ask.qname = span_make(q->question, ask->qname.len);
     q->name = *name;
+    q->prev = NULL;
     q->next = e->first;
     if (e->first != NULL) {
         e->first->prev = q;
@@ -357,18 +392,38 @@ static bool answer_again(struct query_engine *e, const struct dns_query *ask, co
     return true;
 }
 
+/* What is known of both families before anything is asked. */
+struct known {
+    struct query_family v4, v6;
+    struct resolver_answer answers[2]; /* large: set only where a family points into it */
+};
+
 /* CACHE: what is known without asking. True if the family is. */
 static bool peek_family(struct query_engine *e, const struct host_name *name, enum ip_family family,
-                        int64_t now_ms, struct query_family *f)
+                        int64_t now_ms, struct known *known)
 {
-    f->is_known = resolver_peek(e->cfg.resolver, name, family, now_ms, &f->answer);
-    f->is_silent = !f->is_known && bad_family_has(e->bad, name, family, now_ms);
-    return f->is_known || f->is_silent;
+    struct query_family *f = family == IP_V4 ? &known->v4 : &known->v6;
+    struct resolver_answer *answer = &known->answers[family == IP_V4 ? 0 : 1];
+    f->answer = resolver_peek(e->cfg.resolver, name, family, now_ms, answer) ? answer : NULL;
+    f->is_silent = f->answer == NULL && bad_family_has(e->bad, name, family, now_ms);
+    return f->answer != NULL || f->is_silent;
+}
+
+/* False: no memory. */
+static bool take_known(struct query *q, struct query_family *f, const struct query_family *known)
+{
+    f->is_silent = known->is_silent;
+    if (known->answer == NULL) {
+        return true;
+    }
+    if (known->answer->status == RESOLVER_ADDRS) {
+        q->arrived_ms = q->started_ms;
+    }
+    return keep_answer(f, known->answer);
 }
 
 static void start_query(struct query_engine *e, const struct answer_question *question,
-                        const struct dns_query *ask, const struct reply *to,
-                        const struct query_family known[2])
+                        const struct dns_query *ask, const struct reply *to, const struct known *known)
 {
     struct query *q = new_query(e, ask, question->name, to);
     if (q == NULL) {
@@ -378,34 +433,33 @@ static void start_query(struct query_engine *e, const struct answer_question *qu
         send_answer(e, question, &a, ask, to);
         return;
     }
-    q->v4 = known[0];
-    q->v6 = known[1];
-    if ((q->v4.is_known && q->v4.answer.status == RESOLVER_ADDRS) ||
-        (q->v6.is_known && q->v6.answer.status == RESOLVER_ADDRS)) {
-        q->arrived_ms = q->started_ms;
+    if (take_known(q, &q->v4, &known->v4) && take_known(q, &q->v6, &known->v6)) {
+        query_step(q);
+    } else {
+        fail_query(q, question, "out of memory");
     }
-    query_step(q);
 }
 
 static void resolve(struct query_engine *e, const struct answer_question *question, struct answer *a,
                     const struct dns_query *ask, const struct reply *to)
 {
-    struct query_family known[2];
-    memset(known, 0, sizeof(known));
+    struct known known;
+    known.v4 = (struct query_family){0};
+    known.v6 = (struct query_family){0};
     int64_t now_ms = clock_mono_ms();
     const bool is_v4 = question->qtype == DNS_A;
-    (void)peek_family(e, question->name, is_v4 ? IP_V4 : IP_V6, now_ms, &known[is_v4 ? 0 : 1]);
+    (void)peek_family(e, question->name, is_v4 ? IP_V4 : IP_V6, now_ms, &known);
     struct answer_lookup lookup;
-    to_lookup(&known[0], &known[1], &lookup);
+    to_lookup(&known.v4, &known.v6, &lookup);
     unsigned wants = answer_from_lookup(question, &lookup, a);
     if (wants != 0 && answer_other_counts(question) &&
-        peek_family(e, question->name, is_v4 ? IP_V6 : IP_V4, now_ms, &known[is_v4 ? 1 : 0])) {
-        to_lookup(&known[0], &known[1], &lookup);
+        peek_family(e, question->name, is_v4 ? IP_V6 : IP_V4, now_ms, &known)) {
+        to_lookup(&known.v4, &known.v6, &lookup);
         wants = answer_from_lookup(question, &lookup, a);
     }
     if (wants != 0) {
         if (query_brakes_pass(&e->brakes, question, &to->client.ip, a)) {
-            start_query(e, question, ask, to, known);
+            start_query(e, question, ask, to, &known);
         } else {
             send_answer(e, question, a, ask, to);
         }
@@ -415,7 +469,10 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
         synth_alloc_answer(e->cfg.map, question, clock_boot_s(), a);
     }
     remember_bad(e, question, a);
-    query_hot_keep(&e->cfg, e->hot, question, &known[is_v4 ? 0 : 1].answer, a);
+    const struct resolver_answer *asked = is_v4 ? known.v4.answer : known.v6.answer;
+    if (asked != NULL) {
+        query_hot_keep(&e->cfg, e->hot, question, asked, a);
+    }
     send_answer(e, question, a, ask, to);
 }
 
