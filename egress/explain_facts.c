@@ -13,6 +13,11 @@ static struct admit admit_of(const struct explain_facts *f)
     return (struct admit){.judge = &f->cfg->judge, .guard = &f->cfg->tunneld_guard.view, .policy = f->policy};
 }
 
+bool explain_is_braked(const struct explain_facts *f)
+{
+    return f->target.host.kind == HOST_DNS && f->name.kind == NAME_ADMITTED && f->name.is_wildcard;
+}
+
 /* ---- candidates ---- */
 
 static bool is_listed(const struct explain_tunnel *t, const struct policy_endpoint *ep)
@@ -196,6 +201,13 @@ static void add_known_addrs(const struct explain_facts *f, struct explain_tunnel
 
 /* ---- one tunnel ---- */
 
+/* Of the brakes the one that does not depend on what was asked before. */
+static bool is_too_long(const struct explain_facts *f, const struct settings_shared *s)
+{
+    const struct brakes_config cfg = brakes_config_of(s);
+    return explain_is_braked(f) && brakes_is_too_long(&cfg, &f->target.host.name);
+}
+
 /* A rule that names an address does not help where the address itself is never dialled. */
 static bool would_help(const struct explain_facts *f, uint16_t port)
 {
@@ -212,7 +224,8 @@ static bool would_help(const struct explain_facts *f, uint16_t port)
 
 static void suggest(const struct explain_facts *f, struct explain_tunnel *t)
 {
-    if (t->reason == REASON_POLICY_DENIED && would_help(f, t->port)) {
+    bool is_name_missing = t->reason == REASON_POLICY_DENIED || t->reason == REASON_WILDCARD_LENGTH;
+    if (is_name_missing && would_help(f, t->port)) {
         (void)judge_suggest(&f->target.host, t->port, t->suggestion, sizeof t->suggestion);
     } else if (t->reason == REASON_L7_REQUIRED) {
         explain_suggest_direct(t->name.endpoint, t->port, t->suggestion, sizeof t->suggestion);
@@ -234,6 +247,11 @@ static void judge_port(const struct explain_facts *f, uint16_t port, struct expl
     }
     if (!t->is_allowed) {
         explain_why(f, t, t->why, sizeof t->why);
+    }
+    if (t->is_allowed && is_too_long(f, &f->cfg->tunneld.shared)) {
+        t->is_allowed = false;
+        t->reason = REASON_WILDCARD_LENGTH;
+        (void)snprintf(t->why, sizeof t->why, "%s", brakes_text(BRAKES_LENGTH));
     }
     if (t->is_allowed && t->address_rule == ADDRESS_RULE_NONE) { /* whatever address it has */
         t->is_allowed = false;
@@ -329,6 +347,10 @@ static void decide_dns(struct explain_facts *f)
         struct ip reverse;
         d->qtype = asked_types[i];
         d->route = answer_decide(&q, &d->answer, &reverse);
+        if (d->route == ANSWER_ROUTE_RESOLVE && is_too_long(f, &f->cfg->dnsd.shared)) {
+            answer_braked(&q, BRAKES_LENGTH, &d->answer);
+            d->route = ANSWER_ROUTE_DONE;
+        }
     }
 }
 

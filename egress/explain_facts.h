@@ -129,6 +129,8 @@ MUST_CHECK int explain_facts_gather(const struct explain_config *cfg, const stru
                                     const struct policy_diags *diags, const struct explain_target *target,
                                     struct explain_facts *out);
 void explain_facts_fini(struct explain_facts *f);
+/* Only a wildcard admits the name, so that the brakes for such names apply. */
+bool explain_is_braked(const struct explain_facts *f);
 
 /* What an address that was looked up means for a tunnel: judges it, and once all are there the tunnel. */
 void explain_tunnel_add_addr(const struct explain_facts *f, struct explain_tunnel *t, const struct ip *ip);

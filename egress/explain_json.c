@@ -120,6 +120,28 @@ static void put_dns(struct json *j, const struct explain_facts *f)
     json_end(j);
 }
 
+static void put_limits(struct json *j, const char *key, const struct settings_shared *s)
+{
+    json_object(j, key);
+    json_u64(j, "rate_limit", s->rate_limit);
+    json_u64(j, "wildcard_budget", s->wildcard_budget);
+    json_u64(j, "wildcard_length", s->wildcard_length);
+    json_end(j);
+}
+
+static void put_brakes(struct json *j, const struct explain_facts *f)
+{
+    if (!explain_is_braked(f)) {
+        json_null(j, "brakes");
+        return;
+    }
+    json_object(j, "brakes");
+    json_str(j, "pattern", f->name.endpoint->pattern.text.text);
+    put_limits(j, "dnsd", &f->cfg->dnsd.shared);
+    put_limits(j, "tunneld", &f->cfg->tunneld.shared);
+    json_end(j);
+}
+
 static void put_endpoint(struct json *j, const struct explain_facts *f, const struct policy_endpoint *ep)
 {
     char text[EXPLAIN_WORDS_CAP];
@@ -316,6 +338,7 @@ int explain_print_json(FILE *out, const struct explain_facts *f, bool is_live)
     put_host(&j, f);
     put_zone(&j, f->zone);
     put_dns(&j, f);
+    put_brakes(&j, f);
     json_array(&j, "tunneld");
     for (size_t i = 0; i < f->tunnel_count; i++) {
         put_tunnel(&j, f, &f->tunnels[i], is_live);

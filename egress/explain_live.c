@@ -314,8 +314,8 @@ int explain_live_run(struct explain_facts *f, enum explain_outcome *outcome, str
 {
     *outcome = EXPLAIN_OUTCOME_DENIED;
     /* dnsd resolves an admitted name whatever tunneld makes of the port */
-    bool wants_lookup = f->target.host.kind == HOST_DNS &&
-                        (f->name.kind == NAME_ADMITTED || f->dns[0].route == ANSWER_ROUTE_RESOLVE);
+    bool wants_lookup = f->target.host.kind == HOST_DNS && (f->dns[0].route == ANSWER_ROUTE_RESOLVE ||
+                                                            (f->name.kind == NAME_ADMITTED && f->is_allowed));
     if (!wants_lookup && !f->is_allowed) {
         return 0;
     }

@@ -262,6 +262,27 @@ static void print_live(FILE *out, const struct explain_facts *f)
     (void)fprintf(out, "AAAA   %s\n", explain_lookup_text(&f->live.v6, text, sizeof text));
 }
 
+static void print_brakes(FILE *out, const struct explain_facts *f)
+{
+    char dnsd[EXPLAIN_WORDS_CAP];
+    char tunneld[EXPLAIN_WORDS_CAP];
+    if (!explain_is_braked(f)) {
+        return;
+    }
+    (void)explain_brakes_text(&f->cfg->dnsd.shared, dnsd, sizeof dnsd);
+    (void)explain_brakes_text(&f->cfg->tunneld.shared, tunneld, sizeof tunneld);
+    label(out, "brakes");
+    (void)fprintf(out, "only a wildcard admits it, so of what goes upstream:\n");
+    indent(out);
+    if (strcmp(dnsd, tunneld) == 0) {
+        (void)fprintf(out, "%s\n", dnsd);
+        return;
+    }
+    (void)fprintf(out, "dnsd: %s\n", dnsd);
+    indent(out);
+    (void)fprintf(out, "tunneld: %s\n", tunneld);
+}
+
 static void print_warnings(FILE *out, const struct explain_facts *f)
 {
     for (size_t i = 0; i < f->warning_count; i++) {
@@ -312,6 +333,7 @@ void explain_print_text(FILE *out, const struct explain_facts *f, bool is_live)
     print_host(out, f);
     print_zone(out, f->zone);
     print_dns(out, f);
+    print_brakes(out, f);
     if (is_live) {
         print_live(out, f);
     }

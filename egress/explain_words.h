@@ -45,6 +45,8 @@ const char *explain_type_text(const struct explain_dns *d);   /* "AAAA"; "other"
 /* What dnsd answers. */
 const char *explain_dns_text(const struct explain_facts *f, const struct explain_dns *d, char *out,
                              size_t cap);
+/* What a daemon's brakes are for a name that only a wildcard admits. */
+const char *explain_brakes_text(const struct settings_shared *s, char *out, size_t cap);
 const char *explain_name_word(const struct explain_facts *f); /* "admitted", "static", "parent", … */
 
 const char *explain_dial_word(enum explain_dial d); /* "connected", for scripts */

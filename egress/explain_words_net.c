@@ -51,6 +51,26 @@ const char *explain_name_word(const struct explain_facts *f)
     return "denied";
 }
 
+/* "60 new names a minute"; 0 is no limit. */
+static void put_limit(struct wbuf *w, const char *before, uint32_t n, const char *unit, const char *option)
+{
+    if (n == 0) {
+        wbuf_printf(w, "%sno limit (%s 0)", before, option);
+    } else {
+        wbuf_printf(w, "%s%u %s (%s)", before, n, unit, option);
+    }
+}
+
+const char *explain_brakes_text(const struct settings_shared *s, char *out, size_t cap)
+{
+    struct wbuf w = wbuf_make(out, cap - 1);
+    put_limit(&w, "names of at most ", s->wildcard_length, "bytes", "--wildcard-length");
+    put_limit(&w, ", ", s->wildcard_budget, "new ones a minute", "--wildcard-budget");
+    put_limit(&w, ", ", s->rate_limit, "questions a second of a client", "--rate-limit");
+    out[w.len] = '\0';
+    return out;
+}
+
 static void pool_text(const struct explain_facts *f, const struct explain_dns *d, char *out, size_t cap)
 {
     const struct ip_prefix *pool = d->qtype == DNS_A ? &f->cfg->answer.pools.v4 : &f->cfg->answer.pools.v6;

@@ -249,6 +249,11 @@ static void judge_locked(struct brakes *b, const struct brakes_question *q, cons
     *stopped_ms = q->now_ms > 0 ? q->now_ms : 1;
 }
 
+bool brakes_is_too_long(const struct brakes_config *cfg, const struct host_name *name)
+{
+    return cfg->wildcard_length > 0 && name->len > cfg->wildcard_length;
+}
+
 void brakes_judge(struct brakes *b, const struct brakes_question *q, struct brakes_outcome *out)
 {
     struct hashes h = {0};
@@ -261,7 +266,7 @@ void brakes_judge(struct brakes *b, const struct brakes_question *q, struct brak
         h.wildcard = hash_sandbox_name(&b->wildcard_table.key, q->sandbox, q->pattern);
         h.name = hash_sandbox_name(&b->name_key, q->sandbox, q->name);
         h.name = h.name != 0 ? h.name : 1;
-        if (b->cfg.wildcard_length > 0 && q->name->len > b->cfg.wildcard_length) {
+        if (brakes_is_too_long(&b->cfg, q->name)) {
             out->verdict = BRAKES_LENGTH;
         }
     }

@@ -53,6 +53,8 @@ struct brakes_outcome {
 struct brakes;
 
 struct brakes_config brakes_config_of(const struct settings_shared *s);
+/* Of a name that only a wildcard admits. */
+bool brakes_is_too_long(const struct brakes_config *cfg, const struct host_name *name);
 MUST_CHECK int brakes_new(const struct brakes_config *cfg, struct brakes **out); /* 0 or -errno */
 void brakes_free(struct brakes *b);                                              /* NULL-safe */
 /* May this question go upstream? Takes the tokens only if it may. */

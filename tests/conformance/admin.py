@@ -386,8 +386,8 @@ def test_numbers_of_tunneld(env):
         assert lab.request(d, b"nonsense\r\n\r\n").status == 400
         wait_until(lambda: status_of(path)["gauges"] == {"tunnels": 0})
         counters = status_of(path)["counters"]
-        assert counters == {"connections": 3, "tunnels_opened": 1, "denied": 1, "failed": 0, "bad_requests": 1,
-                            "bytes_up": 5, "bytes_down": 5}, counters
+        expected = {"connections": 3, "tunnels_opened": 1, "denied": 1, "bad_requests": 1, "bytes_up": 5, "bytes_down": 5}
+        assert {k: n for k, n in counters.items() if n > 0} == expected, counters
         metrics = metrics_of(path)
         for name, value in counters.items():
             assert metrics["openshell_tunneld_%s_total" % name] == value

@@ -321,7 +321,7 @@ def main():
     with lab.tempfile.TemporaryDirectory() as directory:
         config_map = ConfigMap(directory, good(-3, True))
         options = dict(env=environment(), policy_path=os.path.join(directory, "policy.yaml"))
-        upstream = ("--upstream", "127.0.0.1:%d" % dns.port, "--workers", "3")
+        upstream = ("--upstream", "127.0.0.1:%d" % dns.port, "--workers", "3", "--rate-limit", "0")
         with lab.Daemon(os.path.join(top, "openshell-dnsd"), None, *upstream, listening=("proto", "udp"),
                         **options) as dnsd, \
                 lab.Daemon(os.path.join(top, "openshell-tunneld"), None, *upstream, "--revoke-grace", "200ms",

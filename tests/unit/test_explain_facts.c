@@ -312,6 +312,39 @@ static void test_warnings(void **state)
     explain_scene_stop(&s);
 }
 
+/* A name that is too long for a wildcard is denied by both daemons, so explain does not call it allowed. */
+static void test_brakes(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"--wildcard-length", "12", "--wildcard-budget", "0", NULL};
+    struct explain_scene s;
+    explain_scene_start(&s, policy_yaml, options);
+    explain_scene_ask(&s, "x.discord.gg:443"); /* 12 bytes */
+    assert_true(s.facts.is_allowed);
+    char *text = explain_scene_text(&s);
+    assert_non_null(strstr(text, "only a wildcard admits it"));
+    assert_non_null(strstr(text,
+                           "names of at most 12 bytes (--wildcard-length), no limit (--wildcard-budget 0), "
+                           "200 questions a second of a client (--rate-limit)"));
+    free(text);
+    explain_scene_ask(&s, "xx.discord.gg:443");
+    assert_false(s.facts.is_allowed);
+    assert_int_equal(s.facts.reason, REASON_WILDCARD_LENGTH);
+    assert_int_equal(s.facts.dns[0].answer.rcode, DNS_NXDOMAIN);
+    assert_int_equal(s.facts.dns[0].answer.soa_ttl_s, 1);
+    assert_non_null(strstr(s.facts.tunnels[0].suggestion, "host: \"xx.discord.gg\", port: 443"));
+    char *json = explain_scene_json(&s);
+    assert_non_null(strstr(json, "\"brakes\":{\"pattern\":\"*.discord.gg\",\"dnsd\":{\"rate_limit\":200,"
+                                 "\"wildcard_budget\":0,\"wildcard_length\":12}"));
+    free(json);
+    explain_scene_ask(&s, "gateway.discord.gg:443"); /* longer, but named by a rule */
+    assert_true(s.facts.is_allowed);
+    json = explain_scene_json(&s);
+    assert_non_null(strstr(json, "\"brakes\":null"));
+    free(json);
+    explain_scene_stop(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_dns),
         cmocka_unit_test(test_suggestions),
         cmocka_unit_test(test_warnings),
+        cmocka_unit_test(test_brakes),
     };
     clearenv();
     return cmocka_run_group_tests_name("explain_facts", tests, NULL, NULL);
