@@ -387,6 +387,22 @@ void cache_fail(struct cache *c, const struct host_name *name, enum ip_family fa
     }
 }
 
+void cache_forgive(struct cache *c)
+{
+    struct htab_node *node = c->table.oldest;
+    while (node != NULL) {
+        struct entry *e = entry_of(node);
+        node = node->newer;
+        if (e->kind == CACHE_MISS) {
+            entry_drop(c, e);
+        } else {
+            e->failures = 0;
+            e->why = 0;
+            e->retry_ms = 0;
+        }
+    }
+}
+
 size_t cache_bytes(const struct cache *c)
 {
     return c->bytes;

@@ -55,5 +55,7 @@ void cache_put(struct cache *c, const struct host_name *name, enum ip_family fam
 /* Asking failed: remembered for 1 s, and twice as long each further time, up to 30 s. why: not 0. */
 void cache_fail(struct cache *c, const struct host_name *name, enum ip_family family, int64_t now_ms,
                 uint8_t why);
+/* Who failed is not asked any more: every failure is forgotten, and may happen again as a first one. */
+void cache_forgive(struct cache *c);
 size_t cache_bytes(const struct cache *c);
 size_t cache_count(const struct cache *c);

@@ -190,7 +190,11 @@ void resolver_free(struct resolver *r)
 
 int resolver_set_upstreams(struct resolver *r, const struct addr *upstreams, size_t count, struct err *err)
 {
-    return dns_routes_set_upstreams(r->routes, upstreams, count, err);
+    int rc = dns_routes_set_upstreams(r->routes, upstreams, count, err);
+    if (rc == 0) {
+        resolver_core_forgive(r->core);
+    }
+    return rc;
 }
 
 void resolver_stats_read(const struct resolver *r, struct resolver_stats *out)

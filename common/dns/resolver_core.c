@@ -113,6 +113,13 @@ static void take_answer(struct resolver_core *c, struct resolver_question *q, in
     }
 }
 
+void resolver_core_forgive(struct resolver_core *c)
+{
+    cache_forgive(c->cache);
+    c->is_failing = false;
+    count_cache(c);
+}
+
 /* ---- questions ---- */
 
 struct question_key {

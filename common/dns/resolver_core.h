@@ -101,5 +101,8 @@ int64_t resolver_core_until_ms(const struct resolver_core *c);
 /* Calls back whom it is time to answer. False: a call back freed the core. */
 bool resolver_core_run(struct resolver_core *c, int64_t now_ms);
 
+/* Other upstreams are asked from now on: what failed is worth asking again at once. */
+void resolver_core_forgive(struct resolver_core *c);
+
 void *resolver_core_driver_ctx(const struct resolver_question *q); /* driver.ctx of its core */
 uint64_t resolver_core_counter(const struct resolver_core *c, enum resolver_counter which);

@@ -37,6 +37,7 @@ int daemon_loop_init_upstreams(struct daemon_loop *l, struct err *err)
     const struct resolv_watch_config cfg = {.loop = l->ev,
                                             .path = *spec->resolv_conf,
                                             .in_use = *spec->upstreams,
+                                            .quiet_ms = RESOLV_WATCH_QUIET_MS,
                                             .check = spec->check_upstream,
                                             .check_ctx = spec->ctx,
                                             .on_change = on_upstreams_change,

@@ -112,7 +112,7 @@ int resolv_watch_new(const struct resolv_watch_config *cfg, struct resolv_watch 
     const struct path_watch_config watch = {.loop = cfg->loop,
                                             .paths = &w->cfg.path,
                                             .path_count = 1,
-                                            .quiet_ms = RESOLV_WATCH_QUIET_MS,
+                                            .quiet_ms = cfg->quiet_ms,
                                             .limit_ms = RESOLV_WATCH_LIMIT_MS,
                                             .on_change = on_path_change,
                                             .on_failure = on_watch_failure,

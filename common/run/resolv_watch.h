@@ -13,8 +13,8 @@
 
 #include <ev.h>
 
-#define RESOLV_WATCH_QUIET_MS 200
-#define RESOLV_WATCH_LIMIT_MS 2000
+#define RESOLV_WATCH_QUIET_MS 200  /* after the last change of the file */
+#define RESOLV_WATCH_LIMIT_MS 2000 /* after the first change, if they never stop */
 #define RESOLV_WATCH_LOOK_S 30.0
 
 struct resolv_watch;
@@ -23,6 +23,7 @@ struct resolv_watch_config {
     struct ev_loop *loop;
     const char *path;            /* borrowed for the watch's life */
     struct upstream_list in_use; /* what the file said when the daemon started */
+    int64_t quiet_ms;            /* RESOLV_WATCH_QUIET_MS, but in tests */
     upstream_check_fn *check;    /* of the daemon's own listeners; NULL: it has none that answer DNS */
     void *check_ctx;
     void (*on_change)(void *ctx, const struct upstream_list *list); /* list is borrowed for the call */

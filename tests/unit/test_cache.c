@@ -469,6 +469,36 @@ static void test_ten_thousand_names(void **state)
     cache_free(c);
 }
 
+static void test_forgiven(void **state)
+{
+    (void)state;
+    struct cache *c = cache_make(1 << 16);
+    struct host_name known = name_of("known.example");
+    struct host_name bad = name_of("bad.example");
+    struct cache_answer a = addrs_of(1, 60);
+    struct cache_found found;
+    cache_forgive(c); /* empty */
+    cache_put(c, &known, IP_V4, NOW, &a);
+    cache_fail(c, &known, IP_V4, NOW, WHY);
+    for (int i = 0; i < 5; i++) {
+        cache_fail(c, &bad, IP_V4, NOW, WHY);
+    }
+    assert_int_equal(cache_count(c), 2);
+    cache_forgive(c);
+    assert_int_equal(cache_count(c), 1);
+    assert_int_equal(cache_get(c, &known, IP_V4, NOW + 1, &found), CACHE_FRESH);
+    assert_false(found.has_failed);
+    assert_int_equal(found.why, 0);
+    assert_int_equal(cache_get(c, &bad, IP_V4, NOW + 1, &found), CACHE_NOTHING);
+    assert_false(found.has_failed);
+    cache_fail(c, &bad, IP_V4, NOW, WHY); /* a first one again */
+    (void)cache_get(c, &bad, IP_V4, NOW + CACHE_FAILURE_FIRST_S * 1000 - 1, &found);
+    assert_true(found.has_failed);
+    (void)cache_get(c, &bad, IP_V4, NOW + CACHE_FAILURE_FIRST_S * 1000, &found);
+    assert_false(found.has_failed);
+    cache_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -485,6 +515,7 @@ int main(void)
         cmocka_unit_test(test_failures_double),
         cmocka_unit_test(test_failures_wear_off),
         cmocka_unit_test(test_failure_hides_no_answer),
+        cmocka_unit_test(test_forgiven),
         cmocka_unit_test(test_expired_go_first),
         cmocka_unit_test(test_worth_renewing),
         cmocka_unit_test(test_order_holds_under_churn),

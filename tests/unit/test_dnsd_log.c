@@ -86,7 +86,8 @@ static void names_are_written_as_asked_and_escaped(void **state)
 static void noise_and_admitted_are_below_the_default_level(void **state)
 {
     struct fixture *f = *state;
-    static const enum answer_event quiet[] = {ANSWER_EVENT_NOISE, ANSWER_EVENT_LOCAL, ANSWER_EVENT_ADMITTED};
+    static const enum answer_event quiet[] = {ANSWER_EVENT_NOISE, ANSWER_EVENT_LOCAL, ANSWER_EVENT_ADMITTED,
+                                              ANSWER_EVENT_OPEN_ZONE};
     for (size_t i = 0; i < sizeof(quiet) / sizeof(quiet[0]); i++) {
         f->a.event = quiet[i];
         dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);

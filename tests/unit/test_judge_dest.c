@@ -294,6 +294,60 @@ static void test_answer_any_endpoint(void **state)
     policy_unref(p);
 }
 
+/* No endpoint decides: private addresses pass, what nothing overrides does not. */
+static void test_unruled(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *ip;
+        bool is_allowed;
+    } rows[] = {
+        {"93.184.216.34", true},
+        {"10.43.0.10", true},
+        {"192.168.1.1", true},
+        {"100.64.0.1", true},
+        {"fd12::1", true},
+        {"2606:2800:220:1::1", true},
+        {"64:ff9b::a2b:a", true}, /* NAT64 of 10.43.0.10 */
+        {"127.0.0.1", false},
+        {"::1", false},
+        {"0.0.0.0", false},
+        {"169.254.1.1", false},
+        {"169.254.169.254", false},
+        {"168.63.129.16", false},
+        {"fd00:ec2::254", false},
+        {"fe80::1", false},
+        {"224.0.0.1", false},
+        {"240.0.0.1", false},
+        {"::ffff:10.43.0.10", false},
+        {"64:ff9b::7f00:1", false}, /* NAT64 of 127.0.0.1 */
+        {"2002:a2b:a::1", false},
+        {"9.9.9.9", false}, /* egress.never */
+        {"9.9.9.10", true}, /* ... on a port, and a name has none */
+        {"2001:db9::1", false},
+        {"198.18.0.1", false}, /* the guard */
+        {"10.200.0.1", true},  /* the guard, on a port */
+    };
+    const struct dest_never items[] = {{.what = "synthetic pool"}, {.port = 53, .what = "own listener"}};
+    struct dest_never own[2];
+    memcpy(own, items, sizeof(own));
+    assert_int_equal(ip_prefix_parse(SPAN_LIT("198.18.0.0/15"), &own[0].prefix), 0);
+    assert_int_equal(ip_prefix_parse(SPAN_LIT("10.200.0.1"), &own[1].prefix), 0);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        for (int strict = 0; strict < 2; strict++) {
+            const struct dest_guard guard = {.items = own, .count = 2, .strict_private = strict == 1};
+            struct dest_verdict v;
+            struct ip ip;
+            assert_int_equal(ip_parse(span_str(rows[i].ip), &ip), 0);
+            judge_unruled(f->p, &guard, &ip, &v);
+            if ((v.verdict == VERDICT_ALLOW) != rows[i].is_allowed ||
+                (v.why[0] == '\0') != rows[i].is_allowed) {
+                fail_msg("%s: %d, %s", rows[i].ip, (int)v.verdict, v.why);
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +359,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_guard, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_answer, set_up, tear_down),
         cmocka_unit_test(test_answer_any_endpoint),
+        cmocka_unit_test_setup_teardown(test_unruled, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("judge_dest", tests, NULL, NULL);
 }

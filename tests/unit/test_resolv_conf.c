@@ -47,6 +47,8 @@ static void test_lines(void **state)
         {"nameserver 192.0.2.1 # ours\n", V4},
         {"nameserver 192.0.2.1 192.0.2.2\n", V4}, /* one per line */
         {"nameserver 2001:DB8::1\n", "[2001:db8::1]:53"},
+        {"nameserver 0.0.0.0\nnameserver 127.0.0.1\nnameserver ::\n",
+         "127.0.0.1:53 [::1]:53"}, /* this host */
         {"search example\nnameserver 192.0.2.1\noptions ndots:5\nnameserver ::1\n", V4 " [::1]:53"},
         {"nameserver 192.0.2.1\nnameserver 192.0.2.1\n", V4},
         {"nameserver fe80::1%eth0\nnameserver 192.0.2.1\n", V4},

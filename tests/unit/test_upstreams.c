@@ -102,12 +102,64 @@ static void test_resolv_conf(void **state)
     scratch_dir_remove(&dir);
 }
 
+static void test_zones(void **state)
+{
+    (void)state;
+    const char *two[] = {"cluster.local=10.43.0.10,open", "lan=10.0.0.1:5353,[fd00::1]:53", NULL};
+    const char *twice[] = {"lan=10.0.0.1", "LAN.=10.0.0.2", NULL};
+    const char *bad[] = {"lan=10.0.0.1", "corp", NULL};
+    struct zone_set zones;
+    struct err err = {""};
+    assert_int_equal(upstreams_parse_zones(&(struct str_list){.count = 0}, &zones, &err), 0);
+    assert_int_equal(zones.count, 0);
+    assert_int_equal(upstreams_parse_zones(&(struct str_list){.items = two, .count = 2}, &zones, &err), 0);
+    assert_int_equal(zones.count, 2);
+    assert_true(zones.items[0].is_open);
+    assert_int_equal(zones.items[1].upstream_count, 2);
+    assert_int_equal(upstreams_parse_zones(&(struct str_list){.items = twice, .count = 2}, &zones, &err),
+                     -EINVAL);
+    assert_string_equal(err.text, "--zone: lan: given twice; list its addresses in one, separated by commas");
+    assert_int_equal(upstreams_parse_zones(&(struct str_list){.items = bad, .count = 2}, &zones, &err),
+                     -EINVAL);
+    assert_non_null(strstr(err.text, "--zone: corp: not of the form"));
+}
+
+static void test_given_twice(void **state)
+{
+    (void)state;
+    const char *items[] = {"192.0.2.1", "192.0.2.1:53", NULL};
+    struct upstream_list out;
+    struct err err = {""};
+    assert_int_equal(upstreams_parse(&(struct str_list){.items = items, .count = 2}, &out, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "twice"));
+}
+
+static void test_texts(void **state)
+{
+    (void)state;
+    struct upstream_list full = {.count = UPSTREAMS_MAX};
+    char text[UPSTREAMS_TEXT_CAP];
+    assert_string_equal(upstreams_text(NULL, 0, text), "");
+    for (size_t i = 0; i < UPSTREAMS_MAX; i++) { /* the longest there are */
+        full.addrs[i] = (struct addr){.ip = {.family = IP_V6}, .port = 65535};
+        memset(full.addrs[i].ip.bytes, 0xf0 + (int)i, 16);
+    }
+    const char *last = strrchr(upstreams_text(full.addrs, full.count, text), ',');
+    assert_string_equal(last, ",[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535");
+    struct upstream_list other = full;
+    assert_true(upstreams_is_equal(&full, &other));
+    other.addrs[3].port = 1;
+    assert_false(upstreams_is_equal(&full, &other));
+    other = full;
+    other.count--;
+    assert_false(upstreams_is_equal(&full, &other));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_resolv_conf),
+        cmocka_unit_test(test_list),  cmocka_unit_test(test_bounds),      cmocka_unit_test(test_resolv_conf),
+        cmocka_unit_test(test_zones), cmocka_unit_test(test_given_twice), cmocka_unit_test(test_texts),
     };
     return cmocka_run_group_tests_name("upstreams", tests, NULL, NULL);
 }
