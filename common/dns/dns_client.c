@@ -5,7 +5,7 @@
 #include "common/base/rng.h"
 #include "common/dns/dns_rrset.h"
 #include "common/net/deadline.h"
-#include "common/net/sock.h"
+#include "common/net/udp_pool.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,6 +17,7 @@
 #else
 #define POOL_MAX 256 /* calls kept for the next questions */
 #endif
+#define SOCKETS_MAX 256  /* kept for the next questions */
 #define ENTROPY_COUNT 15 /* drawn at a time: 510 bytes, which is what the generator serves best */
 #define STREAM_CONNECT_MS 3000
 #define STREAM_IDLE_MS 10000 /* RFC 7766 6.2.3: a few seconds */
@@ -26,8 +27,8 @@ struct leg {
     struct dns_call *call;
     size_t slot;
     size_t upstream; /* of the last use */
-    int fd;          /* -1 = none */
-    ev_io io;
+    struct udp_socket *udp;
+    bool is_answered; /* udp: nothing more is expected */
     struct dns_stream_query *query;
 };
 
@@ -62,6 +63,7 @@ struct dns_client {
     size_t pool_count;
     struct dns_entropy entropy[ENTROPY_COUNT];
     size_t entropy_at;
+    struct udp_pool *sockets;
     struct dns_action action;    /* scratch of pump() */
     uint8_t rx[DNS_MESSAGE_MAX]; /* scratch of one recv() */
 };
@@ -94,14 +96,10 @@ static void list_remove(struct call_list *l, struct dns_call *call)
     l->count--;
 }
 
-/* A watcher is stopped before its descriptor goes, always here: libev aborts otherwise. */
 static void close_leg(struct leg *leg)
 {
-    if (leg->fd >= 0) {
-        ev_io_stop(leg->call->client->loop, &leg->io);
-        (void)close(leg->fd);
-        leg->fd = -1;
-    }
+    udp_pool_give(leg->udp, leg->is_answered);
+    leg->udp = NULL;
     dns_stream_cancel(leg->query);
     leg->query = NULL;
 }
@@ -125,8 +123,6 @@ static void free_call(struct dns_call *call)
     c->pool_count++;
 }
 
-static void on_leg_event(struct ev_loop *loop, ev_io *w, int revents);
-
 /* One of the pool, or a new one. Its legs are good for every use: they are left closed. */
 static struct dns_call *new_call(struct dns_client *c)
 {
@@ -145,9 +141,6 @@ static struct dns_call *new_call(struct dns_client *c)
         struct leg *leg = &call->legs[i];
         leg->call = call;
         leg->slot = i;
-        leg->fd = -1;
-        ev_io_init(&leg->io, on_leg_event, -1, EV_READ);
-        leg->io.data = leg;
     }
     return call;
 }
@@ -163,17 +156,18 @@ static void fail_leg(struct leg *leg, int error)
     dns_exchange_io_failed(&leg->call->exchange, leg->slot, is_local_error(error), clock_mono_ms());
 }
 
+static void on_leg_readable(void *ctx, int fd);
+
 static int open_udp(struct leg *leg, const struct dns_action *act)
 {
-    int fd = sock_connect_udp(&act->to);
-    if (fd < 0) {
-        return fd;
+    int rc = udp_pool_take(leg->call->client->sockets, &act->to, on_leg_readable, leg, &leg->udp);
+    if (rc != 0) {
+        return rc;
     }
-    leg->fd = fd;
-    ev_io_set(&leg->io, fd, EV_READ);
-    ev_io_start(leg->call->client->loop, &leg->io);
+    leg->is_answered = false;
     /* What the kernel has no room for now is as good as lost on the way: the schedule sends again. */
-    if (send(fd, act->msg, act->msg_len, MSG_NOSIGNAL) < 0 && errno != EAGAIN && errno != ENOBUFS) {
+    if (send(udp_socket_fd(leg->udp), act->msg, act->msg_len, MSG_NOSIGNAL) < 0 && errno != EAGAIN &&
+        errno != ENOBUFS) {
         return -errno;
     }
     return 0;
@@ -279,11 +273,11 @@ static void on_deadline_event(void *ctx, struct deadline *d, int64_t now_ms)
     pump((struct dns_call *)(void *)((char *)d - offsetof(struct dns_call, deadline)));
 }
 
-static void read_udp(struct leg *leg)
+static void read_udp(struct leg *leg, int fd)
 {
     struct dns_client *c = leg->call->client;
     for (int i = 0; i < READS_PER_WAKE; i++) {
-        ssize_t n = recv(leg->fd, c->rx, sizeof(c->rx), 0);
+        ssize_t n = recv(fd, c->rx, sizeof(c->rx), 0);
         if (n < 0) {
             if (errno != EAGAIN && errno != EINTR) {
                 fail_leg(leg, errno);
@@ -292,17 +286,16 @@ static void read_udp(struct leg *leg)
         }
         struct span msg = span_make(c->rx, (size_t)n);
         if (dns_exchange_reply(&leg->call->exchange, leg->slot, msg, clock_mono_ms())) {
+            leg->is_answered = true;
             return;
         }
     }
 }
 
-static void on_leg_event(struct ev_loop *loop, ev_io *w, int revents)
+static void on_leg_readable(void *ctx, int fd)
 {
-    (void)loop;
-    (void)revents;
-    struct leg *leg = w->data;
-    read_udp(leg);
+    struct leg *leg = ctx;
+    read_udp(leg, fd);
     pump(leg->call);
 }
 
@@ -359,11 +352,15 @@ int dns_client_new(struct ev_loop *loop, const struct dns_client_config *cfg, st
     }
     if (rc == 0) {
         rc = deadline_list_new(loop, on_deadline_event, c, &c->deadlines);
+        if (rc == 0) {
+            rc = udp_pool_new(loop, SOCKETS_MAX, &c->sockets);
+        }
         if (rc != 0) {
             err_set(err, "out of memory");
         }
     }
     if (rc != 0) {
+        deadline_list_free(c->deadlines);
         free(c);
         return rc;
     }
@@ -393,6 +390,7 @@ void dns_client_free(struct dns_client *c)
     ev_prepare_stop(c->loop, &c->prepare);
     ev_idle_stop(c->loop, &c->idle);
     deadline_list_free(c->deadlines);
+    udp_pool_free(c->sockets);
     free(c);
 }
 

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/net/udp_pool.h"
+
+#include "common/net/sock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* A socket that is used for ever could gather what nobody knows of: filters, options, a place on a NUMA node.
+ */
+#define USES_MAX 1000
+
+struct udp_socket {
+    struct udp_pool *pool;
+    struct udp_socket *next; /* idle ones */
+    int fd;
+    ev_io io;            /* active from birth to close */
+    udp_readable_fn *fn; /* NULL: idle */
+    void *ctx;
+    unsigned uses;
+};
+
+struct udp_pool {
+    struct ev_loop *loop;
+    struct udp_socket *idle;
+    size_t idle_count, max_idle;
+    size_t in_use;
+};
+
+static void close_socket(struct udp_socket *s)
+{
+    ev_io_stop(s->pool->loop, &s->io); /* before the descriptor goes: libev aborts otherwise */
+    (void)close(s->fd);
+    free(s);
+}
+
+static void on_readable_event(struct ev_loop *loop, ev_io *w, int revents)
+{
+    (void)loop;
+    (void)revents;
+    struct udp_socket *s = w->data;
+    if (s->fn != NULL) {
+        s->fn(s->ctx, s->fd);
+        return;
+    }
+    /* Idle, yet something came in while it was dissolved: it has no port any more, so this is the last. */
+    struct udp_pool *p = s->pool;
+    struct udp_socket **at = &p->idle;
+    while (*at != s) {
+        at = &(*at)->next;
+    }
+    *at = s->next;
+    p->idle_count--;
+    close_socket(s);
+}
+
+int udp_pool_new(struct ev_loop *loop, size_t max_idle, struct udp_pool **out)
+{
+    struct udp_pool *p = calloc(1, sizeof(*p));
+    *out = p;
+    if (p == NULL) {
+        return -ENOMEM;
+    }
+    p->loop = loop;
+    p->max_idle = max_idle;
+    return 0;
+}
+
+void udp_pool_free(struct udp_pool *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    (void)CHECK(p->in_use == 0);
+    while (p->idle != NULL) {
+        struct udp_socket *s = p->idle;
+        p->idle = s->next;
+        close_socket(s);
+    }
+    free(p);
+}
+
+static int make_socket(struct udp_pool *p, const struct addr *to, struct udp_socket **out)
+{
+    struct udp_socket *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        return -ENOMEM;
+    }
+    s->fd = sock_connect_udp(to);
+    if (s->fd < 0) {
+        int rc = s->fd;
+        free(s);
+        return rc;
+    }
+    s->pool = p;
+    ev_io_init(&s->io, on_readable_event, s->fd, EV_READ);
+    s->io.data = s;
+    ev_io_start(p->loop, &s->io);
+    *out = s;
+    return 0;
+}
+
+/* An idle socket, connected anew; NULL if there is none of the family or the kernel refuses. */
+static struct udp_socket *reuse_socket(struct udp_pool *p, const struct addr *to)
+{
+    struct udp_socket *s = p->idle;
+    struct sockaddr_storage peer;
+    socklen_t len = addr_to_sockaddr(to, &peer);
+    if (s == NULL) {
+        return NULL;
+    }
+    p->idle = s->next;
+    p->idle_count--;
+    if (connect(s->fd, (const struct sockaddr *)&peer, len) != 0) {
+        close_socket(s); /* of the other family, or no route: a new one will tell */
+        return NULL;
+    }
+    return s;
+}
+
+int udp_pool_take(struct udp_pool *p, const struct addr *to, udp_readable_fn *fn, void *ctx,
+                  struct udp_socket **out)
+{
+    struct udp_socket *s = reuse_socket(p, to);
+    int rc = s == NULL ? make_socket(p, to, &s) : 0;
+    if (rc != 0) {
+        return rc;
+    }
+    s->fn = fn;
+    s->ctx = ctx;
+    s->uses++;
+    p->in_use++;
+    *out = s;
+    return 0;
+}
+
+int udp_socket_fd(const struct udp_socket *s)
+{
+    return s->fd;
+}
+
+void udp_pool_give(struct udp_socket *s, bool is_quiet)
+{
+    if (s == NULL) {
+        return;
+    }
+    struct udp_pool *p = s->pool;
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    s->fn = NULL;
+    s->ctx = NULL;
+    p->in_use--;
+    if (!is_quiet || p->idle_count >= p->max_idle || s->uses >= USES_MAX ||
+        connect(s->fd, &nobody, (socklen_t)sizeof(nobody)) != 0) {
+        close_socket(s);
+        return;
+    }
+    s->next = p->idle;
+    p->idle = s;
+    p->idle_count++;
+}
