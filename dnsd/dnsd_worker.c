@@ -67,7 +67,7 @@ static int start_socket(struct dnsd_worker *d, struct dnsd_socket *s, struct err
     s->fd = -1; /* taken, also on failure */
     int rc = 0;
     if (s->is_tcp) {
-        rc = listen_tcp_new(d->worker, d->engine, fd, &d->tcp[d->tcp_count]);
+        rc = listen_tcp_new(d->worker, d->engine, fd, &listen_tcp_times, &d->tcp[d->tcp_count]);
         d->tcp_count += rc == 0 ? 1 : 0;
     } else {
         rc = listen_udp_new(d->worker, d->engine, fd, &d->udp[d->udp_count]);

@@ -16,12 +16,19 @@
  */
 #define UNSENT_PAUSE (LISTEN_TCP_UNSENT_MAX / 2)
 
+struct tcp_client { /* an address with connections */
+    struct ip ip;
+    uint32_t count; /* 0: the place is free */
+};
+
 struct tcp_conn {
     struct reap_node reap;
     struct listen_tcp *listener;
     uint32_t slot;
     int fd; /* -1 = ended */
     struct addr peer;
+    struct tcp_client *client;
+    int64_t born_ms;
     ev_io reader;
     ev_io writer;
     struct deadline deadline;
@@ -38,10 +45,12 @@ struct tcp_conn {
 struct listen_tcp {
     struct worker *worker;
     struct query_engine *engine;
+    struct listen_tcp_times times;
     struct acceptor *acceptor;
     struct deadline_list *deadlines;
     struct tcp_conn *newest, *oldest;
     size_t count;
+    struct tcp_client clients[LISTEN_TCP_CONNECTIONS_MAX];
     struct tcp_conn *slots[LISTEN_TCP_CONNECTIONS_MAX];
     uint32_t generations[LISTEN_TCP_CONNECTIONS_MAX]; /* of what is or was last in the slot; never 0 in use */
 };
@@ -86,9 +95,21 @@ static void end_conn(struct tcp_conn *c)
     list_remove(t, c);
     t->slots[c->slot] = NULL;
     t->count--;
+    c->client->count--;
     buf_fini(&c->out);
     c->reap.free_fn = free_conn;
     reap_later(t->worker->reap, &c->reap);
+}
+
+/* The next deadline. At the end of its life the connection gets the usual time to take what is under way. */
+static int arm_deadline(struct tcp_conn *c, int64_t now_ms)
+{
+    int64_t at_ms = now_ms + c->listener->times.idle_ms;
+    const int64_t end_ms = c->born_ms + c->listener->times.life_ms;
+    if (!c->is_closing && at_ms > end_ms) {
+        at_ms = end_ms;
+    }
+    return deadline_arm(c->listener->deadlines, &c->deadline, at_ms);
 }
 
 /* Something whole happened: another ten seconds. */
@@ -96,7 +117,7 @@ static void note_activity(struct tcp_conn *c)
 {
     list_remove(c->listener, c);
     list_add(c->listener, c);
-    (void)deadline_arm(c->listener->deadlines, &c->deadline, clock_mono_ms() + LISTEN_TCP_IDLE_MS);
+    (void)arm_deadline(c, clock_mono_ms());
 }
 
 static bool wants_read(const struct tcp_conn *c)
@@ -291,24 +312,89 @@ static void on_write_event(struct ev_loop *loop, ev_io *w, int revents)
 static void on_conn_deadline(void *ctx, struct deadline *d, int64_t now_ms)
 {
     (void)ctx;
-    (void)now_ms;
-    end_conn(HTAB_ENTRY(d, struct tcp_conn, deadline));
+    struct tcp_conn *c = HTAB_ENTRY(d, struct tcp_conn, deadline);
+    if (c->is_closing || now_ms < c->born_ms + c->listener->times.life_ms) {
+        end_conn(c);
+        return;
+    }
+    c->is_closing = true; /* the end of its life: what is in flight is still answered */
+    if (arm_deadline(c, now_ms) != 0) {
+        end_conn(c);
+        return;
+    }
+    settle_conn(c);
 }
 
-/* Room for one more: the connection that has been idle longest goes, if one has nothing to wait for. */
-static bool make_room(struct listen_tcp *t)
+/* The client's place in the table, which has one for each connection; a free one if it has none. */
+static struct tcp_client *find_client(struct listen_tcp *t, const struct ip *ip)
+{
+    struct tcp_client *vacant = NULL;
+    for (size_t i = 0; i < LISTEN_TCP_CONNECTIONS_MAX; i++) {
+        struct tcp_client *c = &t->clients[i];
+        if (c->count == 0) {
+            vacant = vacant != NULL ? vacant : c;
+        } else if (ip_is_equal(&c->ip, ip)) {
+            return c;
+        }
+    }
+    return vacant;
+}
+
+static const struct tcp_client *heaviest_client(const struct listen_tcp *t)
+{
+    const struct tcp_client *heaviest = &t->clients[0];
+    for (size_t i = 1; i < LISTEN_TCP_CONNECTIONS_MAX; i++) {
+        if (t->clients[i].count > heaviest->count) {
+            heaviest = &t->clients[i];
+        }
+    }
+    return heaviest;
+}
+
+static bool is_idle(const struct tcp_conn *c)
+{
+    return c->in_flight == 0 && c->out.len == 0;
+}
+
+/* The connection that was active longest ago: of the client, NULL of anybody; an idle one, or any. */
+static struct tcp_conn *oldest_of(const struct listen_tcp *t, const struct tcp_client *client,
+                                  bool wants_idle)
+{
+    struct tcp_conn *c = t->oldest;
+    while (c != NULL && ((client != NULL && c->client != client) || (wants_idle && !is_idle(c)))) {
+        c = c->newer;
+    }
+    return c;
+}
+
+/*
+ * Who has to go for one more of this client (NULL: it has none). Somebody who would still hold less than
+ * another gets a place of the one that holds the most, an idle one if it can be; anybody else only an idle
+ * one, his own before another's.
+ */
+static struct tcp_conn *choose_victim(const struct listen_tcp *t, const struct tcp_client *client)
+{
+    const struct tcp_client *heaviest = heaviest_client(t);
+    const uint32_t held = client != NULL ? client->count : 0;
+    const bool has_less = held + 1 < heaviest->count;
+    struct tcp_conn *c = has_less || held > 0 ? oldest_of(t, has_less ? heaviest : client, true) : NULL;
+    if (c == NULL) {
+        c = has_less ? oldest_of(t, heaviest, false) : oldest_of(t, NULL, true);
+    }
+    return c;
+}
+
+static bool make_room(struct listen_tcp *t, const struct tcp_client *client)
 {
     if (t->count < LISTEN_TCP_CONNECTIONS_MAX) {
         return true;
     }
+    struct tcp_conn *victim = choose_victim(t, client);
     count_event(t, DNSD_COUNTER_TCP_EVICTED);
-    for (struct tcp_conn *c = t->oldest; c != NULL; c = c->newer) {
-        if (c->in_flight == 0 && c->out.len == 0) {
-            end_conn(c);
-            return true;
-        }
+    if (victim != NULL) {
+        end_conn(victim);
     }
-    return false;
+    return victim != NULL;
 }
 
 /*
@@ -341,7 +427,8 @@ static bool take_slot(struct listen_tcp *t, struct tcp_conn *c)
 static void on_connection_event(void *ctx, int fd, const struct addr *peer)
 {
     struct listen_tcp *t = ctx;
-    struct tcp_conn *c = make_room(t) ? calloc(1, sizeof(*c)) : NULL;
+    struct tcp_client *client = find_client(t, &peer->ip); /* NULL: all places are other clients' */
+    struct tcp_conn *c = make_room(t, client) ? calloc(1, sizeof(*c)) : NULL;
     if (c == NULL || !take_slot(t, c)) {
         free(c);
         (void)close(fd);
@@ -352,26 +439,34 @@ static void on_connection_event(void *ctx, int fd, const struct addr *peer)
     c->listener = t;
     c->fd = fd;
     c->peer = *peer;
+    c->born_ms = clock_mono_ms();
+    c->client = client != NULL ? client : find_client(t, &peer->ip);
+    c->client->ip = peer->ip;
+    c->client->count++;
     t->count++;
     list_add(t, c);
     ev_io_init(&c->reader, on_read_event, fd, EV_READ);
     c->reader.data = c;
     ev_io_init(&c->writer, on_write_event, fd, EV_WRITE);
     c->writer.data = c;
-    if (deadline_arm(t->deadlines, &c->deadline, clock_mono_ms() + LISTEN_TCP_IDLE_MS) != 0) {
+    if (arm_deadline(c, c->born_ms) != 0) {
         end_conn(c); /* without a deadline nothing is kept */
         return;
     }
     settle_conn(c);
 }
 
-int listen_tcp_new(struct worker *w, struct query_engine *engine, int fd, struct listen_tcp **out)
+const struct listen_tcp_times listen_tcp_times = {.idle_ms = 10000, .life_ms = 600000};
+
+int listen_tcp_new(struct worker *w, struct query_engine *engine, int fd,
+                   const struct listen_tcp_times *times, struct listen_tcp **out)
 {
     struct listen_tcp *t = calloc(1, sizeof(*t));
     int rc = t == NULL ? -ENOMEM : 0;
     if (rc == 0) {
         t->worker = w;
         t->engine = engine;
+        t->times = *times;
         rc = deadline_list_new(w->loop, on_conn_deadline, t, &t->deadlines);
     }
     if (rc == 0) {
