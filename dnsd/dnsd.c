@@ -23,6 +23,7 @@ struct dnsd {
     struct acl acl;
     struct dns_soa_template soa;
     struct answer_config answer;
+    struct loop_marker marker; /* what this process answers to the loop question */
     struct resolver_config resolver;
     struct brakes *brakes;
     struct synth_map *map;
@@ -154,6 +155,8 @@ static void fill_shared(struct dnsd *d, unsigned worker_count)
     d->resolver.ttl_neg_max_s = s->ttl_neg_max_s;
     d->resolver.stale_s = s->stale_s;
     d->resolver.cache_bytes = (size_t)(s->cache_bytes / worker_count);
+    d->resolver.watches_upstreams = true;
+    d->resolver.marker = &d->marker;
     d->shared = (struct dnsd_shared){.answer = &d->answer,
                                      .acl = &d->acl,
                                      .soa = &d->soa,
@@ -195,6 +198,10 @@ static int open_all(void *ctx, struct listen_fds *passed, unsigned worker_count,
     int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, &d->upstreams, err);
     if (rc == 0) {
         rc = open_sockets(d, passed, worker_count, admin, err);
+    }
+    if (rc == 0) {
+        loop_marker_init(&d->marker);
+        rc = upstreams_check_loops(&d->upstreams, &d->zones, &d->marker, err);
     }
     if (rc == 0) {
         rc = open_map(d, err);

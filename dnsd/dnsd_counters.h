@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/base/metrics.h"
+#include "common/dns/dns_client.h"
 #include "common/dns/resolver_core.h"
 
 /* clang-format off */
@@ -36,7 +37,8 @@ enum dnsd_counter {
     DNSD_COUNTER_LIST(X)
 #undef X
         DNSD_COUNTER_RESOLVER, /* where RESOLVER_COUNTER_LIST begins */
-    DNSD_COUNTER_COUNT = DNSD_COUNTER_RESOLVER + RESOLVER_COUNTER_COUNT
+    DNSD_COUNTER_UPSTREAM = DNSD_COUNTER_RESOLVER + RESOLVER_COUNTER_COUNT, /* DNS_CLIENT_COUNTER_LIST */
+    DNSD_COUNTER_COUNT = DNSD_COUNTER_UPSTREAM + DNS_CLIENT_COUNTER_COUNT
 };
 
 extern const struct metrics_info dnsd_counters[DNSD_COUNTER_COUNT];

@@ -39,6 +39,7 @@ static int start_engine(struct dnsd_worker *d, struct err *err)
     struct resolver_config resolver = *d->shared->resolver;
     resolver.metrics = &d->worker->metrics;
     resolver.metrics_first = DNSD_COUNTER_RESOLVER;
+    resolver.client_metrics_first = DNSD_COUNTER_UPSTREAM;
     int rc = resolver_new(d->worker->loop, &resolver, &d->resolver, err);
     if (rc != 0) {
         return rc;
@@ -51,6 +52,7 @@ static int start_engine(struct dnsd_worker *d, struct err *err)
                                             .brakes = d->shared->brakes,
                                             .hot_bytes = d->shared->resolver->cache_bytes / 2,
                                             .map = d->shared->map,
+                                            .marker = d->shared->resolver->marker,
                                             .has_ipv6 = has_ipv6,
                                             .on_idle = on_idle,
                                             .ctx = d};
@@ -138,7 +140,7 @@ const struct metrics_info dnsd_counters[DNSD_COUNTER_COUNT] = {
     DNSD_COUNTER_LIST(X)
 #undef X
 #define X(name, text, kind, help) {text, METRICS_##kind, help},
-        RESOLVER_COUNTER_LIST(X)
+        RESOLVER_COUNTER_LIST(X) DNS_CLIENT_COUNTER_LIST(X)
 #undef X
 };
 

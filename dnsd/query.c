@@ -8,6 +8,7 @@
 #include "dnsd/from_resolver.h"
 #include "dnsd/query_brakes.h"
 #include "dnsd/query_hot.h"
+#include "dnsd/query_loop.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -519,6 +520,8 @@ enum query_outcome query_handle(struct query_engine *e, struct span message, con
     } else if (result == DNS_QUERY_ERROR) {
         count(e, DNSD_COUNTER_ERRORS);
         reply_answer(to, &(struct dns_answer){.query = &ask, .rcode = rcode, .ede = DNS_EDE_NONE});
+    } else if (query_answer_loop(&e->cfg, &ask, to)) {
+        count(e, DNSD_COUNTER_LOCAL);
     } else if (!answer_again(e, &ask, to)) {
         answer_query(e, &ask, to);
     }

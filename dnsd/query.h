@@ -27,11 +27,12 @@ struct query_engine_config { /* copied; what it points to outlives the engine */
     const struct acl *acl;
     const struct dns_soa_template *soa;
     struct resolver *resolver;
-    struct brakes *brakes;       /* in front of the resolver, shared by all workers */
-    size_t hot_bytes;            /* for answers that are ready to be given again; 0: none */
-    struct synth_map *map;       /* NULL in real mode */
-    bool (*has_ipv6)(void *ctx); /* is there an IPv6 default route? */
-    void (*on_idle)(void *ctx);  /* after query_engine_drain(): nothing is in flight; called once */
+    struct brakes *brakes;            /* in front of the resolver, shared by all workers */
+    size_t hot_bytes;                 /* for answers that are ready to be given again; 0: none */
+    struct synth_map *map;            /* NULL in real mode */
+    const struct loop_marker *marker; /* the answer to the loop question; NULL: none */
+    bool (*has_ipv6)(void *ctx);      /* is there an IPv6 default route? */
+    void (*on_idle)(void *ctx);       /* after query_engine_drain(): nothing is in flight; called once */
     void *ctx;
 };
 

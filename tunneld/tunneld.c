@@ -172,6 +172,9 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
         rc = make_limits(d, err);
     }
     if (rc == 0) {
+        rc = upstreams_check_loops(&d->upstreams, &d->zones, NULL, err);
+    }
+    if (rc == 0) {
         upstreams_log(&d->upstreams, &d->zones);
         log_listeners(d);
     }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/base/metrics.h"
+#include "common/dns/dns_client.h"
 #include "common/dns/resolver_core.h"
 
 /* clang-format off */
@@ -27,7 +28,9 @@ enum tunneld_counter {
     TUNNELD_COUNTER_LIST(X)
 #undef X
         TUNNELD_COUNTER_RESOLVER, /* where RESOLVER_COUNTER_LIST begins */
-    TUNNELD_COUNTER_COUNT = TUNNELD_COUNTER_RESOLVER + RESOLVER_COUNTER_COUNT
+    TUNNELD_COUNTER_UPSTREAM =
+        TUNNELD_COUNTER_RESOLVER + RESOLVER_COUNTER_COUNT, /* DNS_CLIENT_COUNTER_LIST */
+    TUNNELD_COUNTER_COUNT = TUNNELD_COUNTER_UPSTREAM + DNS_CLIENT_COUNTER_COUNT
 };
 
 extern const struct metrics_info tunneld_counters[TUNNELD_COUNTER_COUNT];

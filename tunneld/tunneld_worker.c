@@ -13,7 +13,7 @@
 
 const struct metrics_info tunneld_counters[TUNNELD_COUNTER_COUNT] = {
 #define X(name, text, kind, help) {text, METRICS_##kind, help},
-    TUNNELD_COUNTER_LIST(X) RESOLVER_COUNTER_LIST(X)
+    TUNNELD_COUNTER_LIST(X) RESOLVER_COUNTER_LIST(X) DNS_CLIENT_COUNTER_LIST(X)
 #undef X
 };
 
@@ -70,6 +70,8 @@ static int start_resolver(struct tunneld_worker *tw, struct err *err)
     cfg.cache_bytes = cfg.cache_bytes / tw->daemon->worker_count;
     cfg.metrics = &tw->worker->metrics;
     cfg.metrics_first = TUNNELD_COUNTER_RESOLVER;
+    cfg.client_metrics_first = TUNNELD_COUNTER_UPSTREAM;
+    cfg.watches_upstreams = true;
     return resolver_new(tw->worker->loop, &cfg, &tw->resolver, err);
 }
 

@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "common/base/rng.h"
 #include "common/dns/dns_rrset.h"
+#include "common/dns/upstream_watch.h"
 #include "common/net/deadline.h"
 #include "common/net/udp_pool.h"
 
@@ -55,6 +56,10 @@ struct dns_client {
     struct dns_exchange_env env;
     struct dns_stream_transport transports[UPSTREAM_MAX];
     struct dns_streams *streams[UPSTREAM_MAX]; /* made when first needed */
+    struct upstream_watch *watch;              /* NULL: none */
+    struct metrics *metrics;
+    size_t metrics_first;
+    uint64_t published[DNS_CLIENT_COUNTER_COUNT];
     struct call_list calls;
     struct call_list fresh; /* started, and nothing sent yet */
     ev_prepare prepare;     /* runs while there are fresh ones … */
@@ -192,22 +197,33 @@ static bool on_stream_event(void *ctx, struct span msg, int error)
     return is_over;
 }
 
-static int open_stream(struct leg *leg, const struct dns_action *act)
+/* The connections to an upstream; NULL: out of memory. */
+static struct dns_streams *get_streams(struct dns_client *c, size_t upstream)
 {
-    struct dns_client *c = leg->call->client;
-    struct dns_streams **streams = &c->streams[act->upstream];
-    int rc = 0;
-    if (*streams == NULL) {
-        const struct dns_stream_config cfg = {.to = act->to,
-                                              .transport = c->transports[act->upstream],
+    if (c->streams[upstream] == NULL) {
+        const struct dns_stream_config cfg = {.to = c->env.upstreams.list[upstream].addr,
+                                              .transport = c->transports[upstream],
                                               .connect_ms = STREAM_CONNECT_MS,
                                               .idle_ms = STREAM_IDLE_MS};
-        rc = dns_streams_new(c->loop, &cfg, streams);
+        if (dns_streams_new(c->loop, &cfg, &c->streams[upstream]) != 0) {
+            return NULL;
+        }
     }
-    if (rc == 0) {
-        rc = dns_streams_ask(*streams, span_make(act->msg, act->msg_len), on_stream_event, leg, &leg->query);
+    return c->streams[upstream];
+}
+
+static struct dns_streams *on_watch_streams(void *ctx, size_t upstream)
+{
+    return get_streams(ctx, upstream);
+}
+
+static int open_stream(struct leg *leg, const struct dns_action *act)
+{
+    struct dns_streams *streams = get_streams(leg->call->client, act->upstream);
+    if (streams == NULL) {
+        return -ENOMEM;
     }
-    return rc;
+    return dns_streams_ask(streams, span_make(act->msg, act->msg_len), on_stream_event, leg, &leg->query);
 }
 
 static void open_leg(struct dns_call *call, const struct dns_action *act)
@@ -226,6 +242,23 @@ static void answer(struct dns_call *call, const struct dns_exchange_result *resu
     call->fn = NULL;
     if (fn != NULL) {
         fn(call->ctx, result);
+    }
+}
+
+/* The counters that other threads may read. */
+static void publish(struct dns_client *c)
+{
+    const struct dns_exchange_stats *s = &c->env.stats;
+    const uint64_t now[DNS_CLIENT_COUNTER_COUNT] = {
+        [DNS_CLIENT_COUNTER_UDP] = s->sent_udp,      [DNS_CLIENT_COUNTER_TCP] = s->sent_tcp,
+        [DNS_CLIENT_COUNTER_REPLIES] = s->replies,   [DNS_CLIENT_COUNTER_FORGED] = s->mismatches,
+        [DNS_CLIENT_COUNTER_TIMEOUTS] = s->timeouts, [DNS_CLIENT_COUNTER_FAILOVERS] = s->failovers,
+        [DNS_CLIENT_COUNTER_HEDGES] = s->hedges,     [DNS_CLIENT_COUNTER_HEDGE_WINS] = s->hedge_wins};
+    for (size_t i = 0; c->metrics != NULL && i < DNS_CLIENT_COUNTER_COUNT; i++) {
+        if (now[i] != c->published[i]) {
+            metrics_add(c->metrics, c->metrics_first + i, now[i] - c->published[i]);
+            c->published[i] = now[i];
+        }
     }
 }
 
@@ -253,6 +286,7 @@ static void pump(struct dns_call *call)
             answer(call, &call->exchange.result);
             break;
         case DNS_ACTION_WAIT:
+            publish(c);
             if (deadline_arm(c->deadlines, &call->deadline, act->until_ms) != 0) {
                 struct dns_exchange_result failed = {.why = DNS_EXCHANGE_FAIL_MEMORY};
                 answer(call, &failed);
@@ -260,6 +294,7 @@ static void pump(struct dns_call *call)
             }
             return;
         case DNS_ACTION_END:
+            publish(c);
             free_call(call);
             return;
         }
@@ -285,9 +320,13 @@ static void read_udp(struct leg *leg, int fd)
             return;
         }
         struct span msg = span_make(c->rx, (size_t)n);
-        if (dns_exchange_reply(&leg->call->exchange, leg->slot, msg, clock_mono_ms())) {
+        int64_t now_ms = clock_mono_ms();
+        if (dns_exchange_reply(&leg->call->exchange, leg->slot, msg, now_ms)) {
             leg->is_answered = true;
             return;
+        }
+        if (c->watch != NULL) {
+            upstream_watch_forged(c->watch, leg->upstream, now_ms);
         }
     }
 }
@@ -340,6 +379,8 @@ int dns_client_new(struct ev_loop *loop, const struct dns_client_config *cfg, st
     c->env.total_ms = cfg->total_ms;
     c->env.hedge_credit = DNS_EXCHANGE_HEDGE_CREDIT_MAX / 2;
     c->entropy_at = ENTROPY_COUNT;
+    c->metrics = cfg->metrics;
+    c->metrics_first = cfg->metrics_first;
     ev_prepare_init(&c->prepare, on_prepare_event);
     c->prepare.data = c;
     ev_idle_init(&c->idle, on_idle_event);
@@ -355,6 +396,14 @@ int dns_client_new(struct ev_loop *loop, const struct dns_client_config *cfg, st
         if (rc == 0) {
             rc = udp_pool_new(loop, SOCKETS_MAX, &c->sockets);
         }
+        if (rc != 0) {
+            err_set(err, "out of memory");
+        }
+    }
+    if (rc == 0 && cfg->watches) {
+        const struct upstream_watch_config watch = {
+            .set = &c->env.upstreams, .own = cfg->marker, .streams = on_watch_streams, .ctx = c};
+        rc = upstream_watch_new(loop, &watch, &c->watch);
         if (rc != 0) {
             err_set(err, "out of memory");
         }
@@ -384,6 +433,7 @@ void dns_client_free(struct dns_client *c)
         c->pool = call->next;
         free(call);
     }
+    upstream_watch_free(c->watch);
     for (size_t i = 0; i < UPSTREAM_MAX; i++) {
         dns_streams_free(c->streams[i]);
     }
@@ -472,6 +522,9 @@ int dns_client_set_upstreams(struct dns_client *c, const struct addr *upstreams,
         /* In a turn of the loop of its own, which may call back. It is armed already, so this takes no
          * memory. */
         (void)CHECK(deadline_arm(c->deadlines, &call->deadline, now_ms) == 0);
+    }
+    if (c->watch != NULL) {
+        upstream_watch_restart(c->watch); /* closes what it has on connections that go */
     }
     move_streams(c, moved);
     return 0;

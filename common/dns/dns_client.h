@@ -6,8 +6,10 @@
  */
 #pragma once
 
+#include "common/base/metrics.h"
 #include "common/dns/dns_exchange.h"
 #include "common/dns/dns_stream.h"
+#include "common/dns/loop_guard.h"
 
 #include <ev.h>
 
@@ -18,6 +20,29 @@ struct dns_client_config {
     size_t upstream_count;
     int64_t attempt_ms;
     int64_t total_ms;
+    bool watches;                     /* looks for loops and forgeries, and logs them (upstream_watch) */
+    const struct loop_marker *marker; /* our own; NULL: none. Outlives the client */
+    struct metrics *metrics;          /* where DNS_CLIENT_COUNTER_LIST is counted; NULL: nowhere */
+    size_t metrics_first;
+};
+
+/* clang-format off */
+#define DNS_CLIENT_COUNTER_LIST(X)                                                                                    \
+    X(UDP, "upstream_udp", COUNTER, "Queries to upstreams over UDP")                                                  \
+    X(TCP, "upstream_tcp", COUNTER, "Queries to upstreams over connections")                                          \
+    X(REPLIES, "upstream_replies", COUNTER, "Replies of upstreams that answered a query")                             \
+    X(FORGED, "upstream_forged", COUNTER, "Messages on sockets to upstreams that answered nothing asked there")       \
+    X(TIMEOUTS, "upstream_timeouts", COUNTER, "Queries to upstreams that were not answered in time")                  \
+    X(FAILOVERS, "upstream_failovers", COUNTER, "Questions that went on to another upstream")                         \
+    X(HEDGES, "upstream_hedges", COUNTER, "Questions asked of a second upstream because the first was late")          \
+    X(HEDGE_WINS, "upstream_hedge_wins", COUNTER, "Of those, answered by the second")
+/* clang-format on */
+
+enum dns_client_counter {
+#define X(name, text, kind, help) DNS_CLIENT_COUNTER_##name,
+    DNS_CLIENT_COUNTER_LIST(X)
+#undef X
+        DNS_CLIENT_COUNTER_COUNT
 };
 
 struct dns_client;

@@ -17,6 +17,7 @@ static int add_zone(struct dns_routes *r, struct ev_loop *loop, const struct dns
     struct dns_client_config own = *cfg;
     own.upstreams = z->upstreams;
     own.upstream_count = z->upstream_count;
+    own.transports = NULL;
     int rc = dns_client_new(loop, &own, &r->of_zone[i], err);
     if (rc != 0) {
         err_prefix(err, "zone %s", z->suffix.text);
@@ -81,6 +82,8 @@ static void add(struct dns_exchange_stats *sum, const struct dns_exchange_stats 
     sum->mismatches += s->mismatches;
     sum->timeouts += s->timeouts;
     sum->failovers += s->failovers;
+    sum->hedges += s->hedges;
+    sum->hedge_wins += s->hedge_wins;
 }
 
 void dns_routes_stats(const struct dns_routes *r, struct dns_exchange_stats *out)

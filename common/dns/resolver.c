@@ -160,6 +160,10 @@ int resolver_new(struct ev_loop *loop, const struct resolver_config *cfg, struct
         .upstream_count = cfg->upstream_count,
         .attempt_ms = cfg->attempt_ms,
         .total_ms = cfg->total_ms,
+        .watches = cfg->watches_upstreams,
+        .marker = cfg->marker,
+        .metrics = cfg->metrics,
+        .metrics_first = cfg->client_metrics_first,
     };
     rc = dns_routes_new(loop, &client_cfg, cfg->zones, &r->routes, err);
     if (rc == 0) {
@@ -208,6 +212,8 @@ void resolver_stats_read(const struct resolver *r, struct resolver_stats *out)
         .mismatches = s.mismatches,
         .timeouts = s.timeouts,
         .failovers = s.failovers,
+        .hedges = s.hedges,
+        .hedge_wins = s.hedge_wins,
         .cache_hits = resolver_core_counter(r->core, RESOLVER_COUNTER_CACHE_HITS),
         .cache_misses = resolver_core_counter(r->core, RESOLVER_COUNTER_CACHE_MISSES),
         .coalesced = resolver_core_counter(r->core, RESOLVER_COUNTER_COALESCED),

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "common/dns/loop_guard.h"
 #include "common/dns/resolver_core.h"
 #include "common/dns/zone.h"
 
@@ -25,6 +26,9 @@ struct resolver_config {          /* copied by resolver_new */
     struct metrics
         *metrics; /* where RESOLVER_COUNTER_LIST is counted, from metrics_first on; NULL: nowhere */
     size_t metrics_first;
+    size_t client_metrics_first;      /* of DNS_CLIENT_COUNTER_LIST, in the same metrics */
+    bool watches_upstreams;           /* looks for loops and forgeries and logs them: in daemons */
+    const struct loop_marker *marker; /* what this process answers to the loop question; NULL: nothing */
 };
 /* The defaults above: ttl 0, 3600, 60; stale 3600; 8 MiB; 800; 3500; 4096. */
 void resolver_config_defaults(struct resolver_config *c);
@@ -59,6 +63,6 @@ MUST_CHECK int resolver_set_upstreams(struct resolver *r, const struct addr *ups
 
 struct resolver_stats {
     uint64_t sent_udp, sent_tcp, replies, mismatches, timeouts, failovers, cache_hits, cache_misses,
-        coalesced, stale, prefetches;
+        coalesced, stale, prefetches, hedges, hedge_wins;
 };
 void resolver_stats_read(const struct resolver *r, struct resolver_stats *out);

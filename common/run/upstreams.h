@@ -6,6 +6,7 @@
 #pragma once
 
 #include "common/base/json.h"
+#include "common/dns/loop_guard.h"
 #include "common/dns/zone.h"
 #include "common/run/settings.h"
 
@@ -33,6 +34,14 @@ typedef int upstream_check_fn(void *ctx, const struct addr *upstream, struct err
 MUST_CHECK int upstreams_drop_own(struct upstream_list *list, upstream_check_fn *check, void *ctx,
                                   struct upstream_list *own, struct err *err);
 void upstreams_log_own(const struct upstream_list *own); /* a warning for each */
+
+/*
+ * Asks the default and the zones' servers whether they are an openshell-dnsd, and waits for the answers, half
+ * a second at most: silence is no loop. Logs those that are. 0, or -EINVAL with *err: all the default ones,
+ * or all of a zone, are; or -errno. own is what this process answers, or NULL.
+ */
+MUST_CHECK int upstreams_check_loops(const struct upstream_list *list, const struct zone_set *zones,
+                                     const struct loop_marker *own, struct err *err);
 
 bool upstreams_is_equal(const struct upstream_list *a, const struct upstream_list *b); /* and in this order */
 /* "192.0.2.1:53,[2001:db8::1]:53"; returns text. */

@@ -12,6 +12,7 @@
 #define TYPE_SOA 6U
 #define TYPE_AAAA 28U
 #define TYPE_OPT 41U
+#define TYPE_TXT 16U
 
 /* QNAME with its root, as wire bytes; empty if there is none. */
 static struct span query_qname(struct span msg)
@@ -140,13 +141,23 @@ size_t fake_reply_build(const struct fake_reply *f, struct span query, uint8_t *
     wbuf_u16(&w, (uint16_t)(f->bad_id ? id ^ 1U : id));
     wbuf_u16(&w, (uint16_t)flags);
     wbuf_u16(&w, f->no_question ? 0 : 1);
-    wbuf_u16(&w, (uint16_t)(f->cname_count + f->addr_count));
+    wbuf_u16(&w, (uint16_t)(f->cname_count + f->addr_count + (f->txt != NULL ? 1U : 0U)));
     wbuf_u16(&w, f->has_soa ? 1 : 0);
     wbuf_u16(&w, with_opt ? 1 : 0);
     if (!f->no_question) {
         put_question(&w, f, query_qname(query), q.qtype);
     }
     put_answers(&w, f);
+    if (f->txt != NULL) {
+        size_t len = strlen(f->txt);
+        wbuf_u16(&w, 0xc00c);
+        wbuf_u16(&w, TYPE_TXT);
+        wbuf_u16(&w, 1);
+        wbuf_u32(&w, f->ttl_s);
+        wbuf_u16(&w, (uint16_t)(1 + len));
+        wbuf_u8(&w, (uint8_t)len);
+        wbuf_put(&w, span_make((const uint8_t *)f->txt, len));
+    }
     if (f->has_soa) {
         put_soa(&w, f);
     }

@@ -25,6 +25,7 @@ struct fake_reply { /* zero = NOERROR, RA=1, the question echoed, nothing in it 
     bool not_response;  /* QR=0 */
     size_t cname_count; /* a chain from the name asked */
     struct host_name cnames[FAKE_CNAMES_MAX];
+    const char *txt;   /* one TXT record of the name asked; NULL: none */
     size_t addr_count; /* of the last name of the chain */
     struct ip addrs[FAKE_ADDRS_MAX];
 };

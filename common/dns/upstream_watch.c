@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/dns/upstream_watch.h"
+
+#include "common/base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define WAIT_MS 3000
+#define SECOND_CHECK_S 2.0 /* by then our own workers answer too */
+#define CHECK_EVERY_S 60.0
+#define SILENCES_MAX 3 /* a loop that is silent so often in a row is taken for another server */
+/* So many forgeries within a minute are worth a line; stray ones happen. */
+#define FORGED_MIN 16
+#define FORGED_WINDOW_MS 60000
+
+struct watched {
+    unsigned silences;
+    uint64_t forged;
+    int64_t window_ms; /* when the window began; 0: none */
+};
+
+struct upstream_watch {
+    struct ev_loop *loop;
+    struct upstream_watch_config cfg;
+    struct loop_check *check;
+    ev_timer timer;
+    bool is_first;
+    struct watched of[UPSTREAM_MAX];
+};
+
+static void set_loop(struct upstream *u, bool is_loop, enum loop_verdict v)
+{
+    char text[ADDR_TEXT_CAP];
+    if (u->is_loop == is_loop) {
+        return;
+    }
+    u->is_loop = is_loop;
+    if (is_loop) {
+        log_event(LOG_ERROR, "upstream_loop",
+                  LOG_KV(kv_str("upstream", addr_text(&u->addr, text)),
+                         kv_str("is", v == LOOP_SELF ? "this process" : "another openshell-dnsd"),
+                         kv_str("effect", "not asked until it is something else")));
+    } else {
+        log_event(LOG_WARN, "upstream_loop_over", LOG_KV(kv_str("upstream", addr_text(&u->addr, text))));
+    }
+}
+
+static void on_verdict(void *ctx, size_t upstream, enum loop_verdict v)
+{
+    struct upstream_watch *w = ctx;
+    struct upstream *u = &w->cfg.set->list[upstream];
+    struct watched *of = &w->of[upstream];
+    switch (v) {
+    case LOOP_MISMATCH:
+        of->silences++;
+        if (of->silences >= SILENCES_MAX) {
+            set_loop(u, false, v);
+        }
+        return;
+    case LOOP_NONE:
+        set_loop(u, false, v);
+        break;
+    case LOOP_OTHER:
+    case LOOP_SELF:
+        set_loop(u, true, v);
+        break;
+    }
+    of->silences = 0;
+}
+
+static void on_timer_event(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    (void)revents;
+    struct upstream_watch *w = timer->data;
+    for (size_t i = 0; i < w->cfg.set->count; i++) {
+        const struct upstream *u = &w->cfg.set->list[i];
+        struct dns_streams *streams = upstream_wants_tcp(u) ? w->cfg.streams(w->cfg.ctx, i) : NULL;
+        if (streams != NULL || !u->is_stream_only) {
+            loop_check_ask(w->check, i, &u->addr, streams);
+        }
+    }
+    timer->repeat = w->is_first ? SECOND_CHECK_S : CHECK_EVERY_S;
+    w->is_first = false;
+    ev_timer_again(loop, timer);
+}
+
+int upstream_watch_new(struct ev_loop *loop, const struct upstream_watch_config *cfg,
+                       struct upstream_watch **out)
+{
+    struct upstream_watch *w = calloc(1, sizeof(*w));
+    if (w == NULL) {
+        return -ENOMEM;
+    }
+    w->loop = loop;
+    w->cfg = *cfg;
+    const struct loop_check_config check = {.own = cfg->own, .wait_ms = WAIT_MS};
+    int rc = loop_check_new(loop, &check, on_verdict, w, &w->check);
+    if (rc != 0) {
+        free(w);
+        return rc;
+    }
+    ev_timer_init(&w->timer, on_timer_event, 0.0, 0.0);
+    w->timer.data = w;
+    upstream_watch_restart(w);
+    *out = w;
+    return 0;
+}
+
+void upstream_watch_free(struct upstream_watch *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    ev_timer_stop(w->loop, &w->timer);
+    loop_check_free(w->check);
+    free(w);
+}
+
+void upstream_watch_restart(struct upstream_watch *w)
+{
+    loop_check_cancel(w->check);
+    memset(w->of, 0, sizeof(w->of));
+    w->is_first = true;
+    ev_timer_stop(w->loop, &w->timer);
+    ev_timer_set(&w->timer, 0.0, 0.0);
+    ev_timer_start(w->loop, &w->timer);
+}
+
+static void say_forged(const struct upstream_watch *w, size_t upstream)
+{
+    char text[ADDR_TEXT_CAP];
+    log_event(LOG_WARN, "dns_forgery_suspected",
+              LOG_KV(kv_str("upstream", addr_text(&w->cfg.set->list[upstream].addr, text)),
+                     kv_u64("count", w->of[upstream].forged)));
+}
+
+/* At most two lines a minute: when they get many, and afterwards how many there were. */
+void upstream_watch_forged(struct upstream_watch *w, size_t upstream, int64_t now_ms)
+{
+    struct watched *of = &w->of[upstream];
+    if (of->window_ms == 0 || now_ms - of->window_ms >= FORGED_WINDOW_MS) {
+        if (of->forged > FORGED_MIN) {
+            say_forged(w, upstream);
+        }
+        of->forged = 0;
+        of->window_ms = now_ms;
+    }
+    of->forged++;
+    if (of->forged == FORGED_MIN) {
+        say_forged(w, upstream);
+    }
+}
