@@ -366,6 +366,20 @@ static void on_idle_event(struct ev_loop *loop, ev_idle *w, int revents)
     (void)revents; /* that it is active is all it is for */
 }
 
+static int start_helpers(struct dns_client *c, const struct dns_client_config *cfg)
+{
+    int rc = deadline_list_new(c->loop, on_deadline_event, c, &c->deadlines);
+    if (rc == 0) {
+        rc = udp_pool_new(c->loop, SOCKETS_MAX, &c->sockets);
+    }
+    if (rc == 0 && cfg->watches) {
+        const struct upstream_watch_config watch = {
+            .set = &c->env.upstreams, .own = cfg->marker, .streams = on_watch_streams, .ctx = c};
+        rc = upstream_watch_new(c->loop, &watch, &c->watch);
+    }
+    return rc;
+}
+
 int dns_client_new(struct ev_loop *loop, const struct dns_client_config *cfg, struct dns_client **out,
                    struct err *err)
 {
@@ -392,25 +406,13 @@ int dns_client_new(struct ev_loop *loop, const struct dns_client_config *cfg, st
         c->env.upstreams.list[i].is_stream_only = c->transports[i].ops != NULL;
     }
     if (rc == 0) {
-        rc = deadline_list_new(loop, on_deadline_event, c, &c->deadlines);
-        if (rc == 0) {
-            rc = udp_pool_new(loop, SOCKETS_MAX, &c->sockets);
-        }
-        if (rc != 0) {
-            err_set(err, "out of memory");
-        }
-    }
-    if (rc == 0 && cfg->watches) {
-        const struct upstream_watch_config watch = {
-            .set = &c->env.upstreams, .own = cfg->marker, .streams = on_watch_streams, .ctx = c};
-        rc = upstream_watch_new(loop, &watch, &c->watch);
+        rc = start_helpers(c, cfg);
         if (rc != 0) {
             err_set(err, "out of memory");
         }
     }
     if (rc != 0) {
-        deadline_list_free(c->deadlines);
-        free(c);
+        dns_client_free(c);
         return rc;
     }
     *out = c;

@@ -184,6 +184,44 @@ static void test_tcp_dies(void **state)
     assert_int_equal(s->second.udp_count, 0);
 }
 
+static enum fake_verdict serve_tcp_only(void *ctx, const struct fake_query *q, bool tcp,
+                                        struct fake_reply *out)
+{
+    return tcp ? serve(ctx, q, tcp, out) : FAKE_SILENT;
+}
+
+/* A firewall drops UDP: one question pays one wait, and the next ones go over the connection that stands. */
+static void test_udp_blocked(void **state)
+{
+    struct scene *s = *state;
+    new_client(s, 100, 3500);
+    s->first.fn = serve_tcp_only;
+    s->second.fn = serve_nothing;
+    struct asked q[3] = {{.client = s->client}, {.client = s->client}, {.client = s->client}};
+    for (size_t i = 0; i < 3; i++) {
+        start(&q[i], "www.example.com");
+        assert_true(fake_run(s->loop, &q[i].is_done, LIMIT_MS));
+        assert_int_equal(q[i].result.status, DNS_EXCHANGE_ADDRS);
+    }
+    assert_int_equal(s->first.udp_count, 1);
+    assert_int_equal(s->first.tcp_count, 3);
+    assert_int_equal(s->first.conn_count, 1);
+}
+
+/* A slow upstream is overtaken by the next one, and found to be slow only. */
+static void test_hedge(void **state)
+{
+    struct scene *s = *state;
+    s->first.fn = serve_nothing;
+    struct asked q = {.client = s->client};
+    start(&q, "www.example.com");
+    assert_true(fake_run(s->loop, &q.is_done, LIMIT_MS));
+    assert_int_equal(q.result.status, DNS_EXCHANGE_ADDRS);
+    const struct dns_exchange_stats *stats = dns_client_stats(s->client);
+    assert_int_equal(stats->hedge_wins, 1);
+    assert_int_equal(stats->timeouts, 0); /* it was not waited for */
+}
+
 static void test_cancel(void **state)
 {
     struct scene *s = *state;
@@ -289,6 +327,8 @@ int main(void)
         CASE(test_over_tcp),
         CASE(test_tcp_is_kept),
         CASE(test_tcp_dies),
+        CASE(test_udp_blocked),
+        CASE(test_hedge),
         CASE(test_cancel),
         CASE(test_call_back_starts_and_cancels),
         CASE(test_free_with_open_calls),
