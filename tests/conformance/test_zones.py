@@ -65,9 +65,14 @@ class Stub53(Stub):
         return udp, tcp
 
 
-def names_of(stub):
+def seen_by(stub):
+    """Names in order, without what every upstream is asked at start and now and then."""
     with stub.lock:
-        return {a.name for a in stub.seen}
+        return [a.name for a in stub.seen if a.name != "loop.openshell.invalid"]
+
+
+def names_of(stub):
+    return set(seen_by(stub))
 
 
 def alias(target):
@@ -208,7 +213,7 @@ class TestOpenZone(Case):
         m = dnsd.ask("own.cluster.local", edns=w.opt())
         self.assertEqual((m.rcode, m.answer, m.ede()[0]), (w.NOERROR, [], 15))
         self.assertEqual(dnsd.ask("none.cluster.local").rcode, w.NXDOMAIN)
-        before = len(self.cluster.seen)
+        before = len(seen_by(self.cluster))
         for qtype in (w.TXT, w.SRV, w.HTTPS, w.ANY, w.PTR):
             m = dnsd.ask("any.svc.cluster.local", qtype)
             self.assertEqual((m.rcode, m.answer, m.soa()[2]), (w.NOERROR, [], "dnsd.openshell.invalid"))
@@ -217,7 +222,7 @@ class TestOpenZone(Case):
         m = dnsd.ask("local")
         self.assertEqual((m.rcode, m.answer), (w.NOERROR, []))
         self.assertEqual(dnsd.ask("other.local").rcode, w.NXDOMAIN)
-        self.assertEqual(len(self.cluster.seen), before)
+        self.assertEqual(len(seen_by(self.cluster)), before)
         self.assertEqual(names_of(self.main), set())
         dnsd.wait_log(r"debug .* dns_open_zone name=any\.svc\.cluster\.local type=A client=127\.0\.0\.1 "
                       r"rcode=NOERROR addrs=1")
