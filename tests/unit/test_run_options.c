@@ -62,13 +62,15 @@ static void test_options_go_to_the_daemon_that_has_them(void **state)
     struct run_options o;
     struct err err;
     assert_int_equal(parse(ARGS("--policy", "a.yaml", "--policy=b", "--upstream", "192.0.2.1",
-                                "--idle-timeout=2s", "--deny-ttl", "5s", "--strict-private", "--proxy-env",
-                                "off", "--log", "x.log", "--", "true"),
+                                "--zone=lan=192.0.2.2,open", "--idle-timeout=2s", "--deny-ttl", "5s",
+                                "--strict-private", "--proxy-env", "off", "--log", "x.log", "--", "true"),
                            &o, &err),
                      0);
     assert_list(&o.policies, ARGS("a.yaml", "b"));
-    assert_list(&o.daemons.dnsd, ARGS("--upstream", "192.0.2.1", "--deny-ttl", "5s", "--strict-private"));
-    assert_list(&o.daemons.tunneld, ARGS("--upstream", "192.0.2.1", "--idle-timeout=2s", "--strict-private"));
+    assert_list(&o.daemons.dnsd, ARGS("--upstream", "192.0.2.1", "--zone=lan=192.0.2.2,open", "--deny-ttl",
+                                      "5s", "--strict-private"));
+    assert_list(&o.daemons.tunneld, ARGS("--upstream", "192.0.2.1", "--zone=lan=192.0.2.2,open",
+                                         "--idle-timeout=2s", "--strict-private"));
     assert_true(o.no_proxy_env);
     assert_string_equal(o.log, "x.log");
     run_options_fini(&o);
