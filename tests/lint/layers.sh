@@ -43,13 +43,13 @@ door() {
 }
 door 'yaml\.h' '^common/policy/yaml_doc\.c$'
 door 'ldns/.*' '^common/dns/dns_ldns\.c$'
-door 'ev\.h' '^(common/net/|common/dns/(dns_client|resolver)|common/run/|dnsd/|tunneld/|egress/explain_live\.c$)'
+door 'ev\.h' '^(common/net/|common/dns/(dns_client|dns_stream|resolver)|common/run/|dnsd/|tunneld/|egress/explain_live\.c$)'
 
 # Pure files: bytes, structs and a time in; bytes, structs and a verdict out.
 pure="common/base/span common/base/cursor common/base/buf common/base/json common/base/num common/base/ip common/base/host_name
 common/base/htab common/policy/host_pattern common/policy/policy_load common/policy/policy common/policy/judge_name
 common/policy/judge_dest common/policy/policy_changes common/policy/policy_lint common/policy/policy_lint_overlap common/policy/timers
-common/dns/dns_exchange common/dns/cache
+common/dns/dns_exchange common/dns/cache common/dns/upstream common/dns/zone
 common/run/admin_http common/run/admin_pages dnsd/answer tunneld/http_head tunneld/http_reply tunneld/dial_plan tunneld/admit
 common/policy/policy_export common/policy/policy_export_edit common/policy/policy_export_emit
 common/policy/policy_export_lines common/policy/policy_export_merge common/policy/policy_export_notes
