@@ -38,7 +38,9 @@ class Daemon:
         self.write_policy(policy)
         ready_r, ready_w = os.pipe()
         argv = [PROGRAM, "--policy", self.policy, "--ready-fd", str(READY_FD if passed else ready_w),
-                "--log-level", "debug", *options]
+                *options]
+        if "--log-level" not in options:
+            argv += ["--log-level", "debug"]
         if not passed and not any(o.startswith("--listen") for o in options):
             argv += ["--listen", "127.0.0.1:0"]
         if "--workers" not in options:

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What scenarios cannot say: the core's end while it runs, counters of a daemon's, floods. The rules are
+ * played in tests/replay/resolver. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "common/dns/resolver_core.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define FIRST 10 /* where the counters begin */
+
+struct fixture {
+    struct resolver_core *core;
+    struct metrics metrics;
+    struct resolver_question *last; /* of the exchange started last */
+    size_t started, cancelled, answered;
+    bool frees;
+    int token;
+};
+
+static void *start(void *ctx, const struct host_name *name, enum ip_family family,
+                   struct resolver_question *q)
+{
+    struct fixture *f = ctx;
+    (void)name;
+    (void)family;
+    f->started++;
+    f->last = q;
+    return &f->token;
+}
+
+static void cancel(void *ctx, void *exchange)
+{
+    struct fixture *f = ctx;
+    assert_ptr_equal(exchange, &f->token);
+    f->cancelled++;
+}
+
+static void on_answer(void *ctx, const struct resolver_answer *a)
+{
+    struct fixture *f = ctx;
+    f->answered++;
+    if (f->frees) {
+        resolver_core_free(f->core);
+        f->core = NULL;
+    }
+    assert_int_equal(a->status, RESOLVER_ADDRS); /* outlives the core */
+    assert_int_equal(a->addr_count, 1);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    const struct resolver_core_config cfg = {.ttls = {.max_s = 3600, .neg_max_s = 60},
+                                             .stale_s = 60,
+                                             .cache_bytes = 1 << 20,
+                                             .max_questions = 4096,
+                                             .metrics = &f->metrics,
+                                             .metrics_first = FIRST,
+                                             .driver = {.start = start, .cancel = cancel, .ctx = f}};
+    assert_int_equal(resolver_core_new(&cfg, &f->core), 0);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    resolver_core_free(f->core);
+    free(f);
+    return 0;
+}
+
+static resolver_ticket ask(struct fixture *f, const char *text, int64_t now_ms)
+{
+    struct host_name name;
+    assert_int_equal(host_name_parse(span_str(text), &name), HOST_FAULT_NONE);
+    const struct resolver_ask a = {.name = &name, .family = IP_V4, .fn = on_answer, .ctx = f};
+    return resolver_core_ask(f->core, &a, now_ms);
+}
+
+static void reply(struct fixture *f, uint32_t ttl_s, int64_t now_ms)
+{
+    const struct dns_exchange_result r = {
+        .status = DNS_EXCHANGE_ADDRS, .ttl_s = ttl_s, .addr_count = 1, .addrs = {ip_v4(192, 0, 2, 1)}};
+    resolver_core_done(f->last, &r, now_ms);
+}
+
+static void freed_by_a_ready_answer(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(ask(f, "silent.example", 0) != 0);
+    assert_true(ask(f, "www.example", 0) != 0);
+    assert_true(ask(f, "www.example", 0) != 0);
+    reply(f, 60, 5);
+    assert_int_equal(resolver_core_until_ms(f->core), INT64_MIN);
+    f->frees = true;
+    assert_false(resolver_core_run(f->core, 5));
+    assert_int_equal(f->answered, 1);
+    assert_int_equal(f->cancelled, 1);
+}
+
+static void freed_by_a_stale_answer(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(ask(f, "www.example", 0) != 0);
+    reply(f, 5, 0);
+    assert_true(resolver_core_run(f->core, 0));
+    assert_true(ask(f, "www.example", 6000) != 0);
+    assert_true(ask(f, "www.example", 6000) != 0);
+    assert_int_equal(resolver_core_until_ms(f->core), 6000 + RESOLVER_STALE_AFTER_MS);
+    f->frees = true;
+    assert_false(resolver_core_run(f->core, 7800));
+    assert_int_equal(f->answered, 2);
+    assert_int_equal(f->cancelled, 1);
+}
+
+static void counts_where_it_is_told(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(ask(f, "www.example", 0) != 0);
+    reply(f, 5, 0);
+    assert_true(resolver_core_run(f->core, 0));
+    assert_int_equal(metrics_read(&f->metrics, FIRST + RESOLVER_COUNTER_CACHE_MISSES), 1);
+    assert_int_equal(metrics_read(&f->metrics, FIRST + RESOLVER_COUNTER_CACHE_ENTRIES), 1);
+    assert_true(metrics_read(&f->metrics, FIRST + RESOLVER_COUNTER_CACHE_BYTES) > 50);
+    struct host_name name;
+    assert_int_equal(host_name_parse(SPAN_LIT("www.example"), &name), HOST_FAULT_NONE);
+    struct resolver_answer a;
+    assert_false(resolver_core_peek(f->core, &name, IP_V4, 66000, &a)); /* too old even to be stale */
+    assert_int_equal(metrics_read(&f->metrics, FIRST + RESOLVER_COUNTER_CACHE_ENTRIES), 0);
+    assert_int_equal(metrics_read(&f->metrics, FIRST + RESOLVER_COUNTER_CACHE_BYTES), 0);
+    for (size_t i = 0; i < METRICS_MAX; i++) {
+        if (i < FIRST || i >= FIRST + RESOLVER_COUNTER_COUNT) {
+            assert_int_equal(metrics_read(&f->metrics, i), 0);
+        }
+    }
+}
+
+/* A stale name asked by thousands: each at their time, and nobody is lost. */
+static void many_wait_for_one(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(ask(f, "www.example", 0) != 0);
+    reply(f, 5, 0);
+    assert_true(resolver_core_run(f->core, 0));
+    for (int i = 0; i < 5000; i++) {
+        assert_true(ask(f, "www.example", 6000 + i / 10) != 0);
+    }
+    assert_int_equal(f->started, 2);
+    assert_true(resolver_core_run(f->core, 6000 + RESOLVER_STALE_AFTER_MS + 249));
+    assert_int_equal(f->answered, 1 + 2500);
+    reply(f, 60, 8060);
+    assert_true(resolver_core_run(f->core, 8060));
+    assert_int_equal(f->answered, 1 + 5000);
+    assert_int_equal(resolver_core_until_ms(f->core), INT64_MAX);
+}
+
+/* More questions at once than are kept for the next: no leak, and all end with the core. */
+static void many_names_at_once(void **state)
+{
+    struct fixture *f = *state;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 1000; i++) {
+            char text[32];
+            (void)snprintf(text, sizeof text, "n%d.example", i + 1000 * round);
+            assert_true(ask(f, text, 0) != 0);
+            if (round == 0) {
+                reply(f, 60, 0);
+            }
+        }
+        assert_true(resolver_core_run(f->core, 0));
+    }
+    assert_int_equal(f->answered, 1000);
+    resolver_core_free(f->core);
+    f->core = NULL;
+    assert_int_equal(f->cancelled, 1000);
+}
+
+int main(void)
+{
+#define CORE_CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        CORE_CASE(freed_by_a_ready_answer), CORE_CASE(freed_by_a_stale_answer),
+        CORE_CASE(counts_where_it_is_told), CORE_CASE(many_wait_for_one),
+        CORE_CASE(many_names_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
