@@ -415,6 +415,71 @@ static void filters_each_address(void **state)
     assert_true(ip_is_equal(&out.addrs[1], &addrs[3]));
 }
 
+static void what_had_expired_says_so(void **state)
+{
+    static const struct {
+        enum answer_family_state v4, v6;
+        uint16_t qtype;
+        enum dns_ede want;
+        enum dns_rcode rcode;
+    } rows[] = {{ANSWER_ADDRS, ANSWER_UNKNOWN, DNS_A, DNS_EDE_STALE, DNS_NOERROR},
+                {ANSWER_NODATA, ANSWER_UNKNOWN, DNS_A, DNS_EDE_STALE, DNS_NOERROR},
+                {ANSWER_NXDOMAIN, ANSWER_NODATA, DNS_A, DNS_EDE_STALE_NX, DNS_NXDOMAIN},
+                {ANSWER_NXDOMAIN, ANSWER_FAILED, DNS_AAAA, DNS_EDE_STALE_NX, DNS_NXDOMAIN}};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct ip ip = ip_v4(162, 159, 1, 1);
+        struct answer_lookup l = {.v4 = {.state = rows[i].v4,
+                                         .is_stale = true,
+                                         .ttl_s = 30,
+                                         .text = "expired",
+                                         .addrs = &ip,
+                                         .addr_count = 1},
+                                  .v6 = {.state = rows[i].v6, .text = "failed"}};
+        struct asked a;
+        struct answer out;
+        struct ip reverse;
+        ask(f, &f->real, EXACT, rows[i].qtype, &a);
+        a.q.has_ipv6 = true;
+        assert_int_equal(answer_decide(&a.q, &out, &reverse), ANSWER_ROUTE_RESOLVE);
+        assert_false(out.is_stale);
+        assert_int_equal(answer_from_lookup(&a.q, &l, &out), 0);
+        assert_true(out.is_stale);
+        assert_int_equal(out.rcode, rows[i].rcode);
+        assert_int_equal(out.ede, rows[i].want);
+        assert_string_equal(out.ede_text, "expired");
+        assert_string_equal(out.why, "expired");
+        assert_int_equal(out.has_soa ? out.soa_ttl_s : out.ttl_s, 30);
+    }
+}
+
+/* Refused is refused, and a synthetic address is as good as ever. */
+static void what_had_expired_changes_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    struct asked a;
+    struct answer out;
+    struct ip reverse;
+    struct ip never = ip_v4(169, 254, 169, 254);
+    struct ip good = ip_v4(162, 159, 1, 1);
+    struct answer_lookup l = {
+        .v4 = {.state = ANSWER_ADDRS, .is_stale = true, .text = "expired", .addrs = &never, .addr_count = 1}};
+    ask(f, &f->real, EXACT, DNS_A, &a);
+    (void)answer_decide(&a.q, &out, &reverse);
+    assert_int_equal(answer_from_lookup(&a.q, &l, &out), 0);
+    assert_int_equal(out.ede, DNS_EDE_BLOCKED);
+    assert_false(out.is_stale);
+    l.v4.addrs = &good;
+    ask(f, &f->synthetic, EXACT, DNS_A, &a);
+    (void)answer_decide(&a.q, &out, &reverse);
+    assert_int_equal(answer_from_lookup(&a.q, &l, &out), 0);
+    assert_true(out.wants_synthetic);
+    assert_int_equal(out.ede, DNS_EDE_FORGED);
+    assert_int_equal(out.ttl_s, 30);
+    assert_true(out.is_stale);
+    assert_string_equal(out.why, "expired");
+}
+
 static void never_answers_guarded_addresses(void **state)
 {
     struct fixture *f = *state;
@@ -530,6 +595,8 @@ int main(void)
         cmocka_unit_test(filters_each_address),
         cmocka_unit_test(never_answers_guarded_addresses),
         cmocka_unit_test(static_hosts_in_synthetic_mode_go_through_the_map),
+        cmocka_unit_test(what_had_expired_says_so),
+        cmocka_unit_test(what_had_expired_changes_nothing_else),
         cmocka_unit_test(reverse_lookups),
         cmocka_unit_test(refuses_clients_and_says_failures),
         cmocka_unit_test(becomes_a_message),

@@ -104,6 +104,25 @@ static void noise_and_admitted_are_below_the_default_level(void **state)
     assert_non_null(strstr(f->text, "dns_client_refused "));
 }
 
+static void what_had_expired_is_seen_by_default(void **state)
+{
+    struct fixture *f = *state;
+    f->a = (struct answer){.event = ANSWER_EVENT_ADMITTED, .is_stale = true, .why = "expired"};
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+    assert_non_null(strstr(f->text, " warn "));
+    assert_non_null(strstr(f->text, "dns_stale name=evil.example.org type=AAAA"));
+    assert_non_null(strstr(f->text, " why=expired"));
+    for (int i = 0; i < 500; i++) {
+        dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    }
+    const size_t told = read_lines(f);
+    assert_true(told < 500 && dnsd_log_wants_flush(&f->log));
+    dnsd_log_flush(&f->log);
+    assert_int_equal(read_lines(f), 1);
+    assert_non_null(strstr(f->text, "dns_stale suppressed="));
+}
+
 static void every_denial_is_a_line_or_in_a_count(void **state)
 {
     struct fixture *f = *state;
@@ -140,9 +159,8 @@ static void every_denial_is_a_line_or_in_a_count(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_denial_says_who_asked_what_and_why_not),
-        TEST(names_are_written_as_asked_and_escaped),
-        TEST(noise_and_admitted_are_below_the_default_level),
+        TEST(a_denial_says_who_asked_what_and_why_not),       TEST(names_are_written_as_asked_and_escaped),
+        TEST(noise_and_admitted_are_below_the_default_level), TEST(what_had_expired_is_seen_by_default),
         TEST(every_denial_is_a_line_or_in_a_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

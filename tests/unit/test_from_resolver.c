@@ -50,6 +50,31 @@ static void says_how_it_failed(void **state)
     }
 }
 
+/* The reason stays readable: just now, from memory, and beside an expired answer. */
+static void keeps_the_reason(void **state)
+{
+    (void)state;
+    for (int why = RESOLVER_FAIL_TIMEOUT; why <= RESOLVER_FAIL_MEMORY; why++) {
+        struct resolver_answer a = {.status = RESOLVER_FAILED, .why = (enum resolver_fail)why};
+        struct answer_family now;
+        struct answer_family then;
+        struct answer_family stale;
+        from_resolver(&a, false, &now);
+        assert_false(now.is_stale);
+        a.from_cache = true;
+        from_resolver(&a, false, &then);
+        assert_false(then.is_stale);
+        a.status = RESOLVER_ADDRS;
+        a.is_stale = true;
+        from_resolver(&a, false, &stale);
+        assert_true(stale.is_stale);
+        assert_int_equal(stale.state, ANSWER_ADDRS);
+        assert_string_not_equal(now.text, then.text);
+        assert_non_null(strstr(then.text, now.text));
+        assert_non_null(strstr(stale.text, now.text));
+    }
+}
+
 static void knows_nothing_or_silence(void **state)
 {
     (void)state;
@@ -69,6 +94,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(translates_every_status),
         cmocka_unit_test(says_how_it_failed),
+        cmocka_unit_test(keeps_the_reason),
         cmocka_unit_test(knows_nothing_or_silence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
