@@ -132,7 +132,8 @@ const char *explain_dns_text(const struct explain_facts *f, const struct explain
     } else if (d->route == ANSWER_ROUTE_REVERSE) {
         wbuf_str(&w, "looked up in the map of synthetic addresses");
     } else if (d->answer.event == ANSWER_EVENT_OPEN_ZONE) {
-        wbuf_str(&w, "resolved by the servers of the zone; open: every address that is not forbidden is answered");
+        wbuf_str(
+            &w, "resolved by the servers of the zone; open: every address that is not forbidden is answered");
     } else if (f->cfg->answer.mode == ANSWER_SYNTHETIC) {
         pool_text(f, d, pool, sizeof pool);
         wbuf_printf(&w, "resolved upstream; if any address of it is permitted: %s", pool);
