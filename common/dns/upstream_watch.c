@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define WAIT_MS 3000
+#define WAIT_MS 1500       /* less than until the second check */
 #define SECOND_CHECK_S 2.0 /* by then our own workers answer too */
 #define CHECK_EVERY_S 60.0
 #define SILENCES_MAX 3 /* a loop that is silent so often in a row is taken for another server */

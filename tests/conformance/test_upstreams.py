@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens on the way to the upstreams: dead, slow and forged ones, a firewall against UDP, loops."""
+import os
+import re
+import socket
+import subprocess
+import time
+import unittest
+
+import dns_wire as w
+from daemon import PROGRAM, Daemon
+from dns_stub import Stub, addresses, late, rcode, reply, silence
+
+POLICY = """\
+version: 1
+network_policies:
+  web:
+    endpoints:
+      - { host: "*.t.example.net", port: 443 }
+"""
+LOOP = "loop.openshell.invalid"
+HERE = addresses("93.184.216.34")
+ANSWERED_S = 4  # whatever happens
+
+
+def names(count, act):
+    return {("n%d.t.example.net" % i, w.A): act for i in range(count)}
+
+
+def over_tcp_only(act):
+    return lambda ask: act(ask) if ask.is_tcp else []
+
+
+def cut_over_udp(act):
+    return lambda ask: act(ask) if ask.is_tcp else [reply(ask, flags=w.RA | w.TC)]
+
+
+class Upstreams(unittest.TestCase):
+    def start(self, *stubs, options=(), **more):
+        for stub in stubs:
+            options += ("--upstream", stub if isinstance(stub, str) else stub.address)
+        daemon = Daemon(POLICY, "--aaaa", "nodata", *options, **more)
+        self.addCleanup(daemon.stop)
+        return daemon
+
+    def timed(self, daemon, qname):
+        begin = time.monotonic()
+        answer = daemon.ask(qname)
+        self.assertIsNotNone(answer)
+        return answer, time.monotonic() - begin
+
+    def check(self, daemon, qname, within_s):
+        answer, took_s = self.timed(daemon, qname)
+        self.assertEqual((answer.rcode, len(answer.answer)), (w.NOERROR, 1))
+        self.assertLess(took_s, within_s)
+
+    def test_dead(self):
+        daemon = self.start(Stub(names(1, silence)))
+        answer, took_s = self.timed(daemon, "n0.t.example.net")
+        self.assertEqual(answer.rcode, w.SERVFAIL)
+        self.assertLess(took_s, ANSWERED_S)
+
+    def test_refused(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            address = "127.0.0.1:%d" % free.getsockname()[1]
+        daemon = self.start(address)  # nobody there is no reason not to start
+        answer, took_s = self.timed(daemon, "n0.t.example.net")
+        self.assertEqual(answer.rcode, w.SERVFAIL)
+        self.assertLess(took_s, 1)
+
+    def test_one_of_two_dead(self):
+        daemon = self.start(Stub(names(3, silence)), Stub(names(3, HERE)))
+        self.check(daemon, "n0.t.example.net", 0.7)  # asked beside before its time is over
+        time.sleep(1)  # then it is known
+        self.check(daemon, "n1.t.example.net", 0.2)
+        self.check(daemon, "n2.t.example.net", 0.2)
+
+    def test_slow_is_overtaken(self):
+        slow, fast = Stub(names(1, late(0.6, HERE))), Stub(names(1, HERE))
+        daemon = self.start(slow, fast)
+        self.check(daemon, "n0.t.example.net", 0.55)
+        self.assertEqual(len(fast.asked("n0.t.example.net")), 1)
+
+    def test_udp_blocked(self):
+        stub = Stub(names(4, over_tcp_only(HERE)))
+        daemon = self.start(stub)
+        self.check(daemon, "n0.t.example.net", 1.5)
+        for i in range(1, 4):
+            self.check(daemon, "n%d.t.example.net" % i, 0.3)
+        ports = {a.port for i in range(4) for a in stub.asked("n%d.t.example.net" % i) if a.is_tcp}
+        self.assertEqual(len(ports), 1)  # one connection for all
+
+    def test_tcp_is_kept(self):
+        stub = Stub(names(20, cut_over_udp(HERE)))
+        daemon = self.start(stub)
+        with daemon.udp() as client:
+            client.settimeout(ANSWERED_S)
+            for i in range(20):
+                client.send(w.query("n%d.t.example.net" % i, ident=i))
+            answers = {w.Message(client.recv(65535)).id for _ in range(20)}
+        self.assertEqual(answers, set(range(20)))
+        ports = {a.port for i in range(20) for a in stub.asked("n%d.t.example.net" % i) if a.is_tcp}
+        self.assertEqual(len(ports), 1)
+
+    def test_forged(self):
+        def act(ask):
+            forged = [reply(ask, w.NXDOMAIN, ident=(ask.message.id + 1 + i) & 0xffff) for i in range(20)]
+            other = w.question("other.t.example.net", w.A)
+            return forged + [reply(ask, w.NXDOMAIN, question=other)] + HERE(ask)
+        daemon = self.start(Stub(names(1, act)))
+        self.check(daemon, "n0.t.example.net", 0.5)
+        daemon.wait_log(r" dns_forgery_suspected upstream=127\.0\.0\.1:\d+ count=16")
+
+    def test_silent_at_start(self):
+        begin = time.monotonic()
+        self.start(Stub({(LOOP, w.TXT): silence}))
+        self.assertLess(time.monotonic() - begin, 3)  # half a second and what a slow machine takes
+
+    def test_marker(self):
+        stub = Stub({})
+        daemon = self.start(stub)
+        texts = set()
+        for qname in (LOOP, LOOP.upper()):
+            answer = daemon.ask(qname, w.TXT)
+            self.assertEqual((answer.rcode, len(answer.answer), answer.answer[0].ttl), (w.NOERROR, 1, 0))
+            texts.add(answer.answer[0].data)
+        self.assertEqual(len(texts), 1)
+        self.assertRegex(texts.pop()[1:].decode(), "^openshell-dnsd=[0-9a-f]{32}$")
+        self.assertEqual(daemon.ask(LOOP, w.A).rcode, w.NXDOMAIN)
+        self.assertEqual({a.qtype for a in stub.asked(LOOP)}, {w.TXT})  # ours; not one is the client's
+        self.assertLessEqual(len(stub.asked(LOOP)), 3)
+
+    def test_loop_at_start(self):
+        first = self.start(Stub({}))
+        address = "%s:%d" % first.addresses["udp"][0]
+        second = self.start(address, expect_ready=False)
+        self.assertEqual(second.status, 78)
+        self.assertIn("upstream %s is an openshell-dnsd itself" % address, second.log())
+        tunneld = os.path.join(os.path.dirname(PROGRAM), "openshell-tunneld")
+        done = subprocess.run([tunneld, "--policy", first.policy, "--listen", "127.0.0.1:0", "--upstream", address],
+                              stderr=subprocess.PIPE, text=True, check=False, timeout=20)
+        self.assertEqual(done.returncode, 78)
+        self.assertIn("is an openshell-dnsd itself", done.stderr)
+
+    def test_loop_of_a_zone(self):
+        first = self.start(Stub({}))
+        address = "%s:%d" % first.addresses["udp"][0]
+        second = self.start(Stub({}), options=("--zone", "t.example.net=" + address), expect_ready=False)
+        self.assertEqual(second.status, 78)
+        self.assertRegex(second.log(), r"--zone t\.example\.net: upstream \S+ is an openshell-dnsd itself")
+
+    def test_one_loop_is_left_alone(self):
+        first = self.start(Stub({}))
+        stub = Stub(names(1, HERE))
+        second = self.start("%s:%d" % first.addresses["udp"][0], stub)
+        second.wait_log(r" upstream_loop upstream=\S+ is=\"another openshell-dnsd\"")
+        self.check(second, "n0.t.example.net", 0.2)
+        self.assertNotIn("n0.t.example.net", first.log())
+
+    def test_loop_to_itself_later(self):
+        daemons = []
+
+        def forward(ask):
+            if not daemons:
+                return []
+            answer = daemons[0].exchange(ask.raw, 2)
+            return [answer.raw] if answer is not None else []
+        daemon = self.start(Stub({(LOOP, w.TXT): forward, **names(1, forward)}))
+        daemons.append(daemon)
+        daemon.wait_log(r" upstream_loop upstream=\S+ is=\"this process\"")
+        answer, took_s = self.timed(daemon, "n0.t.example.net")
+        self.assertEqual(answer.rcode, w.SERVFAIL)
+        self.assertLess(took_s, 0.5)
+
+    def test_counted(self):
+        daemon = self.start(Stub({**names(1, HERE), ("n1.t.example.net", w.A): rcode(w.SERVFAIL)}))
+        self.check(daemon, "n0.t.example.net", 0.5)
+        self.assertEqual(daemon.ask("n1.t.example.net").rcode, w.SERVFAIL)
+        daemon.process.terminate()
+        daemon.process.wait(20)
+        totals = re.search(r" dns_totals .*", daemon.log()).group(0)
+        self.assertIn(" upstream_udp=2 ", totals)
+        self.assertIn(" upstream_replies=2 ", totals)
+
+
+if __name__ == "__main__":
+    unittest.main()
