@@ -10,6 +10,7 @@
 /* A socket that is used for ever could gather what nobody knows of: filters, options, a place on a NUMA node.
  */
 #define USES_MAX 1000
+#define TRIM_EVERY_S 1.0
 
 struct udp_socket {
     struct udp_pool *pool;
@@ -25,6 +26,8 @@ struct udp_pool {
     struct ev_loop *loop;
     struct udp_socket *idle;
     size_t idle_count, max_idle;
+    size_t idle_least; /* in this second: nobody has needed those */
+    ev_timer trim;     /* active while there are idle ones */
     size_t in_use;
 };
 
@@ -52,7 +55,24 @@ static void on_readable_event(struct ev_loop *loop, ev_io *w, int revents)
     }
     *at = s->next;
     p->idle_count--;
+    p->idle_least = p->idle_count < p->idle_least ? p->idle_count : p->idle_least;
     close_socket(s);
+}
+
+static void on_trim_event(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)revents;
+    struct udp_pool *p = w->data;
+    for (size_t i = p->idle_least; i > 0 && p->idle != NULL; i--) {
+        struct udp_socket *s = p->idle;
+        p->idle = s->next;
+        p->idle_count--;
+        close_socket(s);
+    }
+    p->idle_least = p->idle_count;
+    if (p->idle_count == 0) {
+        ev_timer_stop(loop, &p->trim);
+    }
 }
 
 int udp_pool_new(struct ev_loop *loop, size_t max_idle, struct udp_pool **out)
@@ -64,6 +84,8 @@ int udp_pool_new(struct ev_loop *loop, size_t max_idle, struct udp_pool **out)
     }
     p->loop = loop;
     p->max_idle = max_idle;
+    ev_timer_init(&p->trim, on_trim_event, TRIM_EVERY_S, TRIM_EVERY_S);
+    p->trim.data = p;
     return 0;
 }
 
@@ -73,6 +95,7 @@ void udp_pool_free(struct udp_pool *p)
         return;
     }
     (void)CHECK(p->in_use == 0);
+    ev_timer_stop(p->loop, &p->trim);
     while (p->idle != NULL) {
         struct udp_socket *s = p->idle;
         p->idle = s->next;
@@ -112,6 +135,7 @@ static struct udp_socket *reuse_socket(struct udp_pool *p, const struct addr *to
     }
     p->idle = s->next;
     p->idle_count--;
+    p->idle_least = p->idle_count < p->idle_least ? p->idle_count : p->idle_least;
     if (connect(s->fd, (const struct sockaddr *)&peer, len) != 0) {
         close_socket(s); /* of the other family, or no route: a new one will tell */
         return NULL;
@@ -158,4 +182,9 @@ void udp_pool_give(struct udp_socket *s, bool is_quiet)
     s->next = p->idle;
     p->idle = s;
     p->idle_count++;
+    if (!ev_is_active(&p->trim)) {
+        p->idle_least = 0;
+        ev_timer_set(&p->trim, TRIM_EVERY_S, TRIM_EVERY_S);
+        ev_timer_start(p->loop, &p->trim);
+    }
 }

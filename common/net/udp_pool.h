@@ -18,7 +18,8 @@ struct udp_socket;
 /* The socket is readable, or has an error to be read. It may be given back from in here. */
 typedef void udp_readable_fn(void *ctx, int fd);
 
-/* Keeps at most max_idle sockets that nobody uses. 0 or -ENOMEM. */
+/* Keeps at most max_idle sockets that nobody uses; those that a second has not needed are closed. 0 or
+ * -ENOMEM. */
 MUST_CHECK int udp_pool_new(struct ev_loop *loop, size_t max_idle, struct udp_pool **out);
 /* Every socket has been given back. NULL-safe. */
 void udp_pool_free(struct udp_pool *p);
