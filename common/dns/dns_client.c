@@ -21,6 +21,7 @@
 #define SOCKETS_MAX 256  /* kept for the next questions */
 #define ENTROPY_COUNT 15 /* drawn at a time: 510 bytes, which is what the generator serves best */
 #define STREAM_CONNECT_MS 3000
+#define STREAM_STALL_MS 500
 #define STREAM_IDLE_MS 10000 /* RFC 7766 6.2.3: a few seconds */
 
 /* What carries one slot of the exchange: a socket of its own or a question on a connection, or nothing. */
@@ -204,7 +205,8 @@ static struct dns_streams *get_streams(struct dns_client *c, size_t upstream)
         const struct dns_stream_config cfg = {.to = c->env.upstreams.list[upstream].addr,
                                               .transport = c->transports[upstream],
                                               .connect_ms = STREAM_CONNECT_MS,
-                                              .idle_ms = STREAM_IDLE_MS};
+                                              .idle_ms = STREAM_IDLE_MS,
+                                              .stall_ms = STREAM_STALL_MS};
         if (dns_streams_new(c->loop, &cfg, &c->streams[upstream]) != 0) {
             return NULL;
         }

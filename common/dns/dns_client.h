@@ -62,7 +62,8 @@ MUST_CHECK struct dns_call *dns_client_start(struct dns_client *c, const struct 
                                              uint16_t qtype, dns_client_event_fn *fn, void *ctx);
 /*
  * Other upstreams from now on, 1..UPSTREAM_MAX. What was learned of those that stay is kept; open calls go on
- * and turn to the new ones where theirs is gone. Does not call back. 0, or -EINVAL with *err and nothing
+ * and turn to the new ones where theirs is gone. Neither calls back nor may be
+ * called from a call back. 0, or -EINVAL with *err and nothing
  * changed.
  */
 MUST_CHECK int dns_client_set_upstreams(struct dns_client *c, const struct addr *upstreams, size_t count,

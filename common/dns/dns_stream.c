@@ -7,10 +7,6 @@
 #include <stdlib.h>
 
 #define HEADER_LEN 12
-/* No byte came for so long after a question: others are asked on another connection … */
-#define STALL_MS 500
-/* … and the questions on it are given up. */
-#define DEAD_MS 2000
 
 static int ask_on_fresh(struct dns_streams *s, struct dns_stream_query *q);
 
@@ -72,11 +68,11 @@ static struct dns_stream_conn *pick_conn(struct dns_streams *s, int64_t now_ms)
     struct dns_stream_conn *best = NULL;
     bool may_open = s->conn_count < conns_max(s);
     for (struct dns_stream_conn *c = s->conns; c != NULL; c = c->next) {
-        int64_t silent_ms = c->unheard_ms != 0 ? now_ms - c->unheard_ms : 0;
-        if (silent_ms > DEAD_MS) {
+        int64_t silent_ms = c->unheard_ms != 0 && s->cfg.stall_ms > 0 ? now_ms - c->unheard_ms : 0;
+        if (silent_ms > 4 * s->cfg.stall_ms) {
             dns_stream_conn_end_later(c, -ETIMEDOUT);
         }
-        bool is_last_choice = silent_ms > STALL_MS || c->open_count >= DNS_STREAM_BUSY;
+        bool is_last_choice = silent_ms > s->cfg.stall_ms || c->open_count >= DNS_STREAM_BUSY;
         if (!takes_more(s, c) || (may_open && is_last_choice)) {
             continue;
         }

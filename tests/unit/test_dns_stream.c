@@ -24,6 +24,7 @@ struct scene {
     int listen_fd;
     struct addr addr;
     struct dns_streams *streams;
+    int64_t stall_ms;
 };
 
 struct asked {
@@ -80,7 +81,8 @@ static void ask(struct asked *q, uint8_t tag)
 
 static void renew(struct scene *s, int64_t connect_ms, int64_t idle_ms)
 {
-    struct dns_stream_config cfg = {.to = s->addr, .connect_ms = connect_ms, .idle_ms = idle_ms};
+    struct dns_stream_config cfg = {
+        .to = s->addr, .connect_ms = connect_ms, .idle_ms = idle_ms, .stall_ms = s->stall_ms};
     dns_streams_free(s->streams);
     assert_int_equal(dns_streams_new(s->loop, &cfg, &s->streams), 0);
 }
@@ -400,6 +402,46 @@ static void test_silent_connection_ends(void **state)
     (void)close(fd);
 }
 
+/* A connection that went dead (a NAT that forgot it): others are asked on a new one, then it is given up. */
+static void test_stalled_connection(void **state)
+{
+    struct scene *s = *state;
+    struct asked q[5] = {{.scene = s}, {.scene = s}, {.scene = s}, {.scene = s}, {.scene = s}};
+    struct seen seen;
+    s->stall_ms = 100;
+    renew(s, 3000, 10000);
+    ask(&q[0], 0);
+    int dead = accept_one(s);
+    read_query(s, dead, &seen);
+    answer(dead, &seen);
+    finish(s, &q[0]);
+    ask(&q[1], 1);
+    ask(&q[2], 2);
+    dns_stream_cancel(q[2].query); /* that its owner has given up does not make it good */
+    fake_run_for(s->loop, 120);
+    ask(&q[3], 3);
+    int fresh = accept_one(s);
+    read_query(s, fresh, &seen);
+    assert_int_equal(tag_of(&seen), 3);
+    answer(fresh, &seen);
+    finish(s, &q[3]);
+    fake_run_for(s->loop, 320);
+    ask(&q[4], 4); /* the question that waits still is asked again on another connection */
+    int third = accept_one(s);
+    read_query(s, third, &seen);
+    assert_int_equal(tag_of(&seen), 1);
+    answer(third, &seen);
+    finish(s, &q[1]);
+    read_query(s, fresh, &seen);
+    answer(fresh, &seen);
+    finish(s, &q[4]);
+    assert_int_equal(q[1].error | q[3].error | q[4].error, 0);
+    assert_int_equal(dns_streams_stats(s->streams)->retried, 1);
+    (void)close(dead);
+    (void)close(fresh);
+    (void)close(third);
+}
+
 static void test_cancel(void **state)
 {
     struct scene *s = *state;
@@ -483,6 +525,7 @@ int main(void)
         CASE(test_refused_fails_only_its_own),
         CASE(test_idle_is_closed),
         CASE(test_silent_connection_ends),
+        CASE(test_stalled_connection),
         CASE(test_cancel),
         CASE(test_cancel_while_it_dies),
         CASE(test_bounds),
