@@ -40,7 +40,7 @@ class Daemon:
         argv = [PROGRAM, "--policy", self.policy, "--ready-fd", str(READY_FD if passed else ready_w),
                 *options]
         if "--log-level" not in options:
-            argv += ["--log-level", "debug"]
+            argv += ["--log-level", "debug"]  # dnsd gives no answer again as it is then: each is to be logged
         if not passed and not any(o.startswith("--listen") for o in options):
             argv += ["--listen", "127.0.0.1:0"]
         if "--workers" not in options:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real openshell-dnsd against the whole table of its manual, with a stub upstream: no Internet, no fixed port."""
 import os
+import random
 import re
 import signal
 import socket
@@ -620,6 +621,63 @@ class TestHostile(Case):
                 s.send(w.query("f%d.t.example.net" % i))
             self.assert_negative(self.ask_again("evil.example.org"), w.NXDOMAIN)
         self.alive()
+
+
+class TestRepeated(Case):
+    """Without a log line for each, an answer is given again as it was: nobody may be able to tell."""
+    options = [*Case.options, "--log-level", "info"]
+
+    NAMES = ["gateway.discord.gg", "dual.slack.com", "many.t.example.net", "rebind.t.example.net", "chain.t.example.net",
+             "private.t.example.net", "gone.t.example.net", "bad-servfail.t.example.net", "host.openshell.internal",
+             "discord.gg", "example.net", "localhost", "evil.example.org", "x.gateway.discord.gg", "wpad",
+             "gateway.discord.gg.svc.cluster.local", "8.8.8.8.in-addr.arpa", "1.0.200.10.in-addr.arpa", "."]
+
+    def form(self, m):
+        """All of an answer but its ID, the spelling of the question, and its TTLs."""
+        ede = m.ede() if m.opt else None
+        return (m.flags, m.rcode, [(r.owner_raw, r.type, r.rclass, r.data) for r in m.answer],
+                [(r.owner, r.type) for r in m.authority], m.opt and (m.opt.rclass, m.opt.ttl), ede)
+
+    def ttls(self, m):
+        return [r.ttl for r in m.answer + m.authority]
+
+    def test_every_kind_of_answer(self):
+        rnd = random.Random(1)
+        for name in self.NAMES:
+            for qtype in (w.A, w.AAAA, w.TXT, w.HTTPS, w.PTR):
+                for edns, flags in ((None, w.RD), (w.opt(1232), w.RD | w.CD), (w.opt(4096, do=True), 0)):
+                    self.dnsd.ask(name, qtype)  # now it is cached, if it ever is
+                    first = self.dnsd.exchange(w.query(name, qtype, edns=edns, flags=flags))
+                    for _ in range(3):
+                        spelt = "".join(rnd.choice((c.lower(), c.upper())) for c in name)
+                        raw = w.name(spelt) if name != "." else b"\0"
+                        ident = rnd.randrange(65536)
+                        m = self.dnsd.exchange(w.query(raw, qtype, ident=ident, edns=edns, flags=flags))
+                        self.assertEqual(m.id, ident)
+                        self.assertEqual(m.questions[0][3], raw + struct.pack("!HH", qtype, 1))
+                        self.assertEqual(self.form(m), self.form(first), (name, qtype))
+                        for now, before in zip(self.ttls(m), self.ttls(first)):
+                            self.assertTrue(before - 20 <= now <= before, (name, qtype, before, now))
+        self.dnsd.process.send_signal(signal.SIGTERM)
+        self.dnsd.process.wait(20)
+        self.assertGreater(int(re.search(r" dns_totals .* hot=(\d+)", self.dnsd.log()).group(1)), 20)
+
+    def test_short_ttls_and_reloads(self):
+        dnsd = Daemon(POLICY, "--upstream", self.stub.address, *self.options)
+        self.addCleanup(lambda: self.assertEqual(dnsd.stop(), 0))
+        self.stub.zone[("brief.t.example.net", w.A)] = addresses(V4, ttl=1)
+        end = time.monotonic() + 3.0
+        while time.monotonic() < end:  # it is asked anew each second, and never given for longer
+            self.assertEqual([r.ttl for r in dnsd.ask("brief.t.example.net").answer], [1])
+            time.sleep(0.01)
+        self.assertGreaterEqual(len(self.stub.asked("brief.t.example.net", w.A)), 3)
+        for generation in range(2, 8):
+            for _ in range(3):
+                self.assertEqual(len(dnsd.ask("gateway.discord.gg").answer), 1 if generation % 2 == 0 else 0)
+                self.assertEqual(dnsd.ask("evil.example.org").soa()[3], generation - 1)
+            dnsd.write_policy(POLICY if generation % 2 else POLICY.replace("gateway.discord.gg", "discord.com"))
+            dnsd.process.send_signal(signal.SIGHUP)
+            dnsd.wait_log("policy_loaded generation=%d" % generation)
 
 
 class TestSynthetic(Case):
