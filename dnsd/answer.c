@@ -5,7 +5,8 @@
 
 #include <stdio.h>
 
-#define DENIED_TEXT "policy_denied: no rule names this host; see 'openshell-egress explain'"
+#define DENIED_TEXT "policy_denied: no rule names this host; see openshell-egress explain"
+#define TEXT_SHORT 120 /* what is only helpful is left out beyond it */
 
 void answer_config_set(struct answer_config *cfg, const struct settings_dnsd *s,
                        const struct dest_guard *guard, const struct zone_set *zones)
@@ -65,6 +66,18 @@ static void say(struct answer *out, enum dns_ede ede, const char *text)
     (void)snprintf(out->ede_text, sizeof(out->ede_text), "%s", text);
 }
 
+/* Appends if the text stays short. */
+static void say_more(struct answer *out, const char *before, struct span what)
+{
+    const size_t at = strlen(out->ede_text);
+    const size_t before_len = strlen(before);
+    if (at + before_len + what.len <= TEXT_SHORT) {
+        memcpy(out->ede_text + at, before, before_len);
+        memcpy(out->ede_text + at + before_len, what.data, what.len);
+        out->ede_text[at + before_len + what.len] = '\0';
+    }
+}
+
 static void no_data(struct answer *out, uint32_t soa_ttl_s)
 {
     out->rcode = DNS_NOERROR;
@@ -93,6 +106,9 @@ static void deny(const struct answer_question *q, enum answer_event event, struc
     out->reason = REASON_POLICY_DENIED;
     out->is_plain_denial = true;
     say(out, DNS_EDE_BLOCKED, DENIED_TEXT);
+    if (q->name != NULL) {
+        say_more(out, " ", host_name_span(q->name));
+    }
 }
 
 /* RFC 6761 6.3: localhost and everything below it is this host, and is asked of nobody. */
@@ -259,6 +275,9 @@ static void answer_blocked(const struct answer_question *q, const char *why, str
     out->why = why;
     out->ede = DNS_EDE_BLOCKED;
     (void)snprintf(out->ede_text, sizeof(out->ede_text), "ssrf_denied: %s", why);
+    if (out->endpoint != NULL) {
+        say_more(out, "; rule ", span_str(out->endpoint->rule->key));
+    }
 }
 
 /* A synthetic address does not expire with what it stands for: its TTL and EDE stay, the log tells. */
@@ -510,6 +529,7 @@ void answer_braked(const struct answer_question *q, enum brakes_verdict v, struc
         out->ede = DNS_EDE_OTHER;
     } else {
         deny(q, ANSWER_EVENT_BRAKED, out);
+        out->is_plain_denial = false;
         out->soa_ttl_s = ANSWER_BRAKED_TTL_S;
         if (out->rcode == DNS_NXDOMAIN && policy_is_parent(q->policy, q->name)) {
             out->rcode = DNS_NOERROR; /* what is admitted below it exists (RFC 8020) */
