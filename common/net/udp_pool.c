@@ -24,6 +24,8 @@ struct udp_socket {
 
 struct udp_pool {
     struct ev_loop *loop;
+    struct udp_socket *leaving; /* given back in this turn of the loop, still connected */
+    ev_prepare dissolve;        /* active while there are such */
     struct udp_socket *idle;
     size_t idle_count, max_idle;
     size_t idle_least; /* in this second: nobody has needed those */
@@ -38,6 +40,18 @@ static void close_socket(struct udp_socket *s)
     free(s);
 }
 
+static bool unlink_socket(struct udp_socket **list, const struct udp_socket *s)
+{
+    while (*list != NULL && *list != s) {
+        list = &(*list)->next;
+    }
+    if (*list == NULL) {
+        return false;
+    }
+    *list = s->next;
+    return true;
+}
+
 static void on_readable_event(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)loop;
@@ -47,15 +61,15 @@ static void on_readable_event(struct ev_loop *loop, ev_io *w, int revents)
         s->fn(s->ctx, s->fd);
         return;
     }
-    /* Idle, yet something came in while it was dissolved: it has no port any more, so this is the last. */
+    /* Nobody's, yet something came in before it was dissolved: it has no port any more, so this is the last.
+     */
     struct udp_pool *p = s->pool;
-    struct udp_socket **at = &p->idle;
-    while (*at != s) {
-        at = &(*at)->next;
+    if (unlink_socket(&p->idle, s)) {
+        p->idle_count--;
+        p->idle_least = p->idle_count < p->idle_least ? p->idle_count : p->idle_least;
+    } else {
+        (void)CHECK(unlink_socket(&p->leaving, s));
     }
-    *at = s->next;
-    p->idle_count--;
-    p->idle_least = p->idle_count < p->idle_least ? p->idle_count : p->idle_least;
     close_socket(s);
 }
 
@@ -75,6 +89,44 @@ static void on_trim_event(struct ev_loop *loop, ev_timer *w, int revents)
     }
 }
 
+static bool keep_idle(struct udp_pool *p, struct udp_socket *s)
+{
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    if (p->idle_count >= p->max_idle || s->uses >= USES_MAX ||
+        connect(s->fd, &nobody, (socklen_t)sizeof(nobody)) != 0) {
+        return false;
+    }
+    s->next = p->idle;
+    p->idle = s;
+    p->idle_count++;
+    if (!ev_is_active(&p->trim)) {
+        p->idle_least = 0;
+        ev_timer_set(&p->trim, TRIM_EVERY_S, TRIM_EVERY_S);
+        ev_timer_start(p->loop, &p->trim);
+    }
+    return true;
+}
+
+static void dissolve_one(struct udp_pool *p)
+{
+    struct udp_socket *s = p->leaving;
+    p->leaving = s->next;
+    if (!keep_idle(p, s)) {
+        close_socket(s);
+    }
+}
+
+/* At the end of the turn, when the answers have gone out that came by these sockets. */
+static void on_dissolve_event(struct ev_loop *loop, ev_prepare *w, int revents)
+{
+    (void)revents;
+    struct udp_pool *p = w->data;
+    while (p->leaving != NULL) {
+        dissolve_one(p);
+    }
+    ev_prepare_stop(loop, &p->dissolve);
+}
+
 int udp_pool_new(struct ev_loop *loop, size_t max_idle, struct udp_pool **out)
 {
     struct udp_pool *p = calloc(1, sizeof(*p));
@@ -86,6 +138,8 @@ int udp_pool_new(struct ev_loop *loop, size_t max_idle, struct udp_pool **out)
     p->max_idle = max_idle;
     ev_timer_init(&p->trim, on_trim_event, TRIM_EVERY_S, TRIM_EVERY_S);
     p->trim.data = p;
+    ev_prepare_init(&p->dissolve, on_dissolve_event);
+    p->dissolve.data = p;
     return 0;
 }
 
@@ -96,6 +150,12 @@ void udp_pool_free(struct udp_pool *p)
     }
     (void)CHECK(p->in_use == 0);
     ev_timer_stop(p->loop, &p->trim);
+    ev_prepare_stop(p->loop, &p->dissolve);
+    while (p->leaving != NULL) {
+        struct udp_socket *s = p->leaving;
+        p->leaving = s->next;
+        close_socket(s);
+    }
     while (p->idle != NULL) {
         struct udp_socket *s = p->idle;
         p->idle = s->next;
@@ -127,9 +187,12 @@ static int make_socket(struct udp_pool *p, const struct addr *to, struct udp_soc
 /* An idle socket, connected anew; NULL if there is none of the family or the kernel refuses. */
 static struct udp_socket *reuse_socket(struct udp_pool *p, const struct addr *to)
 {
-    struct udp_socket *s = p->idle;
     struct sockaddr_storage peer;
     socklen_t len = addr_to_sockaddr(to, &peer);
+    while (p->idle == NULL && p->leaving != NULL) {
+        dissolve_one(p);
+    }
+    struct udp_socket *s = p->idle;
     if (s == NULL) {
         return NULL;
     }
@@ -170,21 +233,16 @@ void udp_pool_give(struct udp_socket *s, bool is_quiet)
         return;
     }
     struct udp_pool *p = s->pool;
-    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
     s->fn = NULL;
     s->ctx = NULL;
     p->in_use--;
-    if (!is_quiet || p->idle_count >= p->max_idle || s->uses >= USES_MAX ||
-        connect(s->fd, &nobody, (socklen_t)sizeof(nobody)) != 0) {
+    if (!is_quiet) {
         close_socket(s);
         return;
     }
-    s->next = p->idle;
-    p->idle = s;
-    p->idle_count++;
-    if (!ev_is_active(&p->trim)) {
-        p->idle_least = 0;
-        ev_timer_set(&p->trim, TRIM_EVERY_S, TRIM_EVERY_S);
-        ev_timer_start(p->loop, &p->trim);
+    if (p->leaving == NULL) {
+        ev_prepare_start(p->loop, &p->dissolve);
     }
+    s->next = p->leaving;
+    p->leaving = s;
 }
