@@ -23,9 +23,8 @@ void dns_stream_conn_end(struct dns_stream_conn *c, int error)
         s->is_single = true; /* until a connection answers a second question */
     }
     dns_stream_conn_close(c);
-    while (c->first != NULL) {
-        struct dns_stream_query *q = c->first;
-        dns_stream_conn_unlink(q);
+    struct dns_stream_query *q;
+    while ((q = dns_stream_conn_pop(c)) != NULL) {
         int rc = error;
         if (was_open && q->was_behind && !q->is_retry) {
             q->is_retry = true;
@@ -165,11 +164,11 @@ void dns_streams_free(struct dns_streams *s)
     if (s == NULL) {
         return;
     }
-    while (s->conns != NULL) {
-        struct dns_stream_conn *c = s->conns;
-        while (c->first != NULL) {
-            struct dns_stream_query *q = c->first;
-            dns_stream_conn_unlink(q);
+    struct dns_stream_conn *next;
+    for (struct dns_stream_conn *c = s->conns; c != NULL; c = next) {
+        next = c->next;
+        struct dns_stream_query *q;
+        while ((q = dns_stream_conn_pop(c)) != NULL) {
             free(q);
         }
         dns_stream_conn_close(c);

@@ -129,6 +129,15 @@ void dns_stream_conn_unlink(struct dns_stream_query *q)
     q->conn = NULL;
 }
 
+struct dns_stream_query *dns_stream_conn_pop(struct dns_stream_conn *c)
+{
+    struct dns_stream_query *q = c->first;
+    if (q != NULL) {
+        dns_stream_conn_unlink(q);
+    }
+    return q;
+}
+
 /* A watcher is stopped before its descriptor goes, always here: libev aborts otherwise. */
 void dns_stream_conn_close(struct dns_stream_conn *c)
 {
@@ -267,7 +276,7 @@ static void take_messages(struct dns_stream_conn *c)
 {
     for (;;) {
         struct span have = buf_span(&c->rx);
-        if (have.len < LENGTH_LEN) {
+        if (have.data == NULL || have.len < LENGTH_LEN) {
             return;
         }
         size_t len = (size_t)have.data[0] << 8 | have.data[1];

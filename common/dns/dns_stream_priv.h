@@ -61,6 +61,8 @@ MUST_CHECK int dns_stream_conn_put(struct dns_stream_conn *c, struct dns_stream_
 /* Off the list, watcher, session and socket gone; its questions are still there, and it is not freed. */
 void dns_stream_conn_close(struct dns_stream_conn *c);
 void dns_stream_conn_unlink(struct dns_stream_query *q);
+/* Unlinks the oldest open question; NULL: there is none. */
+struct dns_stream_query *dns_stream_conn_pop(struct dns_stream_conn *c);
 /* Ends it in a turn of the loop of its own. */
 void dns_stream_conn_end_later(struct dns_stream_conn *c, int error);
 /* The end of a connection: each question on it fails or moves. Frees c. */

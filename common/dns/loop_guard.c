@@ -4,7 +4,7 @@
 #include "common/base/rng.h"
 
 #define PREFIX "openshell-dnsd="
-#define RANDOM_BYTES 16U
+#define RANDOM_BYTES ((size_t)16)
 #define MARKER_LEN (sizeof(PREFIX) - 1 + 2 * RANDOM_BYTES)
 
 static const uint8_t wire_name[] = "\4loop\11openshell\7invalid"; /* and the root, which the compiler adds */
@@ -54,6 +54,7 @@ enum loop_verdict loop_guard_judge(struct span reply, uint16_t id, const struct 
 {
     struct dns_rrset records;
     struct dns_reply r;
+    dns_rrset_start(&records, DNS_TXT);
     const struct dns_sent sent = {.id = id, .qtype = DNS_TXT, .qname = qname(), .records = &records};
     dns_reply_parse(reply, &sent, &r);
     if (r.kind == DNS_REPLY_MISMATCH) {
