@@ -18,6 +18,7 @@ import time
 
 SKIP = 77
 GIVE_UP_S = 8.0
+REST_S = 2.5  # udp_pool.h: what a second has not needed is closed at the end of the next
 
 
 def skip(why):
@@ -285,6 +286,19 @@ class Daemon:
 
 
 # ---- a client ----
+
+def fds_at_rest(daemons):
+    """How many descriptors each has when nothing has changed for longer than an idle socket to the upstream is kept."""
+    counts, since = [d.fd_count() for d in daemons], time.monotonic()
+    end = since + GIVE_UP_S
+    while time.monotonic() < since + REST_S:
+        assert time.monotonic() < end, "the descriptors do not settle: %r" % counts
+        time.sleep(0.05)
+        now = [d.fd_count() for d in daemons]
+        if now != counts:
+            counts, since = now, time.monotonic()
+    return counts
+
 
 def read_head(sock):
     """Reads to the end of an HTTP head, not a byte further."""

@@ -31,7 +31,6 @@ IS_LONG = os.environ.get("OPENSHELL_TEST_LONG", "") not in ("", "0")
 CHANGES, SECONDS, PHASE_S = (100, 10.0, 5.0) if IS_LONG else (20, 2.0, 2.0)
 RULES = 1000 if IS_LONG else 100  # so many that a leak of versions shows
 SETTLE_S = 3.0  # a phase begins with a good version and SIGHUP: this long after it, it must be in force
-REST_S = 2.5  # udp_pool.h: what a second has not needed is closed at the end of the next
 GROWTH_KIB = 8 * 1024
 
 
@@ -240,19 +239,6 @@ def wait_until(condition, what):
         time.sleep(0.05)
 
 
-def fds_at_rest(daemons):
-    """How many descriptors each has when nothing has changed for longer than an idle socket to the upstream is kept."""
-    counts, since = [d.fd_count() for d in daemons], time.monotonic()
-    end = since + lab.GIVE_UP_S
-    while time.monotonic() < since + REST_S:
-        assert time.monotonic() < end, "the descriptors do not settle: %r" % counts
-        time.sleep(0.05)
-        now = [d.fd_count() for d in daemons]
-        if now != counts:
-            counts, since = now, time.monotonic()
-    return counts
-
-
 def take_version(config_map, daemons, version, is_toggled):
     """It is taken without a signal."""
     config_map.swap(good(version, is_toggled))
@@ -294,7 +280,7 @@ def storm_under_load(config_map, dns, dnsd, tunneld):
     standing = [(name, lab.connect(tunneld, "%s:%d" % (name, ECHO))) for name in KEPT * 3]
     load = Load(storm, dnsd, tunneld)
     take_version(config_map, daemons, -2, True)
-    at_rest = fds_at_rest(daemons)
+    at_rest = lab.fds_at_rest(daemons)
     early = {}
 
     def on_change(number):
