@@ -344,9 +344,9 @@ forward-zone:
 
 def start_dnsmasq(directory):
     return subprocess.Popen(
-        ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--no-poll",
+        ["dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--no-poll",
          "--server=" + AUTHORITY, "--listen-address=" + DNSMASQ, "--bind-interfaces", "--cache-size=10000",
-         "--dns-forward-max=1000", "--edns-packet-max=1232", "--user=root", "--group=root", "--pid-file=",
+         "--dns-forward-max=1000", "--edns-packet-max=1232",
          "--log-facility=" + os.path.join(directory, "dnsmasq.log")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

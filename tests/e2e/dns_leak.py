@@ -73,7 +73,10 @@ class Counter:
     def __init__(self, upstream):
         self.upstream, self.out, self.strays, self.lock = upstream, [], [], threading.Lock()
         self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
-        self.sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE, or as much as may be had
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+        except PermissionError:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 20)  # as much as an ordinary user may have
         threading.Thread(target=self.run, daemon=True).start()
 
     def run(self):
