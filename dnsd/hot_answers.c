@@ -7,7 +7,9 @@
 #include <stdlib.h>
 
 #define SLOTS_MAX ((size_t)16384)
-#define PLACES ((size_t)4) /* of a question, side by side */
+#define PLACES ((size_t)4) /* of a question in a row, side by side */
+#define ROWS                                                                                                 \
+    ((size_t)2) /* of a question: with one, every tenth is without a place when two thirds are full */
 #define SLOT_COST (sizeof(struct slot) + sizeof(uint64_t))
 
 struct slot {
@@ -26,7 +28,7 @@ struct slot {
 struct hot_answers {
     struct hash_key key;
     size_t slot_count; /* a power of two, or 0 */
-    uint64_t *hashes;  /* of the slots: the four places of a question lie in one cache line */
+    uint64_t *hashes;  /* of the slots: the places of a row lie in one cache line */
     struct slot *slots;
 };
 
@@ -89,21 +91,23 @@ static bool fold(const struct hot_answers *h, const struct hot_question *q, stru
     return true;
 }
 
-/* The first of the question's places. */
-static size_t first_place(const struct hot_answers *h, const struct folded *f)
+/* The first place of the question in its row 0 or 1; the rows may be the same one. */
+static size_t first_place(const struct hot_answers *h, const struct folded *f, size_t row)
 {
-    return (size_t)f->hash & (h->slot_count - 1) & ~(PLACES - 1);
+    return (size_t)(f->hash >> (32 * row)) & (h->slot_count - 1) & ~(PLACES - 1);
 }
 
 /* The slot that holds the question, expired or not, or NULL. */
 static struct slot *find(const struct hot_answers *h, const struct hot_question *q, const struct folded *f)
 {
-    const size_t first = first_place(h, f);
-    for (size_t i = first; i < first + PLACES; i++) {
-        struct slot *s = &h->slots[i];
-        if (h->hashes[i] == f->hash && s->until_ms != 0 && s->qtype == q->qtype &&
-            span_is_equal(span_make(s->name, s->name_len), span_make(f->bytes, f->name_len))) {
-            return s;
+    for (size_t row = 0; row < ROWS; row++) {
+        const size_t first = first_place(h, f, row);
+        for (size_t i = first; i < first + PLACES; i++) {
+            struct slot *s = &h->slots[i];
+            if (h->hashes[i] == f->hash && s->until_ms != 0 && s->qtype == q->qtype &&
+                span_is_equal(span_make(s->name, s->name_len), span_make(f->bytes, f->name_len))) {
+                return s;
+            }
         }
     }
     return NULL;
@@ -130,11 +134,13 @@ bool hot_answers_get(const struct hot_answers *h, const struct hot_question *q, 
 /* A free slot, or the one that ends first. */
 static struct slot *make_room(const struct hot_answers *h, const struct folded *f)
 {
-    const size_t first = first_place(h, f);
-    size_t best = first;
-    for (size_t i = first + 1; i < first + PLACES; i++) {
-        if (h->slots[i].until_ms < h->slots[best].until_ms) {
-            best = i;
+    size_t best = first_place(h, f, 0);
+    for (size_t row = 0; row < ROWS; row++) {
+        const size_t first = first_place(h, f, row);
+        for (size_t i = first; i < first + PLACES; i++) {
+            if (h->slots[i].until_ms < h->slots[best].until_ms) {
+                best = i;
+            }
         }
     }
     h->hashes[best] = f->hash;

@@ -3,7 +3,7 @@
  * Answers that were given a moment ago, ready to be given again: it saves judging, looking up and filtering
  * for the names that are asked for all the time. An entry holds for one generation of the policy, and at most
  * until the cache's entry that it was made from is worth a renewal, which the cache then has to see. Only
- * answers that are the same for every client. Fixed memory: a question has four places, and the entry that
+ * answers that are the same for every client. Fixed memory: a question has eight places, and the entry that
  * ends first is given up. Pure (time is a parameter). One per worker.
  */
 #pragma once

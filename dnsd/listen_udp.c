@@ -33,6 +33,7 @@ struct listen_udp {
     bool
         has_many_addresses; /* bound to a wildcard: each question says which address of ours it was sent to */
     bool is_batching;       /* answers wait for the end of the batch that is being read */
+    ev_prepare late;        /* running: answers wait for the end of the loop's turn */
     size_t out_count;
     struct mmsghdr out_msgs[UDP_BATCH]; /* point into out, for good */
     struct iovec out_iov[UDP_BATCH];
@@ -118,8 +119,15 @@ static void send_datagram(const struct reply *to, struct span message)
     memcpy(o->message, message.data, message.len);
     o->len = message.len;
     if (!u->is_batching) {
-        flush_out(u);
+        ev_prepare_start(u->worker->loop, &u->late); /* many upstream replies come in one turn */
     }
+}
+
+static void on_turn_end(struct ev_loop *loop, ev_prepare *w, int revents)
+{
+    (void)revents;
+    ev_prepare_stop(loop, w);
+    flush_out(w->data);
 }
 
 /* Which address of ours was asked. Absent on an exotic passed socket: then the kernel chooses the source. */
@@ -245,6 +253,9 @@ int listen_udp_new(struct worker *w, struct query_engine *engine, int fd, struct
     prepare_messages(u);
     ev_io_init(&u->io, on_datagram_event, fd, EV_READ);
     u->io.data = u;
+    ev_prepare_init(&u->late, on_turn_end);
+    ev_set_priority(&u->late, EV_MAXPRI); /* before what a client need not wait for */
+    u->late.data = u;
     ev_io_start(w->loop, &u->io);
     *out = u;
     return 0;
@@ -261,6 +272,8 @@ void listen_udp_free(struct listen_udp *u)
         return;
     }
     ev_io_stop(u->worker->loop, &u->io);
+    ev_prepare_stop(u->worker->loop, &u->late);
+    flush_out(u);
     (void)close(u->fd);
     free(u);
 }
