@@ -19,6 +19,7 @@ struct dnsd {
     struct listeners listeners;
     struct upstream_list upstreams; /* main thread; workers have their own copy */
     struct zone_set zones;
+    struct dns_tls_store *tls; /* NULL: no upstream is asked over TLS */
     struct guard guard;
     struct acl acl;
     struct dns_soa_template soa;
@@ -149,6 +150,8 @@ static void fill_shared(struct dnsd *d, unsigned worker_count)
     resolver_config_defaults(&d->resolver);
     d->resolver.upstreams = d->upstreams.addrs;
     d->resolver.upstream_count = d->upstreams.count;
+    d->resolver.tls_names = d->upstreams.tls_names;
+    d->resolver.tls = d->tls;
     d->resolver.zones = &d->zones;
     d->resolver.ttl_min_s = s->ttl_min_s;
     d->resolver.ttl_max_s = s->ttl_max_s;
@@ -197,11 +200,14 @@ static int open_all(void *ctx, struct listen_fds *passed, unsigned worker_count,
     const struct settings_dnsd *s = &d->settings;
     int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, &d->upstreams, err);
     if (rc == 0) {
+        rc = upstreams_open_tls(&d->upstreams, &d->zones, &d->tls, err);
+    }
+    if (rc == 0) {
         rc = open_sockets(d, passed, worker_count, admin, err);
     }
     if (rc == 0) {
         loop_marker_init(&d->marker);
-        rc = upstreams_check_loops(&d->upstreams, &d->zones, &d->marker, err);
+        rc = upstreams_check_loops(&d->upstreams, &d->zones, d->tls, &d->marker, err);
     }
     if (rc == 0) {
         rc = open_map(d, err);
@@ -246,6 +252,7 @@ static void close_all(void *ctx)
     listeners_fini(&d->listeners);
     synth_map_close(d->map);
     brakes_free(d->brakes);
+    dns_tls_store_free(d->tls);
     guard_fini(&d->guard);
     acl_fini(&d->acl);
 }

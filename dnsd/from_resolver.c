@@ -9,6 +9,10 @@ static enum dns_ede failure_ede(enum resolver_fail why)
     case RESOLVER_FAIL_REFUSED:
         return DNS_EDE_NO_REACHABLE;
     case RESOLVER_FAIL_NETWORK:
+    case RESOLVER_FAIL_TLS:
+    case RESOLVER_FAIL_TLS_UNTRUSTED:
+    case RESOLVER_FAIL_TLS_EXPIRED:
+    case RESOLVER_FAIL_TLS_NAME:
         return DNS_EDE_NETWORK;
     case RESOLVER_FAIL_NONE:
     case RESOLVER_FAIL_CNAME:
@@ -27,6 +31,10 @@ struct fail_text {
 
 #define REMEMBERED "remembered for some seconds: "
 #define STALE "expired, and "
+#define ALL_THREE(text)                                                                                      \
+    {                                                                                                        \
+        text, REMEMBERED text, STALE text                                                                    \
+    }
 
 static const struct fail_text *fail_text(enum resolver_fail why)
 {
@@ -42,6 +50,10 @@ static const struct fail_text *fail_text(enum resolver_fail why)
                                    STALE "the upstreams answer REFUSED"},
         [RESOLVER_FAIL_NETWORK] = {"no upstream can be reached", REMEMBERED "no upstream can be reached",
                                    STALE "no upstream can be reached"},
+        [RESOLVER_FAIL_TLS] = ALL_THREE("TLS with the upstream fails"),
+        [RESOLVER_FAIL_TLS_UNTRUSTED] = ALL_THREE("the upstream's certificate is not trusted"),
+        [RESOLVER_FAIL_TLS_EXPIRED] = ALL_THREE("the upstream's certificate has expired or is not valid yet"),
+        [RESOLVER_FAIL_TLS_NAME] = ALL_THREE("the upstream's certificate is for another name"),
         [RESOLVER_FAIL_CNAME] = {"the chain of CNAMEs is too long, loops, or leads to no host name",
                                  REMEMBERED
                                  "the chain of CNAMEs is too long, loops, or leads to no host name",

@@ -98,12 +98,7 @@ static void put_zone(struct json *j, const struct zone *z)
     }
     json_object(j, "zone");
     json_str(j, "suffix", z->suffix.text);
-    json_array(j, "upstreams");
-    for (size_t i = 0; i < z->upstream_count; i++) {
-        char text[ADDR_TEXT_CAP];
-        json_str(j, NULL, addr_text(&z->upstreams[i], text));
-    }
-    json_end(j);
+    upstreams_write_array(z->upstreams, z->tls_names, z->upstream_count, j);
     json_bool(j, "open", z->is_open);
     json_end(j);
 }
@@ -286,18 +281,14 @@ static void put_lookup(struct json *j, const char *key, const struct resolver_an
 
 static void put_live(struct json *j, const struct explain_facts *f, bool is_live)
 {
-    char text[ADDR_TEXT_CAP];
     if (!is_live) {
         json_null(j, "live");
         return;
     }
     json_object(j, "live");
     json_bool(j, "asked", f->live.is_asked);
-    json_array(j, "upstreams");
-    for (size_t i = 0; i < f->live.upstreams.count; i++) {
-        json_str(j, NULL, addr_text(&f->live.upstreams.addrs[i], text));
-    }
-    json_end(j);
+    const struct upstream_list *asked = &f->live.upstreams;
+    upstreams_write_array(asked->addrs, asked->tls_names, asked->count, j);
     if (f->live.is_asked) {
         json_i64(j, "resolve_ms", f->live.resolve_ms);
         put_lookup(j, "a", &f->live.v4);

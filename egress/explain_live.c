@@ -61,25 +61,32 @@ static int look_up(struct explain_facts *f, struct ev_loop *loop, struct lookup 
     struct explain_live *live = &f->live;
     struct resolver_config cfg;
     struct resolver *resolver = NULL;
+    struct dns_tls_store *tls = NULL;
     int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, &live->upstreams, err);
+    if (rc == 0) {
+        rc = upstreams_open_tls(&live->upstreams, &f->cfg->tunneld_zones, &tls, err);
+    }
     if (rc != 0) {
         return rc;
     }
     resolver_config_defaults(&cfg);
     cfg.upstreams = live->upstreams.addrs;
     cfg.upstream_count = live->upstreams.count;
+    cfg.tls_names = live->upstreams.tls_names;
+    cfg.tls = tls;
     cfg.zones = &f->cfg->tunneld_zones;
     cfg.ttl_min_s = f->cfg->dnsd.ttl_min_s;
     cfg.ttl_max_s = f->cfg->dnsd.ttl_max_s;
     cfg.ttl_neg_max_s = f->cfg->dnsd.ttl_neg_max_s;
     rc = resolver_new(loop, &cfg, &resolver, err);
     if (rc != 0) {
-        return rc;
+        goto out;
     }
     const struct zone *zone = zone_find(&f->cfg->tunneld_zones, &f->target.host.name);
     if (zone != NULL) { /* the resolver asks these */
         live->upstreams.count = zone->upstream_count;
         memcpy(live->upstreams.addrs, zone->upstreams, sizeof(live->upstreams.addrs));
+        memcpy(live->upstreams.tls_names, zone->tls_names, sizeof(live->upstreams.tls_names));
     }
     int64_t started_ms = clock_mono_ms();
     rc = ask(resolver, &f->target.host.name, l);
@@ -88,7 +95,9 @@ static int look_up(struct explain_facts *f, struct ev_loop *loop, struct lookup 
     if (rc != 0) {
         err_set(err, "out of memory");
     }
+out:
     resolver_free(resolver);
+    dns_tls_store_free(tls);
     return rc;
 }
 

@@ -113,7 +113,8 @@ static void print_zone(FILE *out, const struct zone *z)
         return;
     }
     label(out, "Zone");
-    (void)fprintf(out, "%s -> %s%s\n", z->suffix.text, upstreams_text(z->upstreams, z->upstream_count, text),
+    (void)fprintf(out, "%s -> %s%s\n", z->suffix.text,
+                  upstreams_text(z->upstreams, z->tls_names, z->upstream_count, text),
                   z->is_open ? ", open" : "");
 }
 
@@ -253,7 +254,9 @@ static void print_live(FILE *out, const struct explain_facts *f)
     }
     (void)fprintf(out, "asked");
     for (size_t i = 0; i < f->live.upstreams.count; i++) {
-        (void)fprintf(out, "%s %s", i == 0 ? "" : ",", addr_text(&f->live.upstreams.addrs[i], text));
+        char one[UPSTREAM_TEXT_CAP];
+        (void)fprintf(out, "%s %s", i == 0 ? "" : ",",
+                      upstream_text(&f->live.upstreams.addrs[i], f->live.upstreams.tls_names[i], one));
     }
     (void)fprintf(out, ", %lld ms\n", (long long)f->live.resolve_ms);
     indent(out);

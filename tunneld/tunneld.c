@@ -157,6 +157,9 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
     const struct settings_tunneld *s = &d->settings;
     int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, &d->upstreams, err);
     if (rc == 0) {
+        rc = upstreams_open_tls(&d->upstreams, &d->zones, &d->tls, err);
+    }
+    if (rc == 0) {
         rc = acl_build(&d->settings.shared.allow_client, passed->count > 0, &d->acl, err);
     }
     if (rc == 0) {
@@ -172,7 +175,7 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
         rc = make_limits(d, err);
     }
     if (rc == 0) {
-        rc = upstreams_check_loops(&d->upstreams, &d->zones, NULL, err);
+        rc = upstreams_check_loops(&d->upstreams, &d->zones, d->tls, NULL, err);
     }
     if (rc == 0) {
         upstreams_log(&d->upstreams, &d->zones);
@@ -205,6 +208,7 @@ static void close_daemon(void *ctx)
     }
     limits_free(d->limits);
     brakes_free(d->brakes);
+    dns_tls_store_free(d->tls);
     acl_fini(&d->acl);
     guard_fini(&d->guard);
 }

@@ -26,6 +26,7 @@ struct tunneld {
     struct synth_map *map;          /* NULL without a capture listener */
     struct upstream_list upstreams; /* the main thread's; workers have their own copy */
     struct zone_set zones;
+    struct dns_tls_store *tls; /* NULL: no upstream is asked over TLS */
     unsigned worker_count;
 };
 

@@ -66,6 +66,8 @@ static int start_resolver(struct tunneld_worker *tw, struct err *err)
     resolver_config_defaults(&cfg);
     cfg.upstreams = tw->daemon->upstreams.addrs;
     cfg.upstream_count = tw->daemon->upstreams.count;
+    cfg.tls_names = tw->daemon->upstreams.tls_names;
+    cfg.tls = tw->daemon->tls;
     cfg.zones = &tw->daemon->zones;
     cfg.cache_bytes = cfg.cache_bytes / tw->daemon->worker_count;
     cfg.metrics = &tw->worker->metrics;

@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "common/base/rng.h"
 #include "common/dns/dns_rrset.h"
+#include "common/dns/dns_tls.h"
 #include "common/dns/upstream_watch.h"
 #include "common/net/deadline.h"
 #include "common/net/udp_pool.h"
@@ -157,8 +158,28 @@ static bool is_local_error(int error)
     return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS || error == EAGAIN;
 }
 
+/* What a connection tells more of than that it failed. */
+static enum dns_exchange_fail why_of(int error)
+{
+    switch (error) {
+    case ETIMEDOUT:
+        return DNS_EXCHANGE_FAIL_TIMEOUT;
+    case DNS_TLS_REFUSED:
+        return DNS_EXCHANGE_FAIL_TLS;
+    case DNS_TLS_UNTRUSTED:
+        return DNS_EXCHANGE_FAIL_TLS_UNTRUSTED;
+    case DNS_TLS_EXPIRED:
+        return DNS_EXCHANGE_FAIL_TLS_EXPIRED;
+    case DNS_TLS_WRONG_NAME:
+        return DNS_EXCHANGE_FAIL_TLS_NAME;
+    default:
+        return DNS_EXCHANGE_FAIL_NETWORK;
+    }
+}
+
 static void fail_leg(struct leg *leg, int error)
 {
+    dns_exchange_fail_reason(&leg->call->exchange, leg->slot, why_of(error));
     dns_exchange_io_failed(&leg->call->exchange, leg->slot, is_local_error(error), clock_mono_ms());
 }
 
@@ -232,7 +253,9 @@ static void open_leg(struct dns_call *call, const struct dns_action *act)
 {
     struct leg *leg = &call->legs[act->slot];
     leg->upstream = act->upstream;
-    int rc = act->tcp ? open_stream(leg, act) : open_udp(leg, act);
+    /* Whatever the exchange thinks: nothing for an upstream with a transport goes in another way. */
+    bool is_stream = act->tcp || call->client->transports[act->upstream].ops != NULL;
+    int rc = is_stream ? open_stream(leg, act) : open_udp(leg, act);
     if (rc != 0) {
         fail_leg(leg, -rc);
     }
@@ -406,6 +429,7 @@ int dns_client_new(struct ev_loop *loop, const struct dns_client_config *cfg, st
     int rc = upstream_set_init(&c->env.upstreams, cfg->upstreams, cfg->upstream_count, err);
     for (size_t i = 0; rc == 0 && i < cfg->upstream_count; i++) {
         c->env.upstreams.list[i].is_stream_only = c->transports[i].ops != NULL;
+        c->env.upstreams.list[i].is_private = c->transports[i].is_private;
     }
     if (rc == 0) {
         rc = start_helpers(c, cfg);
@@ -495,7 +519,7 @@ static void move_legs(struct dns_call *call, const uint8_t moved[UPSTREAM_MAX])
 static void move_streams(struct dns_client *c, const uint8_t moved[UPSTREAM_MAX])
 {
     struct dns_streams *streams[UPSTREAM_MAX] = {NULL};
-    struct dns_stream_transport transports[UPSTREAM_MAX] = {{NULL, NULL}};
+    struct dns_stream_transport transports[UPSTREAM_MAX] = {{.ops = NULL}};
     for (size_t i = 0; i < UPSTREAM_MAX; i++) {
         if (moved[i] < UPSTREAM_MAX) {
             streams[moved[i]] = c->streams[i];

@@ -35,9 +35,13 @@ struct dns_client_config {
     X(TIMEOUTS, "upstream_timeouts", COUNTER, "Queries to upstreams that were not answered in time")                  \
     X(FAILOVERS, "upstream_failovers", COUNTER, "Questions that went on to another upstream")                         \
     X(HEDGES, "upstream_hedges", COUNTER, "Questions asked of a second upstream because the first was late")          \
-    X(HEDGE_WINS, "upstream_hedge_wins", COUNTER, "Of those, answered by the second")
+    X(HEDGE_WINS, "upstream_hedge_wins", COUNTER, "Of those, answered by the second")                                 \
+    X(TLS_HANDSHAKES, "upstream_tls_handshakes", COUNTER, "Connections to upstreams over TLS that came to stand")     \
+    X(TLS_RESUMED, "upstream_tls_resumed", COUNTER, "Of those, resumed from an earlier one")                          \
+    X(TLS_FAILED, "upstream_tls_failed", COUNTER, "Connections to upstreams over TLS that failed in it")
 /* clang-format on */
 
+/* Those of TLS are counted by the transports (dns_routes). */
 enum dns_client_counter {
 #define X(name, text, kind, help) DNS_CLIENT_COUNTER_##name,
     DNS_CLIENT_COUNTER_LIST(X)

@@ -3,6 +3,8 @@
 
 #include "common/base/hash.h"
 
+#define PAD_BLOCK 128 /* RFC 8467 4.1 */
+
 static bool is_in_use(const struct dns_exchange_slot *s)
 {
     return s->is_open || s->wants_open;
@@ -219,9 +221,11 @@ static void choose(struct dns_exchange *x, int64_t now_ms)
         dns_exchange_finish(x, DNS_EXCHANGE_FAILED); /* cannot be: at most four are not late at a time */
         return;
     }
-    /* Silence may be the answer of a middlebox to EDNS: the second round goes without. */
-    bool with_opt = x->round == 0 && upstream_wants_edns(&set->list[upstream], now_ms);
-    dns_exchange_want_open(x, i, upstream, upstream_wants_tcp(&set->list[upstream]), with_opt);
+    /* Silence may be the answer of a middlebox to EDNS, unless none can see it: the second round goes
+     * without. */
+    const struct upstream *u = &set->list[upstream];
+    bool with_opt = (x->round == 0 || u->is_private) && upstream_wants_edns(u, now_ms);
+    dns_exchange_want_open(x, i, upstream, upstream_wants_tcp(u), with_opt);
     x->current = i;
 }
 
@@ -377,6 +381,9 @@ static void open_slot(struct dns_exchange *x, size_t i, int64_t now_ms, const st
     uint8_t wire[255];
     struct wbuf w = wbuf_make(out->msg, sizeof(out->msg));
     dns_query_build(&w, s->id, dns_exchange_slot_qname(x, s, wire), x->qtype, s->with_opt);
+    if (u->is_private && s->with_opt) {
+        dns_query_pad(&w, PAD_BLOCK);
+    }
     REQUIRE(!w.overflow);
     out->kind = DNS_ACTION_OPEN;
     out->slot = i;

@@ -21,7 +21,7 @@
 #define DNS_EXCHANGE_SLOTS 8      /* attempts open at a time */
 #define DNS_EXCHANGE_SENDS_MAX 64 /* attempts in all */
 #define DNS_EXCHANGE_HOPS_MAX 8
-#define DNS_EXCHANGE_QUERY_CAP 300
+#define DNS_EXCHANGE_QUERY_CAP 384 /* the longest padded: 12 + 255 + 4 + 11 + 4, to a multiple of 128 */
 /* A question earns one, a hedge costs so many: one in sixteen at most, after a burst. */
 #define DNS_EXCHANGE_HEDGE_COST 16
 #define DNS_EXCHANGE_HEDGE_CREDIT_MAX 128
@@ -39,6 +39,10 @@ enum dns_exchange_fail {
     DNS_EXCHANGE_FAIL_NONE = 0,
     DNS_EXCHANGE_FAIL_NETWORK,
     DNS_EXCHANGE_FAIL_TIMEOUT,
+    DNS_EXCHANGE_FAIL_TLS, /* the handshake; the others are about the certificate */
+    DNS_EXCHANGE_FAIL_TLS_UNTRUSTED,
+    DNS_EXCHANGE_FAIL_TLS_EXPIRED,
+    DNS_EXCHANGE_FAIL_TLS_NAME,
     DNS_EXCHANGE_FAIL_REFUSED,
     DNS_EXCHANGE_FAIL_SERVFAIL,
     DNS_EXCHANGE_FAIL_CNAME,
@@ -157,6 +161,8 @@ bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, in
  * afterwards.
  */
 void dns_exchange_upstreams_moved(struct dns_exchange *x, const uint8_t moved[UPSTREAM_MAX]);
+/* Before dns_exchange_io_failed(), where more is known than that the network failed. */
+void dns_exchange_fail_reason(struct dns_exchange *x, size_t slot, enum dns_exchange_fail why);
 /*
  * The slot's socket failed: no route, refused, reset, or closed in the middle. is_local: for want of
  * descriptors or memory here, which says nothing about the upstream. The slot stays open until CLOSE.

@@ -190,6 +190,15 @@ bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, in
     return true;
 }
 
+void dns_exchange_fail_reason(struct dns_exchange *x, size_t slot, enum dns_exchange_fail why)
+{
+    REQUIRE(slot < DNS_EXCHANGE_SLOTS);
+    const struct dns_exchange_slot *s = &x->slots[slot];
+    if (s->is_open && !s->wants_close) {
+        dns_exchange_note_why(x, why);
+    }
+}
+
 void dns_exchange_io_failed(struct dns_exchange *x, size_t slot, bool is_local, int64_t now_ms)
 {
     REQUIRE(slot < DNS_EXCHANGE_SLOTS);

@@ -4,6 +4,8 @@
 #include "common/dns/dns_rr.h"
 
 #define UDP_MIN 512
+#define OPTION_PADDING 12
+#define OPTION_HEAD_LEN 4
 
 /* One question without compression (RFC 9619: exactly one). */
 static bool question_read(struct cursor *c, const struct dns_header *h, struct dns_query *out)
@@ -93,5 +95,22 @@ void dns_query_build(struct wbuf *w, uint16_t id, struct span qname_wire, uint16
         wbuf_u16(w, DNS_UDP_MAX);
         wbuf_u32(w, 0);
         wbuf_u16(w, 0);
+    }
+}
+
+/* The OPT is the last record and has no options yet: its length is the last thing there. */
+void dns_query_pad(struct wbuf *w, size_t block)
+{
+    if (!CHECK(w->len >= 2 && block > 0 && block <= UINT16_MAX)) {
+        return;
+    }
+    size_t over = (w->len + OPTION_HEAD_LEN) % block;
+    size_t pad = over == 0 ? 0 : block - over;
+    w->len -= 2;
+    wbuf_u16(w, (uint16_t)(OPTION_HEAD_LEN + pad));
+    wbuf_u16(w, OPTION_PADDING);
+    wbuf_u16(w, (uint16_t)pad);
+    for (size_t i = 0; i < pad; i++) {
+        wbuf_u8(w, 0);
     }
 }

@@ -13,14 +13,21 @@
 #pragma once
 
 #include "common/dns/dns_client.h"
+#include "common/dns/dns_transports.h"
 #include "common/dns/zone.h"
 
 struct dns_routes;
 
-/* cfg is for the default upstreams; the rest of it holds for the zones too. zones may be NULL. Both are
- * copied. */
-MUST_CHECK int dns_routes_new(struct ev_loop *loop, const struct dns_client_config *cfg,
-                              const struct zone_set *zones, struct dns_routes **out, struct err *err);
+struct dns_routes_config {
+    struct dns_client_config client; /* of the default upstreams; the rest of it holds for the zones too. Its
+                                      * transports are made here */
+    const struct span *tls_names;    /* of each default upstream; empty: plain DNS; NULL: all of them */
+    const struct dns_tls_store *store; /* borrowed; NULL: no upstream is asked over TLS */
+    const struct zone_set *zones;      /* NULL: none */
+};
+/* Everything but the store is copied; names of zones' upstreams are parts of texts that have to stay. */
+MUST_CHECK int dns_routes_new(struct ev_loop *loop, const struct dns_routes_config *cfg,
+                              struct dns_routes **out, struct err *err);
 void dns_routes_free(struct dns_routes *r); /* as dns_client_free */
 
 /* As dns_client_start; dns_client_cancel ends the call. */

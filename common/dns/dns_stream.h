@@ -47,6 +47,7 @@ struct dns_stream_ops {
 struct dns_stream_transport {
     const struct dns_stream_ops *ops; /* NULL: plain TCP */
     void *ctx;                        /* borrowed; outlives the streams */
+    bool is_private;                  /* hides what it carries: questions are padded (RFC 8467) */
 };
 
 struct dns_stream_config {

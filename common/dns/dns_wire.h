@@ -85,6 +85,8 @@ enum dns_query_result dns_query_parse(struct span msg, struct dns_query *out, en
 /* An upstream query of ours: id, RD=1, one question in wire form (already cased), our OPT if with_opt. Fits
  * 300 bytes. */
 void dns_query_build(struct wbuf *w, uint16_t id, struct span qname_wire, uint16_t qtype, bool with_opt);
+/* Behind dns_query_build() with an OPT: makes the length a multiple of block with the option of RFC 7830. */
+void dns_query_pad(struct wbuf *w, size_t block);
 
 enum dns_reply_kind {
     DNS_REPLY_MISMATCH = 0, /* not an answer to this question, or malformed: ignore it and keep waiting */

@@ -155,17 +155,20 @@ int resolver_new(struct ev_loop *loop, const struct resolver_config *cfg, struct
     ev_timer_init(&r->line, on_run_event, 0.0, 0.0);
     r->turn.data = r;
     r->line.data = r;
-    const struct dns_client_config client_cfg = {
-        .upstreams = cfg->upstreams,
-        .upstream_count = cfg->upstream_count,
-        .attempt_ms = cfg->attempt_ms,
-        .total_ms = cfg->total_ms,
-        .watches = cfg->watches_upstreams,
-        .marker = cfg->marker,
-        .metrics = cfg->metrics,
-        .metrics_first = cfg->client_metrics_first,
+    const struct dns_routes_config routes = {
+        .client = {.upstreams = cfg->upstreams,
+                   .upstream_count = cfg->upstream_count,
+                   .attempt_ms = cfg->attempt_ms,
+                   .total_ms = cfg->total_ms,
+                   .watches = cfg->watches_upstreams,
+                   .marker = cfg->marker,
+                   .metrics = cfg->metrics,
+                   .metrics_first = cfg->client_metrics_first},
+        .tls_names = cfg->tls_names,
+        .store = cfg->tls,
+        .zones = cfg->zones,
     };
-    rc = dns_routes_new(loop, &client_cfg, cfg->zones, &r->routes, err);
+    rc = dns_routes_new(loop, &routes, &r->routes, err);
     if (rc == 0) {
         rc = start_core(r, cfg);
         if (rc != 0) {

@@ -13,10 +13,14 @@
 
 #include <ev.h>
 
+struct dns_tls_store;
+
 struct resolver_config {          /* copied by resolver_new */
     const struct addr *upstreams; /* in order of preference; 1..16 */
     size_t upstream_count;
-    const struct zone_set *zones; /* names that other upstreams are asked for; NULL: none */
+    const struct span *tls_names; /* of each: asked over TLS (dns_tls); empty: plain DNS; NULL: all of them */
+    const struct dns_tls_store *tls; /* borrowed; NULL: nobody is asked over TLS */
+    const struct zone_set *zones;    /* names that other upstreams are asked for; NULL: none */
     uint32_t ttl_min_s, ttl_max_s, ttl_neg_max_s;
     uint32_t stale_s; /* how long beyond its TTL an answer may be used when there is no news; 0: not at all */
     size_t cache_bytes;

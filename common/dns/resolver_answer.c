@@ -14,6 +14,14 @@ const char *resolver_fail_text(enum resolver_fail f)
         return "refused";
     case RESOLVER_FAIL_NETWORK:
         return "network";
+    case RESOLVER_FAIL_TLS:
+        return "tls_handshake";
+    case RESOLVER_FAIL_TLS_UNTRUSTED:
+        return "tls_untrusted";
+    case RESOLVER_FAIL_TLS_EXPIRED:
+        return "tls_expired";
+    case RESOLVER_FAIL_TLS_NAME:
+        return "tls_name";
     case RESOLVER_FAIL_CNAME:
         return "cname";
     case RESOLVER_FAIL_BUSY:
@@ -49,6 +57,14 @@ static enum resolver_fail fail_from_exchange(enum dns_exchange_fail f)
         return RESOLVER_FAIL_NETWORK;
     case DNS_EXCHANGE_FAIL_TIMEOUT:
         return RESOLVER_FAIL_TIMEOUT;
+    case DNS_EXCHANGE_FAIL_TLS:
+        return RESOLVER_FAIL_TLS;
+    case DNS_EXCHANGE_FAIL_TLS_UNTRUSTED:
+        return RESOLVER_FAIL_TLS_UNTRUSTED;
+    case DNS_EXCHANGE_FAIL_TLS_EXPIRED:
+        return RESOLVER_FAIL_TLS_EXPIRED;
+    case DNS_EXCHANGE_FAIL_TLS_NAME:
+        return RESOLVER_FAIL_TLS_NAME;
     case DNS_EXCHANGE_FAIL_REFUSED:
         return RESOLVER_FAIL_REFUSED;
     case DNS_EXCHANGE_FAIL_SERVFAIL:

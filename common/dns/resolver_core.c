@@ -91,6 +91,12 @@ static bool find_stale(struct resolver_core *c, const struct resolver_question *
     return true;
 }
 
+/* Nobody could be asked, whatever the name. */
+static bool is_no_upstream(enum resolver_fail why)
+{
+    return why == RESOLVER_FAIL_TIMEOUT || (why >= RESOLVER_FAIL_NETWORK && why <= RESOLVER_FAIL_TLS_NAME);
+}
+
 /* What the exchange of q brought, for the cache, and for those who wait. */
 static void take_answer(struct resolver_core *c, struct resolver_question *q, int64_t now_ms)
 {
@@ -106,7 +112,7 @@ static void take_answer(struct resolver_core *c, struct resolver_question *q, in
     if (why != RESOLVER_FAIL_MEMORY) { /* that one is ours, not the name's */
         cache_fail(c->cache, &q->name, q->family, now_ms, (uint8_t)why);
         count(c, RESOLVER_COUNTER_LOOKUP_FAILURES, 1);
-        c->is_failing = why == RESOLVER_FAIL_TIMEOUT || why == RESOLVER_FAIL_NETWORK;
+        c->is_failing = is_no_upstream(why);
     }
     if (q->waiters.first != WAITER_NONE) {
         (void)find_stale(c, q, why, now_ms, &q->answer);

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/dns/upstream.h"
 
+#include "common/base/buf.h"
+#include "common/dns/dns_tls.h"
+
 #include <errno.h>
 
 #define DNS_PORT 53
+#define DOT_PORT 853 /* RFC 7858 3.1 */
 #define PROBE_MIN_MS 1000
 #define PROBE_MAX_MS 30000
 #define NO_EDNS_MS ((int64_t)3600 * 1000)
@@ -38,14 +42,54 @@ int upstream_set_init(struct upstream_set *set, const struct addr *addrs, size_t
     return 0;
 }
 
-int upstream_parse(struct span text, struct addr *out)
+static const char *name_fault(struct span name)
 {
-    struct addr a;
-    if (addr_parse(text, DNS_PORT, &a) != 0 || a.port == 0 || ip_classify(&a.ip) == IP_CLASS_UNSPECIFIED) {
-        return -EINVAL;
+    struct host h;
+    enum host_fault f = host_parse(name, &h);
+    if (name.len == 0) {
+        return "the name that the server's certificate has is missing (tls://ADDR[:PORT]#NAME)";
     }
-    *out = a;
-    return 0;
+    return f == HOST_FAULT_NONE ? NULL : host_fault_text(f);
+}
+
+const char *upstream_parse(struct span text, struct addr *out, struct span *tls_name)
+{
+    static const struct span scheme = {(const uint8_t *)"tls://", 6};
+    bool is_tls = span_is_equal(span_sub(text, 0, scheme.len), scheme);
+    struct span name = span_sub(text, text.len, 0);
+    struct span where = text;
+    if (is_tls) {
+        where = span_sub(text, scheme.len, text.len);
+        size_t hash = span_find(where, '#');
+        name = span_sub(where, hash + 1, where.len);
+        where = span_sub(where, 0, hash);
+    }
+    struct addr a;
+    if (addr_parse(where, is_tls ? DOT_PORT : DNS_PORT, &a) != 0 || a.port == 0 ||
+        ip_classify(&a.ip) == IP_CLASS_UNSPECIFIED) {
+        return "not an address (ADDR, ADDR:PORT, [IPV6]:PORT, tls://ADDR[:PORT]#NAME)";
+    }
+    const char *fault = is_tls ? name_fault(name) : NULL;
+    if (fault == NULL && is_tls && !dns_tls_is_built()) {
+        fault = "this build has no DNS over TLS (configure it --with-openssl)";
+    }
+    if (fault == NULL) {
+        *out = a;
+        *tls_name = name;
+    }
+    return fault;
+}
+
+const char *upstream_text(const struct addr *a, struct span tls_name, char text[UPSTREAM_TEXT_CAP])
+{
+    char addr[ADDR_TEXT_CAP];
+    struct wbuf w = wbuf_make(text, UPSTREAM_TEXT_CAP - 1);
+    wbuf_str(&w, tls_name.len > 0 ? "tls://" : "");
+    wbuf_str(&w, addr_text(a, addr));
+    wbuf_str(&w, tls_name.len > 0 ? "#" : "");
+    wbuf_put(&w, tls_name);
+    text[w.len] = '\0';
+    return text;
 }
 
 int upstream_set_replace(struct upstream_set *set, const struct addr *addrs, size_t count,

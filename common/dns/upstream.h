@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "common/base/host_name.h"
 #include "common/net/addr.h"
 
 #define UPSTREAM_MAX 16
@@ -34,6 +35,7 @@ struct upstream {
     int64_t no_edns_until_ms;
     enum upstream_case casing;
     bool is_stream_only;   /* never UDP: what is below about UDP does not concern it */
+    bool is_private;       /* nobody on the way sees the questions: they are padded (RFC 8467) */
     bool is_loop;          /* a dnsd answers there: unusable */
     bool prefers_tcp;      /* silent over UDP while it answered over TCP */
     int64_t udp_probe_ms;  /* while prefers_tcp: UDP is not tried before */
@@ -53,9 +55,15 @@ struct upstream_set {
 MUST_CHECK int upstream_set_init(struct upstream_set *set, const struct addr *addrs, size_t count,
                                  struct err *err);
 
-/* "ADDR", "ADDR:PORT", "[IPV6]:PORT": one host that can be asked, port 53 unless it says another. 0 or
- * -EINVAL. */
-MUST_CHECK int upstream_parse(struct span text, struct addr *out);
+/*
+ * One host that can be asked: "ADDR", "ADDR:PORT", "[IPV6]:PORT", port 53 unless it says another; or
+ * "tls://" in front and "#NAME" behind, port 853: DNS over TLS, and *tls_name is then NAME, a part of text
+ * (else empty). NULL, or what is wrong.
+ */
+MUST_CHECK const char *upstream_parse(struct span text, struct addr *out, struct span *tls_name);
+/* "192.0.2.1:53" or "tls://192.0.2.1:853#dns.example"; returns text. */
+#define UPSTREAM_TEXT_CAP (ADDR_TEXT_CAP + HOST_TEXT_CAP + 8)
+const char *upstream_text(const struct addr *a, struct span tls_name, char text[UPSTREAM_TEXT_CAP]);
 
 #define UPSTREAM_GONE UINT8_MAX
 /*

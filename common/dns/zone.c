@@ -51,11 +51,17 @@ static const char *suffix_fault(struct span text, struct host_name *out)
 static const char *upstream_fault(struct span text, struct zone *z)
 {
     struct addr a;
+    struct span tls_name;
     if (text.len == 0) {
         return "an address is missing";
     }
-    if (upstream_parse(text, &a) != 0) {
-        return "only addresses (ADDR, ADDR:PORT, [IPV6]:PORT) and, at the end, \"open\" can follow the \"=\"";
+    const char *why = upstream_parse(text, &a, &tls_name);
+    if (why != NULL && span_find(text, '/') < text.len) {
+        return why; /* it was meant to be an address */
+    }
+    if (why != NULL) {
+        return "only addresses (ADDR, ADDR:PORT, [IPV6]:PORT, tls://ADDR[:PORT]#NAME) and, at the end, "
+               "\"open\" can follow the \"=\"";
     }
     for (size_t i = 0; i < z->upstream_count; i++) {
         if (addr_is_equal(&a, &z->upstreams[i])) {
@@ -65,6 +71,7 @@ static const char *upstream_fault(struct span text, struct zone *z)
     if (z->upstream_count == UPSTREAM_MAX) {
         return "too many addresses";
     }
+    z->tls_names[z->upstream_count] = tls_name;
     z->upstreams[z->upstream_count++] = a;
     return NULL;
 }

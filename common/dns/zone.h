@@ -13,6 +13,7 @@
 struct zone {
     struct host_name suffix;
     struct addr upstreams[UPSTREAM_MAX];
+    struct span tls_names[UPSTREAM_MAX]; /* of each; parts of the text that was parsed; empty: plain DNS */
     size_t upstream_count;
     bool is_open; /* dnsd answers every name of it with real addresses, even where no rule does */
 };
@@ -22,7 +23,8 @@ struct zone_set { /* immutable once made */
     size_t count;
 };
 
-/* "SUFFIX=ADDR[:PORT][,ADDR[:PORT]...][,open]". 0, or -EINVAL with *err, which begins with the text. */
+/* "SUFFIX=ADDR[:PORT][,ADDR[:PORT]...][,open]", each ADDR as upstream_parse takes it. 0, or -EINVAL with
+ * *err, which begins with the text. */
 MUST_CHECK int zone_parse(struct span text, struct zone *out, struct err *err);
 /* Adds a zone. -EINVAL with *err: there are ZONES_MAX already, or one has the suffix. */
 MUST_CHECK int zone_set_add(struct zone_set *set, const struct zone *zone, struct err *err);

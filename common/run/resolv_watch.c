@@ -34,9 +34,10 @@ static void keep(struct resolv_watch *w, const struct err *why)
         return;
     }
     w->fault = *why;
-    log_event(LOG_WARN, "upstreams_kept",
-              LOG_KV(kv_str("why", why->text),
-                     kv_str("upstreams", upstreams_text(w->cfg.in_use.addrs, w->cfg.in_use.count, text))));
+    log_event(
+        LOG_WARN, "upstreams_kept",
+        LOG_KV(kv_str("why", why->text),
+               kv_str("upstreams", upstreams_text(w->cfg.in_use.addrs, NULL, w->cfg.in_use.count, text))));
 }
 
 static void take(struct resolv_watch *w, const struct upstream_list *list, const struct upstream_list *own)
@@ -46,7 +47,7 @@ static void take(struct resolv_watch *w, const struct upstream_list *list, const
     const bool was_faulty = w->fault.text[0] != '\0';
     struct upstream_list *in_use = &w->cfg.in_use;
     w->fault.text[0] = '\0';
-    (void)upstreams_text(list->addrs, list->count, now);
+    (void)upstreams_text(list->addrs, NULL, list->count, now);
     if (upstreams_is_equal(list, in_use)) {
         if (was_faulty) {
             log_event(LOG_INFO, "upstreams_restored", LOG_KV(kv_str("upstreams", now)));
@@ -54,9 +55,9 @@ static void take(struct resolv_watch *w, const struct upstream_list *list, const
         return;
     }
     upstreams_log_own(own);
-    log_event(
-        LOG_INFO, "upstreams_changed",
-        LOG_KV(kv_str("old", upstreams_text(in_use->addrs, in_use->count, before)), kv_str("new", now)));
+    log_event(LOG_INFO, "upstreams_changed",
+              LOG_KV(kv_str("old", upstreams_text(in_use->addrs, NULL, in_use->count, before)),
+                     kv_str("new", now)));
     *in_use = *list;
     w->cfg.on_change(w->cfg.ctx, in_use);
 }

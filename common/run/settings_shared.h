@@ -13,7 +13,8 @@ extern const char *const settings_log_levels[];  /* in the order of enum log_lev
 #define SETTINGS_SHARED_ROWS(S)                                                                                      \
     {.name = "policy", .kind = SETTING_LIST, .offset = SETTINGS_SHARED_AT(S, policy), .arg = "PATH",                 \
      .fallback = "/etc/openshell/policy.yaml", .help = "policy file, or a directory of them"},                       \
-    {.name = "upstream", .kind = SETTING_LIST, .offset = SETTINGS_SHARED_AT(S, upstream), .arg = "ADDR[:PORT]",      \
+    {.name = "upstream", .kind = SETTING_LIST, .offset = SETTINGS_SHARED_AT(S, upstream),                            \
+     .arg = "ADDR[:PORT]|tls://ADDR[:PORT]#NAME",                                                                    \
      .help = "DNS server to ask (none: those of resolv.conf)"},                                                      \
     {.name = "zone", .kind = SETTING_LIST, .offset = SETTINGS_SHARED_AT(S, zone),                                    \
      .arg = "SUFFIX=ADDR[:PORT][,ADDR...][,open]", .help = "ask these servers for the names of this zone"},           \

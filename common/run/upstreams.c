@@ -24,8 +24,9 @@ int upstreams_parse(const struct str_list *list, struct upstream_list *out, stru
     }
     for (size_t i = 0; i < list->count; i++) {
         struct addr a;
-        if (upstream_parse(span_str(list->items[i]), &a) != 0) {
-            err_set(err, "--upstream %.80s: not an address (ADDR, ADDR:PORT, [IPV6]:PORT)", list->items[i]);
+        const char *why = upstream_parse(span_str(list->items[i]), &a, &out->tls_names[out->count]);
+        if (why != NULL) {
+            err_set(err, "--upstream %.80s: %s", list->items[i], why);
             return -EINVAL;
         }
         if (has_addr(out, &a)) {
@@ -72,6 +73,26 @@ int upstreams_parse_zones(const struct str_list *list, struct zone_set *out, str
     return 0;
 }
 
+static bool has_tls(const struct span *tls_names, size_t count)
+{
+    bool has = false;
+    for (size_t i = 0; i < count && !has; i++) {
+        has = tls_names[i].len > 0;
+    }
+    return has;
+}
+
+int upstreams_open_tls(const struct upstream_list *list, const struct zone_set *zones,
+                       struct dns_tls_store **out, struct err *err)
+{
+    bool is_wanted = has_tls(list->tls_names, list->count);
+    for (size_t i = 0; i < zones->count && !is_wanted; i++) {
+        is_wanted = has_tls(zones->items[i].tls_names, zones->items[i].upstream_count);
+    }
+    *out = NULL;
+    return is_wanted ? dns_tls_store_new(out, err) : 0;
+}
+
 int upstreams_drop_own(struct upstream_list *list, upstream_check_fn *check, void *ctx,
                        struct upstream_list *own, struct err *err)
 {
@@ -79,6 +100,7 @@ int upstreams_drop_own(struct upstream_list *list, upstream_check_fn *check, voi
     *own = (struct upstream_list){.count = 0};
     for (size_t i = 0; i < list->count; i++) {
         struct upstream_list *to = check == NULL || check(ctx, &list->addrs[i], err) == 0 ? &kept : own;
+        to->tls_names[to->count] = list->tls_names[i];
         to->addrs[to->count++] = list->addrs[i];
     }
     if (kept.count == 0) {
@@ -107,15 +129,18 @@ bool upstreams_is_equal(const struct upstream_list *a, const struct upstream_lis
     return is_equal;
 }
 
-const char *upstreams_text(const struct addr *addrs, size_t count, char text[UPSTREAMS_TEXT_CAP])
+const char *upstreams_text(const struct addr *addrs, const struct span *tls_names, size_t count,
+                           char text[UPSTREAMS_TEXT_CAP])
 {
     struct wbuf w = wbuf_make(text, UPSTREAMS_TEXT_CAP - 1);
     for (size_t i = 0; i < count; i++) {
-        char one[ADDR_TEXT_CAP];
-        if (i > 0) {
-            wbuf_u8(&w, ',');
+        char one[UPSTREAM_TEXT_CAP];
+        struct span tls_name = {0};
+        if (tls_names != NULL) {
+            tls_name = tls_names[i];
         }
-        wbuf_str(&w, addr_text(&addrs[i], one));
+        wbuf_str(&w, i > 0 ? "," : "");
+        wbuf_str(&w, upstream_text(&addrs[i], tls_name, one));
     }
     text[w.len] = '\0';
     return text;
@@ -125,36 +150,39 @@ void upstreams_log(const struct upstream_list *list, const struct zone_set *zone
 {
     char text[UPSTREAMS_TEXT_CAP];
     for (size_t i = 0; i < list->count; i++) {
-        log_event(LOG_INFO, "upstream", LOG_KV(kv_str("addr", addr_text(&list->addrs[i], text))));
+        const char *one = upstream_text(&list->addrs[i], list->tls_names[i], text);
+        log_event(LOG_INFO, "upstream", LOG_KV(kv_str("addr", one)));
     }
     for (size_t i = 0; i < zones->count; i++) {
         const struct zone *z = &zones->items[i];
-        log_event(LOG_INFO, "zone",
-                  LOG_KV(kv_str("suffix", z->suffix.text),
-                         kv_str("upstreams", upstreams_text(z->upstreams, z->upstream_count, text)),
-                         kv_bool("open", z->is_open)));
+        log_event(
+            LOG_INFO, "zone",
+            LOG_KV(kv_str("suffix", z->suffix.text),
+                   kv_str("upstreams", upstreams_text(z->upstreams, z->tls_names, z->upstream_count, text)),
+                   kv_bool("open", z->is_open)));
     }
 }
 
-static void write_addrs(const struct addr *addrs, size_t count, struct json *json)
+void upstreams_write_array(const struct addr *addrs, const struct span *tls_names, size_t count,
+                           struct json *json)
 {
     json_array(json, "upstreams");
     for (size_t i = 0; i < count; i++) {
-        char text[ADDR_TEXT_CAP];
-        json_str(json, NULL, addr_text(&addrs[i], text));
+        char text[UPSTREAM_TEXT_CAP];
+        json_str(json, NULL, upstream_text(&addrs[i], tls_names[i], text));
     }
     json_end(json);
 }
 
 void upstreams_write(const struct upstream_list *list, const struct zone_set *zones, struct json *json)
 {
-    write_addrs(list->addrs, list->count, json);
+    upstreams_write_array(list->addrs, list->tls_names, list->count, json);
     json_array(json, "zones");
     for (size_t i = 0; i < zones->count; i++) {
         const struct zone *z = &zones->items[i];
         json_object(json, NULL);
         json_str(json, "suffix", z->suffix.text);
-        write_addrs(z->upstreams, z->upstream_count, json);
+        upstreams_write_array(z->upstreams, z->tls_names, z->upstream_count, json);
         json_bool(json, "open", z->is_open);
         json_end(json);
     }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "common/base/json.h"
+#include "common/dns/dns_tls.h"
 #include "common/dns/loop_guard.h"
 #include "common/dns/zone.h"
 #include "common/run/settings.h"
@@ -14,6 +15,7 @@
 
 struct upstream_list { /* plain data: copied, never shared */
     struct addr addrs[UPSTREAMS_MAX];
+    struct span tls_names[UPSTREAMS_MAX]; /* of each; parts of the settings' texts; empty: plain DNS */
     size_t count;
 };
 
@@ -24,6 +26,12 @@ MUST_CHECK int upstreams_find(const struct str_list *list, const char *resolv_co
                               struct err *err);
 /* The list of --zone. 0, or -EINVAL with *err. */
 MUST_CHECK int upstreams_parse_zones(const struct str_list *list, struct zone_set *out, struct err *err);
+/*
+ * Reads the system's trusted certificates if any of the servers is asked over TLS, before privileges are
+ * dropped; *out is NULL if none is. 0, -EINVAL with *err, or -ENOMEM.
+ */
+MUST_CHECK int upstreams_open_tls(const struct upstream_list *list, const struct zone_set *zones,
+                                  struct dns_tls_store **out, struct err *err);
 
 /* 0, or -EINVAL with *err: this address is our own, and we would ask ourselves. */
 typedef int upstream_check_fn(void *ctx, const struct addr *upstream, struct err *err);
@@ -38,16 +46,22 @@ void upstreams_log_own(const struct upstream_list *own); /* a warning for each *
 /*
  * Asks the default and the zones' servers whether they are an openshell-dnsd, and waits for the answers, half
  * a second at most: silence is no loop. Logs those that are. 0, or -EINVAL with *err: all the default ones,
- * or all of a zone, are; or -errno. own is what this process answers, or NULL.
+ * or all of a zone, are; or -errno. own is what this process answers, or NULL; tls is of
+ * upstreams_open_tls().
  */
 MUST_CHECK int upstreams_check_loops(const struct upstream_list *list, const struct zone_set *zones,
-                                     const struct loop_marker *own, struct err *err);
+                                     const struct dns_tls_store *tls, const struct loop_marker *own,
+                                     struct err *err);
 
 bool upstreams_is_equal(const struct upstream_list *a, const struct upstream_list *b); /* and in this order */
-/* "192.0.2.1:53,[2001:db8::1]:53"; returns text. */
-#define UPSTREAMS_TEXT_CAP (UPSTREAMS_MAX * ADDR_TEXT_CAP)
-const char *upstreams_text(const struct addr *addrs, size_t count, char text[UPSTREAMS_TEXT_CAP]);
+/* "192.0.2.1:53,tls://[2001:db8::1]:853#dns.example"; tls_names may be NULL: all plain. Returns text. */
+#define UPSTREAMS_TEXT_CAP (UPSTREAMS_MAX * UPSTREAM_TEXT_CAP)
+const char *upstreams_text(const struct addr *addrs, const struct span *tls_names, size_t count,
+                           char text[UPSTREAMS_TEXT_CAP]);
 void upstreams_log(const struct upstream_list *list,
                    const struct zone_set *zones); /* at start: a line each */
 /* For the daemons' status pages: "upstreams" as an array of texts, "zones" as one of objects. */
 void upstreams_write(const struct upstream_list *list, const struct zone_set *zones, struct json *json);
+/* The array alone, as "upstreams". */
+void upstreams_write_array(const struct addr *addrs, const struct span *tls_names, size_t count,
+                           struct json *json);

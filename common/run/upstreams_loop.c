@@ -3,6 +3,7 @@
 #include "common/run/upstreams.h"
 
 #include "common/base/log.h"
+#include "common/dns/dns_transports.h"
 #include "common/dns/loop_check.h"
 
 #include <errno.h>
@@ -12,74 +13,100 @@
 /* Distinct servers and what they turned out to be. Those for which there is no room are found out later. */
 struct loop_findings {
     struct addr addrs[UPSTREAM_MAX];
+    struct span tls_names[UPSTREAM_MAX];
     enum loop_verdict verdicts[UPSTREAM_MAX];
     size_t count;
 };
 
-static void add_findings(struct loop_findings *f, const struct addr *addrs, size_t count)
+/* One address may be asked in plain DNS here and over TLS there, under more names than one. */
+static size_t find(const struct loop_findings *f, const struct addr *addr, struct span tls_name)
+{
+    size_t at = 0;
+    while (at < f->count &&
+           !(addr_is_equal(&f->addrs[at], addr) && span_is_equal(f->tls_names[at], tls_name))) {
+        at++;
+    }
+    return at;
+}
+
+static void add_findings(struct loop_findings *f, const struct addr *addrs, const struct span *tls_names,
+                         size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        size_t at = 0;
-        while (at < f->count && !addr_is_equal(&f->addrs[at], &addrs[i])) {
-            at++;
-        }
+        size_t at = find(f, &addrs[i], tls_names[i]);
         if (at == f->count && at < UPSTREAM_MAX) {
-            f->addrs[f->count++] = addrs[i];
+            f->addrs[at] = addrs[i];
+            f->tls_names[at] = tls_names[i];
+            f->count++;
         }
     }
 }
 
-static bool is_found_loop(const struct loop_findings *f, const struct addr *addr)
+static bool is_loop(const struct loop_findings *f, size_t at)
 {
-    for (size_t i = 0; i < f->count; i++) {
-        if (addr_is_equal(&f->addrs[i], addr)) {
-            return f->verdicts[i] == LOOP_OTHER || f->verdicts[i] == LOOP_SELF;
-        }
-    }
-    return false;
+    return at < f->count && (f->verdicts[at] == LOOP_OTHER || f->verdicts[at] == LOOP_SELF);
 }
 
-static int judge_findings(const struct loop_findings *f, const struct addr *addrs, size_t count,
-                          struct err *err)
+static int judge_findings(const struct loop_findings *f, const struct addr *addrs,
+                          const struct span *tls_names, size_t count, struct err *err)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!is_found_loop(f, &addrs[i])) {
+        if (!is_loop(f, find(f, &addrs[i], tls_names[i]))) {
             return 0;
         }
     }
-    char text[ADDR_TEXT_CAP];
+    char text[UPSTREAM_TEXT_CAP];
     err_set(err, "upstream %s is an openshell-dnsd itself%s; give the resolver behind it with --upstream",
-            addr_text(&addrs[0], text), count > 1 ? ", and so are the others" : "");
+            upstream_text(&addrs[0], tls_names[0], text), count > 1 ? ", and so are the others" : "");
     return -EINVAL;
 }
 
-int upstreams_check_loops(const struct upstream_list *list, const struct zone_set *zones,
-                          const struct loop_marker *own, struct err *err)
+/* Asks those over TLS over TLS: what is not plain elsewhere is not plain here. */
+static int ask_all(struct loop_findings *f, const struct dns_tls_store *tls, const struct loop_marker *own,
+                   struct err *err)
 {
     const struct loop_check_config cfg = {.own = own, .wait_ms = LOOP_WAIT_MS};
-    struct loop_findings f = {.count = 0};
-    add_findings(&f, list->addrs, list->count);
-    for (size_t i = 0; i < zones->count; i++) {
-        add_findings(&f, zones->items[i].upstreams, zones->items[i].upstream_count);
+    const struct dns_transports_config transports_cfg = {
+        .store = tls, .addrs = f->addrs, .tls_names = f->tls_names, .count = f->count};
+    struct dns_transports transports;
+    int rc = dns_transports_init(&transports, &transports_cfg, err);
+    if (rc == 0) {
+        rc = loop_check_all(&cfg, f->addrs, transports.list, f->count, f->verdicts);
+        if (rc != 0) {
+            err_set(err, "cannot look for loops: %s", strerror(-rc));
+        }
     }
-    int rc = loop_check_all(&cfg, f.addrs, NULL, f.count, f.verdicts);
+    dns_transports_fini(&transports);
+    return rc;
+}
+
+int upstreams_check_loops(const struct upstream_list *list, const struct zone_set *zones,
+                          const struct dns_tls_store *tls, const struct loop_marker *own, struct err *err)
+{
+    struct loop_findings f = {.count = 0};
+    add_findings(&f, list->addrs, list->tls_names, list->count);
+    for (size_t i = 0; i < zones->count; i++) {
+        const struct zone *z = &zones->items[i];
+        add_findings(&f, z->upstreams, z->tls_names, z->upstream_count);
+    }
+    int rc = ask_all(&f, tls, own, err);
     if (rc != 0) {
-        err_set(err, "cannot look for loops: %s", strerror(-rc));
         return rc;
     }
-    rc = judge_findings(&f, list->addrs, list->count, err);
+    rc = judge_findings(&f, list->addrs, list->tls_names, list->count, err);
     for (size_t i = 0; rc == 0 && i < zones->count; i++) {
-        rc = judge_findings(&f, zones->items[i].upstreams, zones->items[i].upstream_count, err);
+        const struct zone *z = &zones->items[i];
+        rc = judge_findings(&f, z->upstreams, z->tls_names, z->upstream_count, err);
         if (rc != 0) {
-            err_prefix(err, "--zone %s", zones->items[i].suffix.text);
+            err_prefix(err, "--zone %s", z->suffix.text);
         }
     }
     for (size_t i = 0; rc == 0 && i < f.count; i++) {
-        char text[ADDR_TEXT_CAP];
-        if (is_found_loop(&f, &f.addrs[i])) {
-            log_event(
-                LOG_WARN, "upstream_is_dnsd",
-                LOG_KV(kv_str("upstream", addr_text(&f.addrs[i], text)), kv_str("effect", "not asked")));
+        char text[UPSTREAM_TEXT_CAP];
+        if (is_loop(&f, i)) {
+            log_event(LOG_WARN, "upstream_is_dnsd",
+                      LOG_KV(kv_str("upstream", upstream_text(&f.addrs[i], f.tls_names[i], text)),
+                             kv_str("effect", "not asked")));
         }
     }
     return rc;

@@ -43,6 +43,7 @@ door() {
 }
 door 'yaml\.h' '^common/policy/yaml_doc\.c$'
 door 'ldns/.*' '^common/dns/dns_ldns\.c$'
+door 'openssl/.*' '^common/dns/dns_tls\.c$'
 door 'ev\.h' '^(common/net/|common/dns/(dns_client|dns_stream|resolver)|common/run/|dnsd/|tunneld/|egress/explain_live\.c$)'
 
 # Pure files: bytes, structs and a time in; bytes, structs and a verdict out.

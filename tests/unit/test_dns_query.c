@@ -473,6 +473,40 @@ static void test_build_and_read_back(void **state)
     assert_false(w.overflow); /* promised: fits 300 bytes */
 }
 
+/* RFC 7830: one option of zeros in the OPT that is there; every length of a name ends at a block's end. */
+static void test_padding(void **state)
+{
+    (void)state;
+    for (uint8_t label = 1; label <= 63; label++) {
+        for (int longer = 0; longer <= 1; longer++) {
+            uint8_t name[255] = {0};
+            size_t len = 0;
+            for (int i = 0; i < (longer == 1 ? 3 : 1); i++) {
+                name[len] = label;
+                memset(name + len + 1, 'x', label);
+                len += 1U + label;
+            }
+            struct probe *p = probe_new();
+            dns_query_build(&p->w, 7, span_make(name, len + 1), DNS_A, true);
+            size_t bare = p->w.len;
+            dns_query_pad(&p->w, 128);
+            assert_false(p->w.overflow);
+            assert_int_equal(p->w.len % 128, 0);
+            assert_true(p->w.len >= bare + 4 && p->w.len < bare + 4 + 128);
+            size_t option = p->w.len - bare;
+            assert_int_equal(p->bytes[bare - 2] << 8 | p->bytes[bare - 1], option); /* RDLENGTH */
+            assert_int_equal(p->bytes[bare] << 8 | p->bytes[bare + 1], 12);
+            assert_int_equal(p->bytes[bare + 2] << 8 | p->bytes[bare + 3], option - 4);
+            for (size_t i = bare + 4; i < p->w.len; i++) {
+                assert_int_equal(p->bytes[i], 0);
+            }
+            assert_int_equal(parse(p), DNS_QUERY_OK);
+            assert_true(p->q.has_opt);
+            free(p);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -489,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_last_tsig_is_passed_over),
         cmocka_unit_test(test_every_truncation),
         cmocka_unit_test(test_build_and_read_back),
+        cmocka_unit_test(test_padding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,6 +79,12 @@ static void add_zone(struct scene *s, const char *suffix, size_t server)
     assert_int_equal(zone_set_add(&s->zones, &z, &err), 0);
 }
 
+static struct dns_client_config client_of(const struct scene *s)
+{
+    return (struct dns_client_config){
+        .upstreams = &s->servers[MAIN].addr, .upstream_count = 1, .attempt_ms = 800, .total_ms = 3500};
+}
+
 static int set_up(void **state)
 {
     struct scene *s = calloc(1, sizeof(*s));
@@ -91,9 +97,8 @@ static int set_up(void **state)
     add_zone(s, "cluster.local", CLUSTER);
     add_zone(s, "deep.cluster.local", DEEP);
     struct err err = {""};
-    const struct dns_client_config cfg = {
-        .upstreams = &s->servers[MAIN].addr, .upstream_count = 1, .attempt_ms = 800, .total_ms = 3500};
-    assert_int_equal(dns_routes_new(s->loop, &cfg, &s->zones, &s->routes, &err), 0);
+    const struct dns_routes_config cfg = {.client = client_of(s), .zones = &s->zones};
+    assert_int_equal(dns_routes_new(s->loop, &cfg, &s->routes, &err), 0);
     *state = s;
     return 0;
 }
@@ -254,14 +259,14 @@ static void test_bad_configs(void **state)
     struct scene *s = *state;
     struct dns_routes *r = NULL;
     struct err err = {""};
-    const struct dns_client_config none = {.attempt_ms = 800, .total_ms = 3500};
-    assert_int_equal(dns_routes_new(s->loop, &none, NULL, &r, &err), -EINVAL);
-    const struct dns_client_config good = {
-        .upstreams = &s->servers[MAIN].addr, .upstream_count = 1, .attempt_ms = 800, .total_ms = 3500};
+    const struct dns_routes_config none = {.client = {.attempt_ms = 800, .total_ms = 3500}};
+    assert_int_equal(dns_routes_new(s->loop, &none, &r, &err), -EINVAL);
+    struct dns_routes_config good = {.client = client_of(s), .zones = &s->zones};
     s->zones.items[1].upstream_count = 0;
-    assert_int_equal(dns_routes_new(s->loop, &good, &s->zones, &r, &err), -EINVAL);
+    assert_int_equal(dns_routes_new(s->loop, &good, &r, &err), -EINVAL);
     assert_non_null(strstr(err.text, "deep.cluster.local"));
-    assert_int_equal(dns_routes_new(s->loop, &good, NULL, &r, &err), 0);
+    good.zones = NULL;
+    assert_int_equal(dns_routes_new(s->loop, &good, &r, &err), 0);
     dns_routes_free(r);
     dns_routes_free(NULL);
 }

@@ -100,7 +100,7 @@ static void expect(struct scene *s, const char *texts)
     unsigned before = s->changes;
     run(s, PATIENCE_S);
     assert_int_equal(s->changes, before + 1);
-    assert_string_equal(upstreams_text(s->told.addrs, s->told.count, text), texts);
+    assert_string_equal(upstreams_text(s->told.addrs, NULL, s->told.count, text), texts);
 }
 
 static const char *read_log(struct scene *s)

@@ -139,12 +139,12 @@ static void test_texts(void **state)
     (void)state;
     struct upstream_list full = {.count = UPSTREAMS_MAX};
     char text[UPSTREAMS_TEXT_CAP];
-    assert_string_equal(upstreams_text(NULL, 0, text), "");
+    assert_string_equal(upstreams_text(NULL, NULL, 0, text), "");
     for (size_t i = 0; i < UPSTREAMS_MAX; i++) { /* the longest there are */
         full.addrs[i] = (struct addr){.ip = {.family = IP_V6}, .port = 65535};
         memset(full.addrs[i].ip.bytes, 0xf0 + (int)i, 16);
     }
-    const char *last = strrchr(upstreams_text(full.addrs, full.count, text), ',');
+    const char *last = strrchr(upstreams_text(full.addrs, NULL, full.count, text), ',');
     assert_string_equal(last, ",[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535");
     struct upstream_list other = full;
     assert_true(upstreams_is_equal(&full, &other));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The list of upstreams is replaced while questions are under way. Pure: the test is the driver. */
 #include "common/dns/dns_exchange.h"
+#include "common/dns/dns_tls.h"
 
 #include "tests/support/fake_reply.h"
 
@@ -124,13 +125,59 @@ static void test_parse(void **state)
 {
     (void)state;
     struct addr a;
-    assert_int_equal(upstream_parse(SPAN_LIT("192.0.2.1"), &a), 0);
+    struct span name;
+    assert_null(upstream_parse(SPAN_LIT("192.0.2.1"), &a, &name));
     assert_int_equal(a.port, 53);
-    assert_int_equal(upstream_parse(SPAN_LIT("[::1]:54"), &a), 0);
+    assert_int_equal(name.len, 0);
+    assert_null(upstream_parse(SPAN_LIT("[::1]:54"), &a, &name));
     assert_int_equal(a.port, 54);
     static const char *const bad[] = {"", "::", "0.0.0.0", "192.0.2.1:0", "example.com", "192.0.2.1,"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        assert_int_equal(upstream_parse(span_str(bad[i]), &a), -EINVAL);
+        assert_non_null(upstream_parse(span_str(bad[i]), &a, &name));
+    }
+}
+
+static void test_parse_tls(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *expect; /* the whole in its own form, or a part of what is wrong */
+    } rows[] = {{"tls://192.0.2.1#dns.example", "tls://192.0.2.1:853#dns.example"},
+                {"tls://192.0.2.1:53#192.0.2.1", "tls://192.0.2.1:53#192.0.2.1"},
+                {"tls://[2001:db8::1]:443#dns.example", "tls://[2001:db8::1]:443#dns.example"},
+                {"tls://2001:db8::1#2001:db8::1", "tls://[2001:db8::1]:853#2001:db8::1"}};
+    const struct {
+        const char *text, *why;
+    } bad[] = {{"tls://192.0.2.1", "tls://ADDR[:PORT]#NAME"},
+               {"tls://192.0.2.1#", "is missing"},
+               {"tls://192.0.2.1:0#dns.example", "not an address"},
+               {"tls://dns.example#dns.example", "not an address"},
+               {"tls://#dns.example", "not an address"},
+               {"tls://", "not an address"},
+               {"tls:/", "not an address"},
+               {"TLS://192.0.2.1#dns.example", "not an address"},
+               {"192.0.2.1#dns.example", "not an address"},
+               {"https://192.0.2.1#dns.example", "not an address"},
+               {"tls://192.0.2.1#a..b", host_fault_text(HOST_FAULT_EMPTY_LABEL)},
+               {"tls://192.0.2.1#a#b", host_fault_text(HOST_FAULT_BAD_BYTE)},
+               {"tls://192.0.2.1#a/", host_fault_text(HOST_FAULT_BAD_BYTE)}};
+    struct addr a = {.port = 0};
+    struct span name = {0};
+    char text[UPSTREAM_TEXT_CAP];
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        const char *why = upstream_parse(span_str(bad[i].text), &a, &name);
+        assert_non_null(why);
+        assert_non_null(strstr(why, bad[i].why));
+        assert_int_equal(a.port, 0);
+    }
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const char *why = upstream_parse(span_str(rows[i].text), &a, &name);
+        if (!dns_tls_is_built()) {
+            assert_non_null(strstr(why, "--with-openssl"));
+            continue;
+        }
+        assert_null(why);
+        assert_string_equal(upstream_text(&a, name, text), rows[i].expect);
     }
 }
 
@@ -327,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_set),
         cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_parse_tls),
         cmocka_unit_test(test_gone_under_way),
         cmocka_unit_test(test_reply_of_the_gone),
         cmocka_unit_test(test_moved_under_way),

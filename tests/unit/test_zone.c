@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/dns/zone.h"
 
+#include "common/dns/dns_tls.h"
+#include "common/dns/upstream.h"
+
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -57,6 +60,27 @@ static void test_good(void **state)
     }
 }
 
+static void test_tls(void **state)
+{
+    (void)state;
+    struct zone z;
+    struct err err = {""};
+    char text[UPSTREAM_TEXT_CAP];
+    int rc = zone_parse(SPAN_LIT("lan=tls://10.0.0.1#dns.lan,10.0.0.1:53,tls://[fd00::1]:54#fd00::1,open"),
+                        &z, &err);
+    if (!dns_tls_is_built()) {
+        assert_int_equal(rc, -EINVAL);
+        assert_non_null(strstr(err.text, "--with-openssl"));
+        return;
+    }
+    assert_int_equal(rc, 0);
+    assert_int_equal(z.upstream_count, 3);
+    assert_true(z.is_open);
+    assert_string_equal(upstream_text(&z.upstreams[0], z.tls_names[0], text), "tls://10.0.0.1:853#dns.lan");
+    assert_string_equal(upstream_text(&z.upstreams[1], z.tls_names[1], text), "10.0.0.1:53");
+    assert_string_equal(upstream_text(&z.upstreams[2], z.tls_names[2], text), "tls://[fd00::1]:54#fd00::1");
+}
+
 static void test_bad(void **state)
 {
     (void)state;
@@ -94,6 +118,13 @@ static void test_bad(void **state)
         {"lan=0.0.0.0", "only addresses", HOST_FAULT_NONE},
         {"lan=::", "only addresses", HOST_FAULT_NONE},
         {"lan=fe80::1%eth0", "only addresses", HOST_FAULT_NONE},
+        {"lan=tls://10.0.0.1", "is missing", HOST_FAULT_NONE},
+        {"lan=tls://10.0.0.1#", "is missing", HOST_FAULT_NONE},
+        {"lan=tls://10.0.0.1#,open", "is missing", HOST_FAULT_NONE},
+        {"lan=tls://10.0.0.1#a..b", NULL, HOST_FAULT_EMPTY_LABEL},
+        {"lan=tls://dns.lan#dns.lan", "not an address", HOST_FAULT_NONE},
+        {"lan=https://10.0.0.1#dns.lan", "not an address", HOST_FAULT_NONE},
+        {"lan=10.0.0.1#dns.lan", "only addresses", HOST_FAULT_NONE},
         {"lan=10.0.0.1=open", "only addresses", HOST_FAULT_NONE},
         {"lan=10.0.0.1,10.0.0.1:53", "twice", HOST_FAULT_NONE},
     };
@@ -218,9 +249,13 @@ static void test_longest_suffix_wins(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),        cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_truncations), cmocka_unit_test(test_most_addresses),
-        cmocka_unit_test(test_set_bounds),  cmocka_unit_test(test_longest_suffix_wins),
+        cmocka_unit_test(test_good),
+        cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_truncations),
+        cmocka_unit_test(test_most_addresses),
+        cmocka_unit_test(test_set_bounds),
+        cmocka_unit_test(test_longest_suffix_wins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
