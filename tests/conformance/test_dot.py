@@ -282,6 +282,14 @@ class TestRefused(Base):
         self.assert_refused(s, "tls_untrusted", "not trusted")
 
     def test_old_version(self):
+        """Whatever the system's configuration of OpenSSL would allow."""
+        conf = self.pki.path("openssl.cnf")
+        with open(conf, "w") as f:
+            f.write("openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = lax\n"
+                    "[lax]\nMinProtocol = TLSv1\nCipherString = ALL:@SECLEVEL=0\n")
+        os.environ["OPENSSL_CONF"] = conf
+        self.addCleanup(os.environ.pop, "OPENSSL_CONF")
+
         def old(context):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that it is old is the point
