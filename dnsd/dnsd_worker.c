@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "dnsd/dnsd_counters.h"
+#include "dnsd/hot_answers.h"
 #include "dnsd/ipv6_route.h"
 #include "dnsd/listen_tcp.h"
 #include "dnsd/listen_udp.h"
@@ -37,6 +38,10 @@ static void on_idle(void *ctx)
 static int start_engine(struct dnsd_worker *d, struct err *err)
 {
     struct resolver_config resolver = *d->shared->resolver;
+    /* Both keep upstream answers: --cache-size bounds them together. */
+    const size_t hot_bytes =
+        d->shared->answer->mode == ANSWER_REAL ? hot_answers_bytes(resolver.cache_bytes / 2) : 0;
+    resolver.cache_bytes -= hot_bytes;
     resolver.metrics = &d->worker->metrics;
     resolver.metrics_first = DNSD_COUNTER_RESOLVER;
     resolver.client_metrics_first = DNSD_COUNTER_UPSTREAM;
@@ -50,7 +55,7 @@ static int start_engine(struct dnsd_worker *d, struct err *err)
                                             .soa = d->shared->soa,
                                             .resolver = d->resolver,
                                             .brakes = d->shared->brakes,
-                                            .hot_bytes = d->shared->resolver->cache_bytes / 2,
+                                            .hot_bytes = hot_bytes,
                                             .map = d->shared->map,
                                             .marker = d->shared->resolver->marker,
                                             .has_ipv6 = has_ipv6,

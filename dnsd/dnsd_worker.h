@@ -12,7 +12,7 @@ struct dnsd_shared { /* immutable once the workers run; what it points to outliv
     const struct answer_config *answer;
     const struct acl *acl;
     const struct dns_soa_template *soa;
-    const struct resolver_config *resolver; /* cache_bytes: of one worker */
+    const struct resolver_config *resolver; /* cache_bytes: of one worker, ready answers included */
     struct brakes *brakes;                  /* of all workers; has a lock of its own */
     struct synth_map *map;                  /* NULL in real mode */
     void (*on_drained)(struct worker *w);   /* once, when nothing is in flight after dnsd_worker_drain() */

@@ -39,19 +39,31 @@ struct folded {
     uint64_t hash;
 };
 
+/* A power of two, or 0 if there is no room for a question's places. */
+static size_t slots_in(size_t max_bytes)
+{
+    size_t count = SLOTS_MAX;
+    while (count >= PLACES && count * SLOT_COST > max_bytes) {
+        count /= 2;
+    }
+    return count >= PLACES ? count : 0;
+}
+
+size_t hot_answers_bytes(size_t max_bytes)
+{
+    return slots_in(max_bytes) * SLOT_COST;
+}
+
 int hot_answers_new(size_t max_bytes, struct hot_answers **out)
 {
     struct hot_answers *h = calloc(1, sizeof(*h));
-    size_t count = SLOTS_MAX;
-    while (count > 0 && count * SLOT_COST > max_bytes) {
-        count /= 2;
-    }
+    const size_t count = slots_in(max_bytes);
     *out = h;
     if (h == NULL) {
         return -ENOMEM;
     }
     hash_key_init(&h->key);
-    if (count < PLACES) {
+    if (count == 0) {
         return 0;
     }
     h->hashes = calloc(count, sizeof(*h->hashes));

@@ -33,6 +33,8 @@ struct hot_answer {
     int64_t until_ms;   /* put: until when it may be given again, at most expires_ms; get: unset */
 };
 
+/* What a table of at most max_bytes takes. */
+size_t hot_answers_bytes(size_t max_bytes);
 /* At most max_bytes (less than a few slots: none, and nothing is ever kept). 0 or -ENOMEM. */
 MUST_CHECK int hot_answers_new(size_t max_bytes, struct hot_answers **out);
 void hot_answers_free(struct hot_answers *h); /* NULL-safe */

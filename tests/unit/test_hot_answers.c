@@ -160,6 +160,9 @@ static void test_no_memory_for_it(void **state)
     struct hot_answers *h;
     struct question q;
     struct hot_answer a = one_address(5000), got;
+    assert_int_equal(hot_answers_bytes(100), 0);
+    assert_in_range(hot_answers_bytes(16384), 8192, 16384);
+    assert_in_range(hot_answers_bytes(SIZE_MAX), 1 << 20, 8 << 20);
     assert_int_equal(hot_answers_new(100, &h), 0);
     hot_answers_put(h, ask(&q, "a.example", 1), 0, &a);
     assert_false(hot_answers_get(h, &q.q, 0, &got));
