@@ -24,6 +24,7 @@ struct dnsd {
     struct acl acl;
     struct dns_soa_template soa;
     struct answer_config answer;
+    struct upstream_news *news;
     struct loop_marker marker; /* what this process answers to the loop question */
     struct resolver_config resolver;
     struct brakes *brakes;
@@ -159,6 +160,7 @@ static void fill_shared(struct dnsd *d, unsigned worker_count)
     d->resolver.stale_s = s->stale_s;
     d->resolver.cache_bytes = (size_t)(s->cache_bytes / worker_count);
     d->resolver.watches_upstreams = true;
+    d->resolver.news = d->news;
     d->resolver.marker = &d->marker;
     d->shared = (struct dnsd_shared){.answer = &d->answer,
                                      .acl = &d->acl,
@@ -187,6 +189,9 @@ static int make_shared(struct dnsd *d, struct err *err)
         return rc;
     }
     rc = brakes_new(&cfg, &d->brakes);
+    if (rc == 0) {
+        rc = upstream_news_new(&d->news);
+    }
     if (rc != 0) {
         err_set(err, "cannot start: %s", strerror(-rc));
     }
@@ -253,6 +258,7 @@ static void close_all(void *ctx)
     synth_map_close(d->map);
     brakes_free(d->brakes);
     dns_tls_store_free(d->tls);
+    upstream_news_free(d->news);
     guard_fini(&d->guard);
     acl_fini(&d->acl);
 }

@@ -16,6 +16,8 @@ static enum dns_ede failure_ede(enum resolver_fail why)
         return DNS_EDE_NETWORK;
     case RESOLVER_FAIL_NONE:
     case RESOLVER_FAIL_CNAME:
+    case RESOLVER_FAIL_LOCAL:
+    case RESOLVER_FAIL_HELD:
     case RESOLVER_FAIL_BUSY:
     case RESOLVER_FAIL_MEMORY:
         break;
@@ -58,6 +60,12 @@ static const struct fail_text *fail_text(enum resolver_fail why)
                                  REMEMBERED
                                  "the chain of CNAMEs is too long, loops, or leads to no host name",
                                  STALE "the chain of CNAMEs is too long, loops, or leads to no host name"},
+        [RESOLVER_FAIL_LOCAL] = {"out of descriptors, ports or memory",
+                                 REMEMBERED "out of descriptors, ports or memory",
+                                 STALE "out of descriptors, ports or memory"},
+        [RESOLVER_FAIL_HELD] = {"this client may not ask upstream now",
+                                REMEMBERED "this client may not ask upstream now",
+                                STALE "this client may not ask upstream now"},
         [RESOLVER_FAIL_BUSY] = {"too many questions in flight", REMEMBERED "too many questions in flight",
                                 STALE "too many questions in flight"},
         [RESOLVER_FAIL_MEMORY] = {"out of memory", REMEMBERED "out of memory", STALE "out of memory"},

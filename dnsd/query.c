@@ -7,6 +7,7 @@
 #include "dnsd/dnsd_counters.h"
 #include "dnsd/from_resolver.h"
 #include "dnsd/query_brakes.h"
+#include "dnsd/query_held.h"
 #include "dnsd/query_hot.h"
 #include "dnsd/query_loop.h"
 
@@ -461,10 +462,9 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
     if (wants != 0) {
         if (query_brakes_pass(&e->brakes, question, &to->client.ip, a)) {
             start_query(e, question, ask, to, &known);
-        } else {
-            send_answer(e, question, a, ask, to);
+            return;
         }
-        return;
+        query_held(e->cfg.resolver, question, now_ms, a);
     }
     if (a->wants_synthetic) {
         synth_alloc_answer(e->cfg.map, question, clock_boot_s(), a);

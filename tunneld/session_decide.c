@@ -140,6 +140,34 @@ static bool is_cached(const struct session *s, int64_t now_ms)
            resolver_peek(s->tw->resolver, &s->host.name, IP_V4, now_ms, &a);
 }
 
+/* What had expired, for a name that the brakes stop: using it leaks nothing. At most 2 * DNS_ADDRS_MAX. */
+static size_t find_stale(const struct session *s, int64_t now_ms, struct ip *addrs)
+{
+    static const enum ip_family families[] = {IP_V6, IP_V4};
+    struct resolver_answer a;
+    size_t count = 0;
+    for (size_t i = 0; i < 2; i++) {
+        if (resolver_peek(s->tw->resolver, &s->host.name, families[i], now_ms, &a) ||
+            resolver_peek_stale(s->tw->resolver, &s->host.name, families[i], now_ms, &a)) {
+            memcpy(addrs + count, a.addrs, a.addr_count * sizeof(a.addrs[0]));
+            count += a.addr_count;
+        }
+    }
+    return count;
+}
+
+static void brake(struct session *s, enum brakes_verdict verdict, int64_t now_ms)
+{
+    struct ip addrs[2 * DNS_ADDRS_MAX];
+    const struct session_fault fault = {.reason = brakes_reason(verdict), .why = brakes_text(verdict)};
+    const size_t count = find_stale(s, now_ms, addrs);
+    if (count > 0) {
+        decide_addrs(s, addrs, count, true, &fault);
+    } else { /* the fault is logged as every denial is */
+        session_fail(s, &fault);
+    }
+}
+
 static enum tunneld_counter brake_counter(enum brakes_verdict v)
 {
     switch (v) {
@@ -155,7 +183,7 @@ static enum tunneld_counter brake_counter(enum brakes_verdict v)
     return TUNNELD_COUNTER_WILDCARD_NAMES;
 }
 
-/* False: the name may not go upstream, and the session has failed. */
+/* False: the name may not go upstream, and the session has gone on without, or failed. */
 static bool pass_brakes(struct session *s)
 {
     struct name_verdict v; /* of the name alone: an exact rule on another port is an exact rule */
@@ -173,9 +201,8 @@ static bool pass_brakes(struct session *s)
     if (outcome.verdict != BRAKES_GO || outcome.is_new_name) {
         metrics_add(&s->tw->worker->metrics, (size_t)brake_counter(outcome.verdict), 1);
     }
-    if (outcome.verdict != BRAKES_GO) { /* the fault is logged as every denial is */
-        session_fail(s, &(struct session_fault){.reason = brakes_reason(outcome.verdict),
-                                                .why = brakes_text(outcome.verdict)});
+    if (outcome.verdict != BRAKES_GO) {
+        brake(s, outcome.verdict, q.now_ms);
         return false;
     }
     brakes_log_name(&s->tw->brakes_log, &q, &outcome, v.endpoint);

@@ -143,6 +143,9 @@ static int make_limits(struct tunneld *d, struct err *err)
     if (rc == 0) {
         rc = brakes_new(&cfg, &d->brakes);
     }
+    if (rc == 0) {
+        rc = upstream_news_new(&d->news);
+    }
     if (rc != 0) {
         err_set(err, "cannot start: %s", strerror(-rc));
     }
@@ -209,6 +212,7 @@ static void close_daemon(void *ctx)
     limits_free(d->limits);
     brakes_free(d->brakes);
     dns_tls_store_free(d->tls);
+    upstream_news_free(d->news);
     acl_fini(&d->acl);
     guard_fini(&d->guard);
 }

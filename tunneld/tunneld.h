@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The tunnel daemon: what all its workers share. Built before threads start and not changed while they serve;
- * limits, brakes and map have their own locks, and upstreams is the main thread's. tunneld_run() is main()
- * without the process.
+ * limits, brakes, news and map have their own locks, and upstreams is the main thread's. tunneld_run() is
+ * main() without the process.
  */
 #pragma once
 
@@ -23,6 +23,7 @@ struct tunneld {
     struct listen_set listeners;
     struct limits *limits;
     struct brakes *brakes;
+    struct upstream_news *news;
     struct synth_map *map;          /* NULL without a capture listener */
     struct upstream_list upstreams; /* the main thread's; workers have their own copy */
     struct zone_set zones;

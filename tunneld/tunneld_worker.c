@@ -74,6 +74,7 @@ static int start_resolver(struct tunneld_worker *tw, struct err *err)
     cfg.metrics_first = TUNNELD_COUNTER_RESOLVER;
     cfg.client_metrics_first = TUNNELD_COUNTER_UPSTREAM;
     cfg.watches_upstreams = true;
+    cfg.news = tw->daemon->news;
     return resolver_new(tw->worker->loop, &cfg, &tw->resolver, err);
 }
 

@@ -398,8 +398,11 @@ static int start_helpers(struct dns_client *c, const struct dns_client_config *c
         rc = udp_pool_new(c->loop, SOCKETS_MAX, &c->sockets);
     }
     if (rc == 0 && cfg->watches) {
-        const struct upstream_watch_config watch = {
-            .set = &c->env.upstreams, .own = cfg->marker, .streams = on_watch_streams, .ctx = c};
+        const struct upstream_watch_config watch = {.set = &c->env.upstreams,
+                                                    .own = cfg->marker,
+                                                    .news = cfg->news,
+                                                    .streams = on_watch_streams,
+                                                    .ctx = c};
         rc = upstream_watch_new(c->loop, &watch, &c->watch);
     }
     return rc;

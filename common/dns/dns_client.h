@@ -10,6 +10,7 @@
 #include "common/dns/dns_exchange.h"
 #include "common/dns/dns_stream.h"
 #include "common/dns/loop_guard.h"
+#include "common/dns/upstream_news.h"
 
 #include <ev.h>
 
@@ -21,6 +22,7 @@ struct dns_client_config {
     int64_t attempt_ms;
     int64_t total_ms;
     bool watches;                     /* looks for loops and forgeries, and logs them (upstream_watch) */
+    struct upstream_news *news;       /* of the process; may be NULL. Outlives the client */
     const struct loop_marker *marker; /* our own; NULL: none. Outlives the client */
     struct metrics *metrics;          /* where DNS_CLIENT_COUNTER_LIST is counted; NULL: nowhere */
     size_t metrics_first;

@@ -207,10 +207,11 @@ void dns_exchange_io_failed(struct dns_exchange *x, size_t slot, bool is_local, 
         return;
     }
     struct upstream *u = dns_exchange_slot_upstream(x, s);
+    const enum dns_exchange_fail why = is_local ? DNS_EXCHANGE_FAIL_LOCAL : DNS_EXCHANGE_FAIL_NETWORK;
     /* Asked in another way as well: that decides. */
     bool is_extra = s->is_beside || (s->is_probe && !s->tcp && u->prefers_tcp);
     if (is_extra) {
-        dns_exchange_note_why(x, DNS_EXCHANGE_FAIL_NETWORK);
+        dns_exchange_note_why(x, why);
         dns_exchange_drop_slot(x, slot);
         return;
     }
@@ -224,7 +225,7 @@ void dns_exchange_io_failed(struct dns_exchange *x, size_t slot, bool is_local, 
     }
     uint32_t bit = 1U << s->upstream;
     bool is_udp_refused = !s->tcp && !s->is_probe && !is_local && (x->tcp_done & bit) == 0;
-    give_up(x, slot, DNS_EXCHANGE_FAIL_NETWORK);
+    give_up(x, slot, why);
     if (is_udp_refused && !x->is_done) {
         x->tcp_due |= bit; /* a firewall may refuse UDP only */
     }

@@ -94,11 +94,17 @@ void dns_routes_free(struct dns_routes *r)
     free(r);
 }
 
+size_t dns_routes_of(const struct dns_routes *r, const struct host_name *name)
+{
+    const struct zone *z = zone_find(&r->zones, name);
+    return z == NULL ? 0 : (size_t)(z - r->zones.items) + 1;
+}
+
 struct dns_call *dns_routes_start(struct dns_routes *r, const struct host_name *name, uint16_t qtype,
                                   dns_client_event_fn *fn, void *ctx)
 {
-    const struct zone *z = zone_find(&r->zones, name);
-    struct dns_client *c = z == NULL ? r->main.client : r->of_zone[z - r->zones.items].client;
+    const size_t route = dns_routes_of(r, name);
+    struct dns_client *c = route == 0 ? r->main.client : r->of_zone[route - 1].client;
     return dns_client_start(c, name, qtype, fn, ctx);
 }
 

@@ -30,6 +30,9 @@ MUST_CHECK int dns_routes_new(struct ev_loop *loop, const struct dns_routes_conf
                               struct dns_routes **out, struct err *err);
 void dns_routes_free(struct dns_routes *r); /* as dns_client_free */
 
+/* 0: the default upstreams; below ZONES_MAX + 1. */
+size_t dns_routes_of(const struct dns_routes *r, const struct host_name *name);
+
 /* As dns_client_start; dns_client_cancel ends the call. */
 MUST_CHECK struct dns_call *dns_routes_start(struct dns_routes *r, const struct host_name *name,
                                              uint16_t qtype, dns_client_event_fn *fn, void *ctx);

@@ -83,6 +83,12 @@ static void *start_call(void *ctx, const struct host_name *name, enum ip_family 
     return dns_routes_start(r->routes, name, family == IP_V6 ? DNS_AAAA : DNS_A, on_call_event, q);
 }
 
+static size_t route_of(void *ctx, const struct host_name *name)
+{
+    const struct resolver *r = ctx;
+    return dns_routes_of(r->routes, name);
+}
+
 static void cancel_call(void *ctx, void *exchange)
 {
     (void)ctx;
@@ -93,6 +99,12 @@ bool resolver_peek(struct resolver *r, const struct host_name *name, enum ip_fam
                    struct resolver_answer *out)
 {
     return resolver_core_peek(r->core, name, family, now_ms, out);
+}
+
+bool resolver_peek_stale(struct resolver *r, const struct host_name *name, enum ip_family family,
+                         int64_t now_ms, struct resolver_answer *out)
+{
+    return resolver_core_peek_stale(r->core, name, family, now_ms, out);
 }
 
 resolver_ticket resolver_ask(struct resolver *r, const struct host_name *name, enum ip_family family,
@@ -133,7 +145,7 @@ static int start_core(struct resolver *r, const struct resolver_config *cfg)
         .max_questions = cfg->max_questions,
         .metrics = cfg->metrics,
         .metrics_first = cfg->metrics_first,
-        .driver = {.start = start_call, .cancel = cancel_call, .ctx = r},
+        .driver = {.start = start_call, .cancel = cancel_call, .route = route_of, .ctx = r},
     };
     return resolver_core_new(&core, &r->core);
 }
@@ -161,6 +173,7 @@ int resolver_new(struct ev_loop *loop, const struct resolver_config *cfg, struct
                    .attempt_ms = cfg->attempt_ms,
                    .total_ms = cfg->total_ms,
                    .watches = cfg->watches_upstreams,
+                   .news = cfg->news,
                    .marker = cfg->marker,
                    .metrics = cfg->metrics,
                    .metrics_first = cfg->client_metrics_first},

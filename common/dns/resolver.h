@@ -31,6 +31,7 @@ struct resolver_config {          /* copied by resolver_new */
         *metrics; /* where RESOLVER_COUNTER_LIST is counted, from metrics_first on; NULL: nowhere */
     size_t metrics_first;
     size_t client_metrics_first;      /* of DNS_CLIENT_COUNTER_LIST, in the same metrics */
+    struct upstream_news *news;       /* what has been said of upstreams, by all workers; may be NULL */
     bool watches_upstreams;           /* looks for loops and forgeries and logs them: in daemons */
     const struct loop_marker *marker; /* what this process answers to the loop question; NULL: nothing */
 };
@@ -46,6 +47,10 @@ void resolver_free(struct resolver *r); /* open questions are cancelled without 
  * included. A popular name near the end of its TTL is renewed behind it. */
 bool resolver_peek(struct resolver *r, const struct host_name *name, enum ip_family family, int64_t now_ms,
                    struct resolver_answer *out);
+
+/* For one who may not ask: true and *out if what had expired is still there. */
+bool resolver_peek_stale(struct resolver *r, const struct host_name *name, enum ip_family family,
+                         int64_t now_ms, struct resolver_answer *out);
 
 /*
  * Asks. Returns a ticket and calls back exactly once later (never inside this call, also for cache hits), or

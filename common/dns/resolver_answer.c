@@ -24,6 +24,10 @@ const char *resolver_fail_text(enum resolver_fail f)
         return "tls_name";
     case RESOLVER_FAIL_CNAME:
         return "cname";
+    case RESOLVER_FAIL_LOCAL:
+        return "local";
+    case RESOLVER_FAIL_HELD:
+        return "held";
     case RESOLVER_FAIL_BUSY:
         return "busy";
     case RESOLVER_FAIL_MEMORY:
@@ -55,6 +59,8 @@ static enum resolver_fail fail_from_exchange(enum dns_exchange_fail f)
     switch (f) {
     case DNS_EXCHANGE_FAIL_NETWORK:
         return RESOLVER_FAIL_NETWORK;
+    case DNS_EXCHANGE_FAIL_LOCAL:
+        return RESOLVER_FAIL_LOCAL;
     case DNS_EXCHANGE_FAIL_TIMEOUT:
         return RESOLVER_FAIL_TIMEOUT;
     case DNS_EXCHANGE_FAIL_TLS:

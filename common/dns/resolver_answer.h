@@ -27,6 +27,8 @@ enum resolver_fail {
     RESOLVER_FAIL_TLS_EXPIRED,
     RESOLVER_FAIL_TLS_NAME,
     RESOLVER_FAIL_CNAME,
+    RESOLVER_FAIL_LOCAL, /* no descriptor, source port or memory for asking */
+    RESOLVER_FAIL_HELD,  /* only of a stale answer: nobody was asked, for the caller may not */
     RESOLVER_FAIL_BUSY,
     RESOLVER_FAIL_MEMORY
 };

@@ -31,10 +31,10 @@ struct resolver_core {
     struct resolver_question *ready_first, *ready_last;
     struct resolver_question *spares;
     size_t spare_count;
-    size_t renewals;       /* under way */
-    bool is_failing;       /* the last exchange ended in silence, or nobody could be reached */
-    bool *gone;            /* set by resolver_core_free() for the run that is under way */
-    struct metrics *count; /* cfg.metrics, or own */
+    size_t renewals;                      /* under way */
+    bool is_failing[RESOLVER_ROUTES_MAX]; /* its last exchange ended in silence, or nobody could be reached */
+    bool *gone;                           /* set by resolver_core_free() for the run that is under way */
+    struct metrics *count;                /* cfg.metrics, or own */
     size_t count_first;
     size_t counted_entries, counted_bytes;
     struct metrics own;
@@ -97,6 +97,13 @@ static bool is_no_upstream(enum resolver_fail why)
     return why == RESOLVER_FAIL_TIMEOUT || (why >= RESOLVER_FAIL_NETWORK && why <= RESOLVER_FAIL_TLS_NAME);
 }
 
+static bool *failing_of(struct resolver_core *c, const struct host_name *name)
+{
+    const size_t route = c->cfg.driver.route != NULL ? c->cfg.driver.route(c->cfg.driver.ctx, name) : 0;
+    REQUIRE(route < RESOLVER_ROUTES_MAX);
+    return &c->is_failing[route];
+}
+
 /* What the exchange of q brought, for the cache, and for those who wait. */
 static void take_answer(struct resolver_core *c, struct resolver_question *q, int64_t now_ms)
 {
@@ -105,14 +112,14 @@ static void take_answer(struct resolver_core *c, struct resolver_question *q, in
         struct cache_answer entry;
         resolver_answer_to_cache(a, &entry);
         cache_put(c->cache, &q->name, q->family, now_ms, &entry);
-        c->is_failing = false;
+        *failing_of(c, &q->name) = false;
         return;
     }
     const enum resolver_fail why = a->why;
-    if (why != RESOLVER_FAIL_MEMORY) { /* that one is ours, not the name's */
+    if (why != RESOLVER_FAIL_MEMORY && why != RESOLVER_FAIL_LOCAL) { /* those are ours, not the name's */
         cache_fail(c->cache, &q->name, q->family, now_ms, (uint8_t)why);
         count(c, RESOLVER_COUNTER_LOOKUP_FAILURES, 1);
-        c->is_failing = is_no_upstream(why);
+        *failing_of(c, &q->name) = is_no_upstream(why);
     }
     if (q->waiters.first != WAITER_NONE) {
         (void)find_stale(c, q, why, now_ms, &q->answer);
@@ -122,7 +129,7 @@ static void take_answer(struct resolver_core *c, struct resolver_question *q, in
 void resolver_core_forgive(struct resolver_core *c)
 {
     cache_forgive(c->cache);
-    c->is_failing = false;
+    memset(c->is_failing, 0, sizeof(c->is_failing));
     count_cache(c);
 }
 
@@ -245,7 +252,7 @@ static struct resolver_question *start_question(struct resolver_core *c, const s
 /* Asks for what is still known. Best effort. */
 static void renew(struct resolver_core *c, const struct question_key *k)
 {
-    if (c->is_failing || c->renewals >= RESOLVER_RENEWALS_MAX ||
+    if (*failing_of(c, k->name) || c->renewals >= RESOLVER_RENEWALS_MAX ||
         c->asking.count >= c->cfg.max_questions / 2) {
         return;
     }
@@ -301,6 +308,17 @@ bool resolver_core_peek(struct resolver_core *c, const struct host_name *name, e
 {
     bool has_stale = false;
     return look_up(c, &(struct question_key){.name = name, .family = family}, now_ms, out, &has_stale);
+}
+
+bool resolver_core_peek_stale(struct resolver_core *c, const struct host_name *name, enum ip_family family,
+                              int64_t now_ms, struct resolver_answer *out)
+{
+    struct cache_found found;
+    if (cache_get(c->cache, name, family, now_ms, &found) != CACHE_STALE) {
+        return false;
+    }
+    answer_stale(c, &found, RESOLVER_FAIL_HELD, out);
+    return true;
 }
 
 resolver_ticket resolver_core_ask(struct resolver_core *c, const struct resolver_ask *ask, int64_t now_ms)

@@ -9,17 +9,20 @@
  * The rules. Equal questions share one exchange; a TTL of 0 is shared by those who wait and then forgotten. A
  * failure is remembered 1 to 30 s (cache) and then said to all who ask, but an answer that expired less than
  * stale_s ago is given in its place, and also to each who has waited RESOLVER_STALE_AFTER_MS for news, while
- * the exchange goes on for the next one (RFC 8767 5). Too many questions and no memory are not remembered. A
+ * the exchange goes on for the next one (RFC 8767 5). Too many questions and what is missing here (memory,
+ * descriptors, ports) are not remembered. A
  * popular answer near its end is renewed behind the answer; RESOLVER_RENEWALS_MAX at a time, and none while
- * the upstreams are silent or cannot be reached.
+ * the upstreams of its route are silent or cannot be reached.
  */
 #pragma once
 
 #include "common/base/metrics.h"
 #include "common/dns/resolver_answer.h"
+#include "common/dns/zone.h"
 
 #define RESOLVER_STALE_AFTER_MS 1800 /* RFC 8767 5: the client response timer */
 #define RESOLVER_RENEWALS_MAX 64
+#define RESOLVER_ROUTES_MAX (ZONES_MAX + 1)
 
 typedef void resolver_event_fn(void *ctx, const struct resolver_answer *a); /* a is borrowed for the call */
 /* 0 is none. Never reused while it could be confused (slot and generation). */
@@ -52,6 +55,8 @@ struct resolver_driver {
     void *(*start)(void *ctx, const struct host_name *name, enum ip_family family,
                    struct resolver_question *q);
     void (*cancel)(void *ctx, void *exchange); /* what start() gave */
+    /* Whose upstreams are asked for the name, below RESOLVER_ROUTES_MAX. NULL: it is all one. */
+    size_t (*route)(void *ctx, const struct host_name *name);
     void *ctx;
 };
 
@@ -73,6 +78,10 @@ void resolver_core_free(struct resolver_core *c);
 /* What is known without asking: true and *out. May start a renewal behind it. */
 bool resolver_core_peek(struct resolver_core *c, const struct host_name *name, enum ip_family family,
                         int64_t now_ms, struct resolver_answer *out);
+
+/* For one who may not ask: true and *out if there is a stale answer. */
+bool resolver_core_peek_stale(struct resolver_core *c, const struct host_name *name, enum ip_family family,
+                              int64_t now_ms, struct resolver_answer *out);
 
 struct resolver_ask { /* borrowed */
     const struct host_name *name;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/dns/upstream_watch.h"
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
 #include <errno.h>
@@ -10,15 +11,6 @@
 #define SECOND_CHECK_S 2.0 /* by then our own workers answer too */
 #define CHECK_EVERY_S 60.0
 #define SILENCES_MAX 3 /* a loop that is silent so often in a row is taken for another server */
-/* So many forgeries within a minute are worth a line; stray ones happen. */
-#define FORGED_MIN 16
-#define FORGED_WINDOW_MS 60000
-
-struct watched {
-    unsigned silences;
-    uint64_t forged;
-    int64_t window_ms; /* when the window began; 0: none */
-};
 
 struct upstream_watch {
     struct ev_loop *loop;
@@ -26,16 +18,17 @@ struct upstream_watch {
     struct loop_check *check;
     ev_timer timer;
     bool is_first;
-    struct watched of[UPSTREAM_MAX];
+    struct upstream_news *own_news; /* NULL: cfg.news is another's */
+    unsigned silences[UPSTREAM_MAX];
 };
 
-static void set_loop(struct upstream *u, bool is_loop, enum loop_verdict v)
+static void set_loop(struct upstream_watch *w, struct upstream *u, bool is_loop, enum loop_verdict v)
 {
     char text[ADDR_TEXT_CAP];
-    if (u->is_loop == is_loop) {
+    u->is_loop = is_loop;
+    if (!upstream_news_loop(w->cfg.news, &u->addr, is_loop, clock_mono_ms())) {
         return;
     }
-    u->is_loop = is_loop;
     if (is_loop) {
         log_event(LOG_ERROR, "upstream_loop",
                   LOG_KV(kv_str("upstream", addr_text(&u->addr, text)),
@@ -50,23 +43,22 @@ static void on_verdict(void *ctx, size_t upstream, enum loop_verdict v)
 {
     struct upstream_watch *w = ctx;
     struct upstream *u = &w->cfg.set->list[upstream];
-    struct watched *of = &w->of[upstream];
     switch (v) {
     case LOOP_MISMATCH:
-        of->silences++;
-        if (of->silences >= SILENCES_MAX) {
-            set_loop(u, false, v);
+        w->silences[upstream]++;
+        if (u->is_loop && w->silences[upstream] >= SILENCES_MAX) {
+            set_loop(w, u, false, v);
         }
         return;
     case LOOP_NONE:
-        set_loop(u, false, v);
+        set_loop(w, u, false, v);
         break;
     case LOOP_OTHER:
     case LOOP_SELF:
-        set_loop(u, true, v);
+        set_loop(w, u, true, v);
         break;
     }
-    of->silences = 0;
+    w->silences[upstream] = 0;
 }
 
 static void on_timer_event(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -95,8 +87,16 @@ int upstream_watch_new(struct ev_loop *loop, const struct upstream_watch_config 
     w->loop = loop;
     w->cfg = *cfg;
     const struct loop_check_config check = {.own = cfg->own, .wait_ms = WAIT_MS};
-    int rc = loop_check_new(loop, &check, on_verdict, w, &w->check);
+    int rc = 0;
+    if (cfg->news == NULL) {
+        rc = upstream_news_new(&w->own_news);
+        w->cfg.news = w->own_news;
+    }
+    if (rc == 0) {
+        rc = loop_check_new(loop, &check, on_verdict, w, &w->check);
+    }
     if (rc != 0) {
+        upstream_news_free(w->own_news);
         free(w);
         return rc;
     }
@@ -114,40 +114,27 @@ void upstream_watch_free(struct upstream_watch *w)
     }
     ev_timer_stop(w->loop, &w->timer);
     loop_check_free(w->check);
+    upstream_news_free(w->own_news);
     free(w);
 }
 
 void upstream_watch_restart(struct upstream_watch *w)
 {
     loop_check_cancel(w->check);
-    memset(w->of, 0, sizeof(w->of));
+    memset(w->silences, 0, sizeof(w->silences));
     w->is_first = true;
     ev_timer_stop(w->loop, &w->timer);
     ev_timer_set(&w->timer, 0.0, 0.0);
     ev_timer_start(w->loop, &w->timer);
 }
 
-static void say_forged(const struct upstream_watch *w, size_t upstream)
-{
-    char text[ADDR_TEXT_CAP];
-    log_event(LOG_WARN, "dns_forgery_suspected",
-              LOG_KV(kv_str("upstream", addr_text(&w->cfg.set->list[upstream].addr, text)),
-                     kv_u64("count", w->of[upstream].forged)));
-}
-
-/* At most two lines a minute: when they get many, and afterwards how many there were. */
 void upstream_watch_forged(struct upstream_watch *w, size_t upstream, int64_t now_ms)
 {
-    struct watched *of = &w->of[upstream];
-    if (of->window_ms == 0 || now_ms - of->window_ms >= FORGED_WINDOW_MS) {
-        if (of->forged > FORGED_MIN) {
-            say_forged(w, upstream);
-        }
-        of->forged = 0;
-        of->window_ms = now_ms;
-    }
-    of->forged++;
-    if (of->forged == FORGED_MIN) {
-        say_forged(w, upstream);
+    const struct addr *addr = &w->cfg.set->list[upstream].addr;
+    char text[ADDR_TEXT_CAP];
+    const uint64_t count = upstream_news_forged(w->cfg.news, addr, now_ms);
+    if (count > 0) {
+        log_event(LOG_WARN, "dns_forgery_suspected",
+                  LOG_KV(kv_str("upstream", addr_text(addr, text)), kv_u64("count", count)));
     }
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "common/dns/loop_check.h"
+#include "common/dns/upstream_news.h"
 
 /* The connections to an upstream, or NULL: then it is asked over UDP, or not at all if it is stream only. */
 typedef struct dns_streams *upstream_watch_streams_fn(void *ctx, size_t upstream);
@@ -14,6 +15,7 @@ typedef struct dns_streams *upstream_watch_streams_fn(void *ctx, size_t upstream
 struct upstream_watch_config {
     struct upstream_set *set; /* the client's; outlives the watch */
     const struct loop_marker *own;
+    struct upstream_news *news; /* of the process; NULL: this one speaks for itself */
     upstream_watch_streams_fn *streams;
     void *ctx;
 };

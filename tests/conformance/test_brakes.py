@@ -34,11 +34,13 @@ network_policies:
 class Zone(dict):
     """Everything has an address; what begins with "zero" is never cached."""
 
+    ttl = 300
+
     def get(self, key, default=None):
         name, qtype = key
         if qtype != w.A:
             return nodata
-        return addresses(V4, ttl=0 if name.startswith("zero") else 300)
+        return addresses(V4, ttl=0 if name.startswith("zero") else self.ttl)
 
 
 def data_names(seed, count, domain="leak.example.net"):
@@ -165,6 +167,27 @@ class TestDnsd(unittest.TestCase):
         self.assertEqual(told + kept, 100 - len(good))
         self.assertRegex(log, r" dns_braked why=rate_limited name=zero\.leak\.example\.net rule=wild .*client=127")
 
+    def test_what_had_expired_is_given(self):
+        """A stale answer costs no packet: better than a failure while the client may not ask."""
+        self.start("--rate-limit", "1", "--ttl-max", "1s", "--aaaa", "pass")
+        with self.dnsd.udp() as s:
+            s.settimeout(20)
+            for _ in range(10):  # a token may come in between on a busy machine
+                self.assertEqual(len(self.ask(s, "gateway.discord.gg").answer), 1)
+                time.sleep(1.1)
+                while self.ask(s, "zero.leak.example.net").rcode == w.NOERROR:
+                    pass
+                before = len(self.stub.asked("gateway.discord.gg"))
+                m = self.ask(s, "gateway.discord.gg")
+                if len(self.stub.asked("gateway.discord.gg")) == before:
+                    break
+            else:
+                self.fail("never braked")
+            self.assertEqual((m.rcode, len(m.answer), m.answer[0].ttl), (w.NOERROR, 1, 30))
+            self.assertEqual(m.ede(), (3, "expired, and this client may not ask upstream now"))
+        _, totals = self.end()
+        self.assertGreater(totals["stale"], 0)
+
     def test_length(self):
         self.start()
         fits = "a" * 60 + "." + "b" * (128 - 61 - 17) + ".leak.example.net"
@@ -200,8 +223,9 @@ class TestTunneld(unittest.TestCase):
     """The address is one that nothing here can reach: what matters happens before the dial."""
     program = os.path.join(os.environ.get("top_builddir", "."), "openshell-tunneld")
 
-    def start(self, *options):
+    def start(self, *options, stub_ttl=300):
         self.stub = stub()
+        self.stub.zone.ttl = stub_ttl
         self.dir = tempfile.TemporaryDirectory()
         self.addCleanup(self.dir.cleanup)
         self.admin = os.path.join(self.dir.name, "admin")
@@ -283,6 +307,21 @@ class TestTunneld(unittest.TestCase):
         self.assertEqual(self.counters()["rate_limited"], len(limited))
         self.assertEqual(len(names_of(self.stub)), 30 - len(limited))
         self.tunneld.wait_log("tunnel_denied", reason="rate_limited")
+
+    def test_what_had_expired_is_used(self):
+        self.start("--rate-limit", "1", "--workers", "1", stub_ttl=1)
+        for _ in range(10):  # a token may come in between on a busy machine
+            self.assertEqual(self.connect("gateway.discord.gg")[1]["error"], "ssrf_denied")
+            time.sleep(1.1)
+            while self.connect("zero.leak.example.net")[1]["error"] != "rate_limited":
+                pass
+            before = len(self.stub.asked("gateway.discord.gg"))
+            error = self.connect("gateway.discord.gg")[1]["error"]
+            if len(self.stub.asked("gateway.discord.gg")) == before:
+                break
+        else:
+            self.fail("never braked")
+        self.assertEqual(error, "ssrf_denied")  # its address was judged, so there was one
 
     def test_cache_and_literals_are_free(self):
         self.start("--rate-limit", "1", "--workers", "1")

@@ -158,6 +158,22 @@ class Upstreams(unittest.TestCase):
         self.check(second, "n0.t.example.net", 0.2)
         self.assertNotIn("n0.t.example.net", first.log())
 
+    def test_many_workers_say_it_once(self):
+        first = self.start(Stub({}))
+        forged = [0]
+
+        def act(ask):
+            forged[0] += 20
+            return [reply(ask, w.NXDOMAIN, ident=(ask.message.id + 1 + i) & 0xffff) for i in range(20)] + HERE(ask)
+        daemon = self.start("%s:%d" % first.addresses["udp"][0], Stub(names(100, act)), options=("--workers", "4"))
+        daemon.wait_log(r" upstream_loop ")
+        for i in range(100):  # a socket each: all workers get some
+            daemon.ask("n%d.t.example.net" % i)
+        self.assertGreater(forged[0], 2 * 4 * 16)
+        daemon.wait_log(r" dns_forgery_suspected ")
+        self.assertEqual(len(daemon.lines("dns_forgery_suspected")), 1)
+        self.assertEqual(len(daemon.lines("upstream_loop")), 1)
+
     def test_loop_to_itself_later(self):
         daemons = []
 

@@ -68,11 +68,9 @@ static void check_failed(const struct player *p, const char *word)
     static const struct {
         const char *word;
         enum dns_exchange_fail why;
-    } fails[] = {{"timeout", DNS_EXCHANGE_FAIL_TIMEOUT},
-                 {"servfail", DNS_EXCHANGE_FAIL_SERVFAIL},
-                 {"refused", DNS_EXCHANGE_FAIL_REFUSED},
-                 {"network", DNS_EXCHANGE_FAIL_NETWORK},
-                 {"cname", DNS_EXCHANGE_FAIL_CNAME}};
+    } fails[] = {{"timeout", DNS_EXCHANGE_FAIL_TIMEOUT}, {"servfail", DNS_EXCHANGE_FAIL_SERVFAIL},
+                 {"refused", DNS_EXCHANGE_FAIL_REFUSED}, {"network", DNS_EXCHANGE_FAIL_NETWORK},
+                 {"local", DNS_EXCHANGE_FAIL_LOCAL},     {"cname", DNS_EXCHANGE_FAIL_CNAME}};
     for (size_t i = 0; i < sizeof(fails) / sizeof(fails[0]); i++) {
         if (replay_is_word(word, fails[i].word)) {
             if (p->exchange.result.why != fails[i].why) {

@@ -324,7 +324,8 @@ static void do_reply(struct player *p, const struct replay_line *w)
         enum dns_exchange_fail why;
     } fails[] = {{"timeout", DNS_EXCHANGE_FAIL_TIMEOUT}, {"servfail", DNS_EXCHANGE_FAIL_SERVFAIL},
                  {"refused", DNS_EXCHANGE_FAIL_REFUSED}, {"network", DNS_EXCHANGE_FAIL_NETWORK},
-                 {"cname", DNS_EXCHANGE_FAIL_CNAME},     {"memory", DNS_EXCHANGE_FAIL_MEMORY}};
+                 {"cname", DNS_EXCHANGE_FAIL_CNAME},     {"memory", DNS_EXCHANGE_FAIL_MEMORY},
+                 {"local", DNS_EXCHANGE_FAIL_LOCAL}};
     const size_t n = (size_t)replay_number(w, 1);
     if (n == 0 || n > p->exchange_count || p->exchanges[n].question == NULL) {
         replay_fail(p->at, "no exchange %zu is under way", n);

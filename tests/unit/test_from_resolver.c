@@ -36,6 +36,7 @@ static void says_how_it_failed(void **state)
     } rows[] = {{RESOLVER_FAIL_TIMEOUT, DNS_EDE_NO_REACHABLE}, {RESOLVER_FAIL_SERVFAIL, DNS_EDE_NO_REACHABLE},
                 {RESOLVER_FAIL_REFUSED, DNS_EDE_NO_REACHABLE}, {RESOLVER_FAIL_NETWORK, DNS_EDE_NETWORK},
                 {RESOLVER_FAIL_CNAME, DNS_EDE_OTHER},          {RESOLVER_FAIL_BUSY, DNS_EDE_OTHER},
+                {RESOLVER_FAIL_LOCAL, DNS_EDE_OTHER},          {RESOLVER_FAIL_HELD, DNS_EDE_OTHER},
                 {RESOLVER_FAIL_MEMORY, DNS_EDE_OTHER},         {RESOLVER_FAIL_NONE, DNS_EDE_OTHER}};
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

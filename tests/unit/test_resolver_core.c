@@ -34,6 +34,13 @@ static void *start(void *ctx, const struct host_name *name, enum ip_family famil
     return &f->token;
 }
 
+/* Names below zone.example have upstreams of their own. */
+static size_t route(void *ctx, const struct host_name *name)
+{
+    (void)ctx;
+    return strstr(name->text, "zone.example") != NULL ? RESOLVER_ROUTES_MAX - 1 : 0;
+}
+
 static void cancel(void *ctx, void *exchange)
 {
     struct fixture *f = ctx;
@@ -57,13 +64,14 @@ static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
-    const struct resolver_core_config cfg = {.ttls = {.max_s = 3600, .neg_max_s = 60},
-                                             .stale_s = 60,
-                                             .cache_bytes = 1 << 20,
-                                             .max_questions = 4096,
-                                             .metrics = &f->metrics,
-                                             .metrics_first = FIRST,
-                                             .driver = {.start = start, .cancel = cancel, .ctx = f}};
+    const struct resolver_core_config cfg = {
+        .ttls = {.max_s = 3600, .neg_max_s = 60},
+        .stale_s = 60,
+        .cache_bytes = 1 << 20,
+        .max_questions = 4096,
+        .metrics = &f->metrics,
+        .metrics_first = FIRST,
+        .driver = {.start = start, .cancel = cancel, .route = route, .ctx = f}};
     assert_int_equal(resolver_core_new(&cfg, &f->core), 0);
     *state = f;
     return 0;
@@ -183,13 +191,70 @@ static void many_names_at_once(void **state)
     assert_int_equal(f->cancelled, 1000);
 }
 
+static bool peek(struct fixture *f, const char *text, int64_t now_ms)
+{
+    struct host_name name;
+    struct resolver_answer a;
+    assert_int_equal(host_name_parse(span_str(text), &name), HOST_FAULT_NONE);
+    return resolver_core_peek(f->core, &name, IP_V4, now_ms, &a);
+}
+
+/* A zone whose server is dead keeps its own names from being renewed, and no others. */
+static void renewal_is_of_each_route(void **state)
+{
+    struct fixture *f = *state;
+    const struct dns_exchange_result dead = {.why = DNS_EXCHANGE_FAIL_TIMEOUT};
+    assert_true(ask(f, "www.example", 0) != 0);
+    reply(f, 100, 0);
+    assert_true(ask(f, "www.zone.example", 0) != 0);
+    reply(f, 100, 0);
+    assert_true(resolver_core_run(f->core, 0));
+    assert_true(peek(f, "www.example", 10) && peek(f, "www.zone.example", 10));
+    const resolver_ticket t = ask(f, "other.zone.example", 95000);
+    assert_true(t != 0);
+    resolver_core_done(f->last, &dead, 95000);
+    resolver_core_cancel(f->core, t);
+    assert_int_equal(f->started, 3);
+    assert_true(peek(f, "www.zone.example", 95000));
+    assert_int_equal(f->started, 3);
+    assert_true(peek(f, "www.example", 95000));
+    assert_int_equal(f->started, 4);
+    reply(f, 100, 95000); /* and its success says nothing of the zone's server */
+    assert_true(peek(f, "www.zone.example", 95001));
+    assert_int_equal(f->started, 4);
+    resolver_core_forgive(f->core);
+    assert_true(peek(f, "www.zone.example", 95002));
+    assert_int_equal(f->started, 5);
+}
+
+static void stale_without_asking(void **state)
+{
+    struct fixture *f = *state;
+    struct host_name name;
+    struct resolver_answer a;
+    assert_int_equal(host_name_parse(SPAN_LIT("www.example"), &name), HOST_FAULT_NONE);
+    assert_true(ask(f, "www.example", 0) != 0);
+    assert_false(resolver_core_peek_stale(f->core, &name, IP_V4, 0, &a)); /* nothing there yet */
+    reply(f, 5, 0);
+    assert_true(resolver_core_run(f->core, 0));
+    assert_false(resolver_core_peek_stale(f->core, &name, IP_V4, 4999, &a)); /* fresh */
+    assert_true(resolver_core_peek_stale(f->core, &name, IP_V4, 5000, &a));
+    assert_true(a.is_stale && a.status == RESOLVER_ADDRS && a.addr_count == 1);
+    assert_int_equal(a.ttl_s, RESOLVER_STALE_TTL_S);
+    assert_int_equal(a.why, RESOLVER_FAIL_HELD);
+    assert_false(resolver_core_peek_stale(f->core, &name, IP_V6, 5000, &a));
+    assert_false(resolver_core_peek_stale(f->core, &name, IP_V4, 65000, &a));
+    assert_int_equal(f->started, 1);
+}
+
 int main(void)
 {
 #define CORE_CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CORE_CASE(freed_by_a_ready_answer), CORE_CASE(freed_by_a_stale_answer),
         CORE_CASE(counts_where_it_is_told), CORE_CASE(many_wait_for_one),
-        CORE_CASE(many_names_at_once),
+        CORE_CASE(many_names_at_once),      CORE_CASE(renewal_is_of_each_route),
+        CORE_CASE(stale_without_asking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

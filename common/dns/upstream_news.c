@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/dns/upstream_news.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+struct item {
+    struct addr addr; /* family IP_NONE: free */
+    int64_t used_ms;
+    bool is_loop;
+    int64_t loop_ms; /* when that was found last */
+    uint64_t forged;
+    int64_t window_ms; /* when it began; forged 0: none has */
+};
+
+struct upstream_news {
+    pthread_mutex_t lock; /* guards what follows */
+    struct item items[UPSTREAM_NEWS_MAX];
+};
+
+int upstream_news_new(struct upstream_news **out)
+{
+    struct upstream_news *n = calloc(1, sizeof(*n));
+    if (n == NULL) {
+        return -ENOMEM;
+    }
+    (void)pthread_mutex_init(&n->lock, NULL); /* cannot fail for a default mutex on Linux */
+    *out = n;
+    return 0;
+}
+
+void upstream_news_free(struct upstream_news *n)
+{
+    if (n != NULL) {
+        (void)pthread_mutex_destroy(&n->lock);
+        free(n);
+    }
+}
+
+static struct item *find(struct upstream_news *n, const struct addr *a, int64_t now_ms)
+{
+    struct item *oldest = &n->items[0];
+    for (size_t i = 0; i < UPSTREAM_NEWS_MAX; i++) {
+        struct item *it = &n->items[i];
+        if (it->addr.ip.family == IP_NONE || addr_is_equal(&it->addr, a)) {
+            oldest = it; /* the free ones are behind all that are taken */
+            break;
+        }
+        oldest = it->used_ms < oldest->used_ms ? it : oldest;
+    }
+    if (!addr_is_equal(&oldest->addr, a)) {
+        *oldest = (struct item){.addr = *a};
+    }
+    oldest->used_ms = now_ms;
+    return oldest;
+}
+
+bool upstream_news_loop(struct upstream_news *n, const struct addr *upstream, bool is_loop, int64_t now_ms)
+{
+    (void)pthread_mutex_lock(&n->lock);
+    struct item *it = find(n, upstream, now_ms);
+    const bool was_loop = it->is_loop && now_ms - it->loop_ms < UPSTREAM_NEWS_LOOP_MS;
+    it->is_loop = is_loop;
+    it->loop_ms = now_ms;
+    (void)pthread_mutex_unlock(&n->lock);
+    return was_loop != is_loop;
+}
+
+uint64_t upstream_news_forged(struct upstream_news *n, const struct addr *upstream, int64_t now_ms)
+{
+    uint64_t worth = 0;
+    (void)pthread_mutex_lock(&n->lock);
+    struct item *it = find(n, upstream, now_ms);
+    if (it->forged == 0 || now_ms - it->window_ms >= UPSTREAM_NEWS_FORGED_MS) {
+        worth = it->forged > UPSTREAM_NEWS_FORGED_MIN ? it->forged : 0;
+        it->forged = 0;
+        it->window_ms = now_ms;
+    }
+    it->forged++;
+    if (it->forged == UPSTREAM_NEWS_FORGED_MIN) {
+        worth = it->forged;
+    }
+    (void)pthread_mutex_unlock(&n->lock);
+    return worth;
+}

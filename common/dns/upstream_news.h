@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What has been said of upstreams, so that each thing is said once: every worker looks after the upstreams by
+ * itself, and each of them finds the same loop and its share of the same forgeries. One object for all
+ * workers of a process, any thread, one short lock. Time is a parameter; nothing allocates after the start.
+ * UPSTREAM_NEWS_MAX addresses are known; the one that was spoken of longest ago makes room.
+ */
+#pragma once
+
+#include "common/net/addr.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define UPSTREAM_NEWS_MAX 64
+/* A loop nobody has found again for so long is news when it is: twice the time between two checks, and some.
+ */
+#define UPSTREAM_NEWS_LOOP_MS 150000
+/* So many forgeries within a minute are worth a line; stray ones happen. */
+#define UPSTREAM_NEWS_FORGED_MIN 16
+#define UPSTREAM_NEWS_FORGED_MS 60000
+
+struct upstream_news;
+MUST_CHECK int upstream_news_new(struct upstream_news **out); /* 0 or -ENOMEM */
+void upstream_news_free(struct upstream_news *n);             /* NULL-safe */
+/* A check ended so; it is reported each time. True if that is worth a line. */
+bool upstream_news_loop(struct upstream_news *n, const struct addr *upstream, bool is_loop, int64_t now_ms);
+/*
+ * Somebody forged a reply. 0, or that so many are worth a line: at most two a minute, one when they get many,
+ * and later how many there were.
+ */
+uint64_t upstream_news_forged(struct upstream_news *n, const struct addr *upstream, int64_t now_ms);

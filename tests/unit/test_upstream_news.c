@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "common/dns/upstream_news.h"
+
+static struct addr addr_of(uint8_t last)
+{
+    return (struct addr){.ip = ip_v4(192, 0, 2, last), .port = 53};
+}
+
+static int set_up(void **state)
+{
+    struct upstream_news *n = NULL;
+    assert_int_equal(upstream_news_new(&n), 0);
+    *state = n;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    upstream_news_free(*state);
+    return 0;
+}
+
+/* Four workers find the same: one line. */
+static void loop_is_said_once(void **state)
+{
+    struct upstream_news *n = *state;
+    const struct addr a = addr_of(1), b = addr_of(2);
+    assert_false(upstream_news_loop(n, &a, false, 0));
+    for (int64_t now_ms = 0; now_ms < 600000; now_ms += 60000) {
+        for (int worker = 0; worker < 4; worker++) {
+            assert_int_equal(upstream_news_loop(n, &a, true, now_ms + worker), now_ms == 0 && worker == 0);
+        }
+    }
+    assert_true(upstream_news_loop(n, &b, true, 600000)); /* another one */
+    assert_true(upstream_news_loop(n, &a, false, 600000));
+    assert_false(upstream_news_loop(n, &a, false, 600001));
+    assert_true(upstream_news_loop(n, &a, true, 600002));
+}
+
+/* It was not asked meanwhile: somebody else's server may have stood there. */
+static void old_loop_is_news_again(void **state)
+{
+    struct upstream_news *n = *state;
+    const struct addr a = addr_of(1);
+    assert_true(upstream_news_loop(n, &a, true, 0));
+    assert_false(upstream_news_loop(n, &a, true, UPSTREAM_NEWS_LOOP_MS - 1));
+    assert_true(upstream_news_loop(n, &a, true, 2 * UPSTREAM_NEWS_LOOP_MS - 1));
+}
+
+static void forgeries_are_summed(void **state)
+{
+    struct upstream_news *n = *state;
+    const struct addr a = addr_of(1), b = addr_of(2);
+    for (int i = 1; i < 100; i++) {
+        assert_int_equal(upstream_news_forged(n, &a, 1000 + i),
+                         i == UPSTREAM_NEWS_FORGED_MIN ? UPSTREAM_NEWS_FORGED_MIN : 0);
+        assert_int_equal(upstream_news_forged(n, &b, 1000 + 5000 * i), 0); /* too few a minute */
+    }
+    assert_int_equal(upstream_news_forged(n, &a, 61000), 0);
+    assert_int_equal(upstream_news_forged(n, &a, 61001), 100);
+    assert_int_equal(upstream_news_forged(n, &a, 121001), 0); /* one since: nothing to speak of */
+}
+
+/* More addresses than are known: the one spoken of longest ago makes room, and is news again. */
+static void oldest_makes_room(void **state)
+{
+    struct upstream_news *n = *state;
+    for (uint8_t i = 0; i < UPSTREAM_NEWS_MAX; i++) {
+        const struct addr a = addr_of(i);
+        assert_true(upstream_news_loop(n, &a, true, i));
+    }
+    const struct addr first = addr_of(0), second = addr_of(1), more = addr_of(UPSTREAM_NEWS_MAX);
+    assert_false(upstream_news_loop(n, &first, true, 100));
+    assert_true(upstream_news_loop(n, &more, true, 101));
+    assert_false(upstream_news_loop(n, &first, true, 102));
+    assert_true(upstream_news_loop(n, &second, true, 103));
+    upstream_news_free(NULL);
+}
+
+int main(void)
+{
+#define NEWS_CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+    const struct CMUnitTest tests[] = {NEWS_CASE(loop_is_said_once), NEWS_CASE(old_loop_is_news_again),
+                                       NEWS_CASE(forgeries_are_summed), NEWS_CASE(oldest_makes_room)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
