@@ -33,7 +33,8 @@ struct listen_udp {
     bool
         has_many_addresses; /* bound to a wildcard: each question says which address of ours it was sent to */
     bool is_batching;       /* answers wait for the end of the batch that is being read */
-    ev_prepare late;        /* running: answers wait for the end of the loop's turn */
+    ev_prepare late;        /* running: answers wait for the end of the loop's turn … */
+    ev_idle awake;          /* … and the loop does not sleep before, should that be behind it already */
     size_t out_count;
     struct mmsghdr out_msgs[UDP_BATCH]; /* point into out, for good */
     struct iovec out_iov[UDP_BATCH];
@@ -120,14 +121,24 @@ static void send_datagram(const struct reply *to, struct span message)
     o->len = message.len;
     if (!u->is_batching) {
         ev_prepare_start(u->worker->loop, &u->late); /* many upstream replies come in one turn */
+        ev_idle_start(u->worker->loop, &u->awake);
     }
 }
 
 static void on_turn_end(struct ev_loop *loop, ev_prepare *w, int revents)
 {
     (void)revents;
+    struct listen_udp *u = w->data;
     ev_prepare_stop(loop, w);
-    flush_out(w->data);
+    ev_idle_stop(loop, &u->awake);
+    flush_out(u);
+}
+
+static void on_awake_event(struct ev_loop *loop, ev_idle *w, int revents)
+{
+    (void)loop;
+    (void)w;
+    (void)revents; /* that it is active is all it is for */
 }
 
 /* Which address of ours was asked. Absent on an exotic passed socket: then the kernel chooses the source. */
@@ -256,6 +267,7 @@ int listen_udp_new(struct worker *w, struct query_engine *engine, int fd, struct
     ev_prepare_init(&u->late, on_turn_end);
     ev_set_priority(&u->late, EV_MAXPRI); /* before what a client need not wait for */
     u->late.data = u;
+    ev_idle_init(&u->awake, on_awake_event);
     ev_io_start(w->loop, &u->io);
     *out = u;
     return 0;
@@ -273,6 +285,7 @@ void listen_udp_free(struct listen_udp *u)
     }
     ev_io_stop(u->worker->loop, &u->io);
     ev_prepare_stop(u->worker->loop, &u->late);
+    ev_idle_stop(u->worker->loop, &u->awake);
     flush_out(u);
     (void)close(u->fd);
     free(u);
