@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dnsd/answer.h"
 
+#include "dnsd/answer_parts.h"
+#include "dnsd/answer_records.h"
+#include "dnsd/answer_reverse.h"
 #include "dnsd/denied_class.h"
 
 #include <stdio.h>
@@ -40,7 +43,7 @@ bool answer_minds_ipv6(const struct answer_config *cfg)
     return is_real && cfg->aaaa == AAAA_AUTO;
 }
 
-static void start(struct answer *out, enum dns_rcode rcode, enum answer_event event)
+void answer_start(struct answer *out, enum dns_rcode rcode, enum answer_event event)
 {
     out->rcode = rcode;
     out->has_soa = false;
@@ -48,6 +51,9 @@ static void start(struct answer *out, enum dns_rcode rcode, enum answer_event ev
     out->ttl_s = 0;
     out->addr_count = 0;
     out->has_ptr = false;
+    out->has_records = false;
+    out->left_out = 0;
+    out->target.len = 0;
     out->ede = DNS_EDE_NONE;
     out->ede_text[0] = '\0';
     out->wants_synthetic = false;
@@ -60,7 +66,7 @@ static void start(struct answer *out, enum dns_rcode rcode, enum answer_event ev
     out->endpoint = NULL;
 }
 
-static void say(struct answer *out, enum dns_ede ede, const char *text)
+void answer_say(struct answer *out, enum dns_ede ede, const char *text)
 {
     out->ede = ede;
     (void)snprintf(out->ede_text, sizeof(out->ede_text), "%s", text);
@@ -78,7 +84,7 @@ static void say_more(struct answer *out, const char *before, struct span what)
     }
 }
 
-static void no_data(struct answer *out, uint32_t soa_ttl_s)
+void answer_no_data(struct answer *out, uint32_t soa_ttl_s)
 {
     out->rcode = DNS_NOERROR;
     out->addr_count = 0;
@@ -92,7 +98,7 @@ static void say_stale(const struct answer_family *f, struct answer *out)
     if (f->is_stale) {
         out->is_stale = true;
         out->why = f->text;
-        say(out, out->rcode == DNS_NXDOMAIN ? DNS_EDE_STALE_NX : DNS_EDE_STALE, f->text);
+        answer_say(out, out->rcode == DNS_NXDOMAIN ? DNS_EDE_STALE_NX : DNS_EDE_STALE, f->text);
     }
 }
 
@@ -100,12 +106,12 @@ static void deny(const struct answer_question *q, enum answer_event event, struc
 {
     static const enum dns_rcode rcodes[] = {
         [DENY_NXDOMAIN] = DNS_NXDOMAIN, [DENY_NODATA] = DNS_NOERROR, [DENY_REFUSED] = DNS_REFUSED};
-    start(out, rcodes[q->cfg->deny], event);
+    answer_start(out, rcodes[q->cfg->deny], event);
     out->has_soa = q->cfg->deny != DENY_REFUSED;
     out->soa_ttl_s = q->cfg->deny_ttl_s;
     out->reason = REASON_POLICY_DENIED;
     out->is_plain_denial = true;
-    say(out, DNS_EDE_BLOCKED, DENIED_TEXT);
+    answer_say(out, DNS_EDE_BLOCKED, DENIED_TEXT);
     if (q->name != NULL) {
         say_more(out, " ", host_name_span(q->name));
     }
@@ -124,9 +130,9 @@ static bool is_localhost(const struct host_name *n)
 
 static void answer_localhost(const struct answer_question *q, struct answer *out)
 {
-    start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
+    answer_start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
     if (q->qtype != DNS_A && q->qtype != DNS_AAAA) {
-        no_data(out, q->cfg->deny_ttl_s);
+        answer_no_data(out, q->cfg->deny_ttl_s);
         return;
     }
     out->ttl_s = ANSWER_LOCALHOST_TTL_S;
@@ -136,87 +142,6 @@ static void answer_localhost(const struct answer_question *q, struct answer *out
         out->addrs[0] = (struct ip){.family = IP_V6};
         out->addrs[0].bytes[15] = 1;
     }
-}
-
-/* The static host that owns the address and that a rule admits, or NULL. The list is short and PTR is rare.
- */
-static const struct host_name *find_static(const struct policy *p, const struct ip *ip)
-{
-    const struct policy_rules *rules = policy_rules_of(p);
-    for (size_t i = 0; i < rules->host_count; i++) {
-        const struct policy_host *h = &rules->hosts[i];
-        for (size_t j = 0; j < h->addr_count; j++) {
-            struct name_verdict v;
-            if (!ip_is_equal(&h->addrs[j], ip)) {
-                continue;
-            }
-            judge_name(p, &h->name, &v);
-            if (v.kind == NAME_STATIC) {
-                return &h->name;
-            }
-        }
-    }
-    return NULL;
-}
-
-static bool is_pool_address(const struct answer_config *cfg, const struct ip *ip)
-{
-    if (cfg->mode != ANSWER_SYNTHETIC) {
-        return false;
-    }
-    return (cfg->pools.has_v4 && ip_prefix_contains(&cfg->pools.v4, ip)) ||
-           (cfg->pools.has_v6 && ip_prefix_contains(&cfg->pools.v6, ip));
-}
-
-void answer_from_map(const struct answer_question *q, const struct host_name *name, struct answer *out)
-{
-    if (name == NULL) {
-        start(out, DNS_NXDOMAIN, ANSWER_EVENT_NOISE);
-        out->has_soa = true;
-        out->soa_ttl_s = q->cfg->deny_ttl_s;
-        out->reason = REASON_POLICY_DENIED;
-        say(out, DNS_EDE_BLOCKED, "policy_denied: reverse lookups know synthetic and static addresses only");
-        return;
-    }
-    start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
-    if (q->qtype != DNS_PTR) {
-        no_data(out, q->cfg->deny_ttl_s);
-        return;
-    }
-    out->has_ptr = true;
-    out->ptr = *name;
-    out->ttl_s = q->cfg->mode == ANSWER_SYNTHETIC ? q->cfg->synthetic_ttl_s : ANSWER_STATIC_TTL_S;
-}
-
-static bool is_reverse_zone(const struct host_name *n)
-{
-    static const char *const zones[] = {"in-addr.arpa", "ip6.arpa"};
-    for (size_t i = 0; i < sizeof(zones) / sizeof(zones[0]); i++) {
-        const size_t len = strlen(zones[i]);
-        if (n->len >= len && memcmp(n->text + n->len - len, zones[i], len) == 0 &&
-            (n->len == len || n->text[n->len - len - 1] == '.')) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static enum answer_route decide_reverse(const struct answer_question *q, struct answer *out,
-                                        struct ip *reverse)
-{
-    struct ip ip;
-    if (!dns_reverse_parse(q->name, &ip)) {
-        answer_from_map(q, NULL, out);
-        return ANSWER_ROUTE_DONE;
-    }
-    const struct host_name *known = find_static(q->policy, &ip);
-    if (known == NULL && is_pool_address(q->cfg, &ip)) {
-        start(out, DNS_NXDOMAIN, ANSWER_EVENT_NOISE);
-        *reverse = ip;
-        return ANSWER_ROUTE_REVERSE;
-    }
-    answer_from_map(q, known, out);
-    return ANSWER_ROUTE_DONE;
 }
 
 /* Whether AAAA records of admitted names are given out at all. A static one is the operator's own word. */
@@ -233,6 +158,9 @@ static bool offers_aaaa(const struct answer_question *q, bool is_static)
 
 bool answer_other_counts(const struct answer_question *q)
 {
+    if (dns_rrset_is_type(q->qtype)) {
+        return false; /* there are no two families */
+    }
     /* A failed A must not become "no such host" for the sake of an AAAA that nobody would get. */
     return mode_of(q) == ANSWER_SYNTHETIC || q->qtype == DNS_AAAA || offers_aaaa(q, false);
 }
@@ -269,7 +197,7 @@ static void filter(const struct answer_question *q, const struct answer_family *
 
 static void answer_blocked(const struct answer_question *q, const char *why, struct answer *out)
 {
-    no_data(out, q->cfg->deny_ttl_s);
+    answer_no_data(out, q->cfg->deny_ttl_s);
     out->event = ANSWER_EVENT_DENIED;
     out->reason = REASON_SSRF_DENIED;
     out->why = why;
@@ -292,12 +220,12 @@ static void say_stale_behind(const struct answer_family *f, struct answer *out)
 static void answer_synthetic(const struct answer_question *q, struct answer *out)
 {
     if ((q->qtype == DNS_A && !q->cfg->pools.has_v4) || (q->qtype == DNS_AAAA && !q->cfg->pools.has_v6)) {
-        no_data(out, q->cfg->deny_ttl_s);
+        answer_no_data(out, q->cfg->deny_ttl_s);
         return;
     }
     out->wants_synthetic = true;
     out->ttl_s = q->cfg->synthetic_ttl_s;
-    say(out, DNS_EDE_FORGED, "synthetic address: connections to it are carried by openshell-tunneld");
+    answer_say(out, DNS_EDE_FORGED, "synthetic address: connections to it are carried by openshell-tunneld");
 }
 
 static void answer_nxdomain(const struct answer_question *q, const struct answer_family *says,
@@ -314,7 +242,7 @@ static void answer_bad(const struct answer_question *q, const struct answer_fami
                        const struct answer_family *other, struct answer *out)
 {
     if (other != NULL && other->state == ANSWER_ADDRS) {
-        no_data(out, ANSWER_REPAIRED_TTL_S);
+        answer_no_data(out, ANSWER_REPAIRED_TTL_S);
         out->is_repaired = true;
         return;
     }
@@ -332,7 +260,7 @@ static void answer_bad(const struct answer_question *q, const struct answer_fami
     out->event = ANSWER_EVENT_FAILED;
     out->reason = REASON_DNS_FAILED;
     out->why = asked->text != NULL ? asked->text : "no reply";
-    say(out, asked->ede == DNS_EDE_NONE ? DNS_EDE_NO_REACHABLE : asked->ede, out->why);
+    answer_say(out, asked->ede == DNS_EDE_NONE ? DNS_EDE_NO_REACHABLE : asked->ede, out->why);
 }
 
 static bool is_bad(const struct answer_family *f)
@@ -358,7 +286,7 @@ static unsigned from_real(const struct answer_question *q, const struct answer_l
         return 0;
     }
     if (asked->state == ANSWER_NODATA) {
-        no_data(out, asked->ttl_s);
+        answer_no_data(out, asked->ttl_s);
         say_stale(asked, out);
         return 0;
     }
@@ -404,9 +332,33 @@ static unsigned from_synthetic(const struct answer_question *q, const struct ans
     return from_real(q, l, is_static, out);
 }
 
+static unsigned from_records(const struct answer_question *q, const struct answer_family *f,
+                             struct answer *out)
+{
+    if (f->state == ANSWER_UNKNOWN) {
+        return ANSWER_WANTS_RECORDS;
+    }
+    if (is_bad(f)) {
+        answer_bad(q, f, NULL, out);
+        return 0;
+    }
+    if (f->state == ANSWER_RECORDS) {
+        answer_records(q, f, out);
+    } else {
+        answer_no_data(out, f->ttl_s);
+    }
+    if (out->ede == DNS_EDE_NONE) {
+        say_stale(f, out);
+    }
+    return 0;
+}
+
 static unsigned from_lookup(const struct answer_question *q, const struct answer_lookup *l, bool is_static,
                             struct answer *out)
 {
+    if (dns_rrset_is_type(q->qtype)) {
+        return from_records(q, &l->records, out);
+    }
     if (mode_of(q) == ANSWER_SYNTHETIC) {
         return from_synthetic(q, l, is_static, out);
     }
@@ -440,14 +392,23 @@ static void answer_static(const struct answer_question *q, const struct policy_h
     (void)from_lookup(q, &l, true, out); /* both families are known: it cannot want more */
 }
 
+static bool is_listed_type(const struct name_verdict *v, uint16_t qtype)
+{
+    return (qtype == DNS_SRV && (v->dns_types & POLICY_DNS_SRV) != 0) ||
+           (qtype == DNS_TXT && (v->dns_types & POLICY_DNS_TXT) != 0);
+}
+
 static enum answer_route decide_admitted(const struct answer_question *q, const struct name_verdict *v,
                                          struct answer *out)
 {
     const bool is_static = v->kind == NAME_STATIC;
-    start(out, DNS_NOERROR, ANSWER_EVENT_ADMITTED);
+    answer_start(out, DNS_NOERROR, ANSWER_EVENT_ADMITTED);
     out->endpoint = v->endpoint;
+    if (is_listed_type(v, q->qtype)) {
+        return ANSWER_ROUTE_RESOLVE;
+    }
     if (q->qtype != DNS_A && (q->qtype != DNS_AAAA || !offers_aaaa(q, is_static))) {
-        no_data(out, q->cfg->deny_ttl_s);
+        answer_no_data(out, q->cfg->deny_ttl_s);
         return ANSWER_ROUTE_DONE;
     }
     if (is_static) {
@@ -459,9 +420,9 @@ static enum answer_route decide_admitted(const struct answer_question *q, const 
 
 static enum answer_route decide_open(const struct answer_question *q, struct answer *out)
 {
-    start(out, DNS_NOERROR, ANSWER_EVENT_OPEN_ZONE);
+    answer_start(out, DNS_NOERROR, ANSWER_EVENT_OPEN_ZONE);
     if (q->qtype != DNS_A && (q->qtype != DNS_AAAA || !offers_aaaa(q, false))) {
-        no_data(out, q->cfg->deny_ttl_s);
+        answer_no_data(out, q->cfg->deny_ttl_s);
         return ANSWER_ROUTE_DONE;
     }
     return ANSWER_ROUTE_RESOLVE;
@@ -471,8 +432,8 @@ enum answer_route answer_decide(const struct answer_question *q, struct answer *
 {
     if (q->name == NULL) {
         if (q->qname.len == 1) { /* the root is above every admitted name: it exists (RFC 8020 2) */
-            start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
-            no_data(out, q->cfg->deny_ttl_s);
+            answer_start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
+            answer_no_data(out, q->cfg->deny_ttl_s);
         } else {
             deny(q, ANSWER_EVENT_DENIED, out);
         }
@@ -482,12 +443,12 @@ enum answer_route answer_decide(const struct answer_question *q, struct answer *
         answer_localhost(q, out);
         return ANSWER_ROUTE_DONE;
     }
-    if (is_reverse_zone(q->name)) {
-        return decide_reverse(q, out, reverse);
+    if (answer_is_reverse(q->name)) {
+        return answer_reverse(q, out, reverse);
     }
     struct name_verdict v;
     judge_name(q->policy, q->name, &v);
-    if (v.kind != NAME_STATIC && is_open(q)) {
+    if (v.kind != NAME_STATIC && !is_listed_type(&v, q->qtype) && is_open(q)) {
         return decide_open(q, out);
     }
     if (v.kind == NAME_DENIED && zone_is_open_parent(q->cfg->zones, q->name)) {
@@ -498,8 +459,8 @@ enum answer_route answer_decide(const struct answer_question *q, struct answer *
     case NAME_STATIC:
         return decide_admitted(q, &v, out);
     case NAME_PARENT:
-        start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
-        no_data(out, q->cfg->deny_ttl_s);
+        answer_start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
+        answer_no_data(out, q->cfg->deny_ttl_s);
         return ANSWER_ROUTE_DONE;
     case NAME_DENIED:
         break;
@@ -515,17 +476,17 @@ void answer_denied(const struct answer_question *q, bool is_noise, struct answer
 
 void answer_failure(struct answer *out, enum dns_ede ede, const char *text)
 {
-    start(out, DNS_SERVFAIL, ANSWER_EVENT_FAILED);
+    answer_start(out, DNS_SERVFAIL, ANSWER_EVENT_FAILED);
     out->reason = REASON_INTERNAL;
     out->why = text;
-    say(out, ede, text);
+    answer_say(out, ede, text);
 }
 
 void answer_braked(const struct answer_question *q, enum brakes_verdict v, struct answer *out)
 {
     const enum reason reason = brakes_reason(v);
     if (v == BRAKES_RATE) {
-        start(out, DNS_SERVFAIL, ANSWER_EVENT_BRAKED);
+        answer_start(out, DNS_SERVFAIL, ANSWER_EVENT_BRAKED);
         out->ede = DNS_EDE_OTHER;
     } else {
         deny(q, ANSWER_EVENT_BRAKED, out);
@@ -541,9 +502,9 @@ void answer_braked(const struct answer_question *q, enum brakes_verdict v, struc
 
 void answer_refuse_client(struct answer *out)
 {
-    start(out, DNS_REFUSED, ANSWER_EVENT_DENIED);
+    answer_start(out, DNS_REFUSED, ANSWER_EVENT_DENIED);
     out->reason = REASON_CLIENT_NOT_ALLOWED;
-    say(out, DNS_EDE_PROHIBITED, "client_not_allowed: this client is outside --allow-client");
+    answer_say(out, DNS_EDE_PROHIBITED, "client_not_allowed: this client is outside --allow-client");
 }
 
 void answer_to_wire(const struct answer *a, const struct dns_query *query, const struct dns_soa_template *soa,
@@ -558,6 +519,7 @@ void answer_to_wire(const struct answer *a, const struct dns_query *query, const
                                .soa_serial = serial,
                                .soa_ttl_s = a->soa_ttl_s,
                                .ptr = a->has_ptr ? &a->ptr : NULL,
+                               .records = a->has_records ? &a->records : NULL,
                                .ede = a->ede,
                                .ede_text = a->ede_text[0] == '\0' ? NULL : a->ede_text};
 }

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "common/dns/dns_wire.h"
+#include "common/dns/dns_rrset.h"
 #include "common/dns/zone.h"
 #include "common/policy/judge_dest.h"
 #include "common/run/brakes.h"
@@ -60,11 +60,16 @@ struct answer {
     enum dns_rcode rcode;
     bool has_soa;
     uint32_t soa_ttl_s;
-    uint32_t ttl_s; /* of the addresses and the PTR */
+    uint32_t ttl_s; /* of the addresses, the records and the PTR */
     size_t addr_count;
     struct ip addrs[DNS_ADDRS_MAX];
     bool has_ptr;
     struct host_name ptr;
+    bool has_records;
+    struct dns_rrset records; /* if has_records: what of SRV or TXT is given out */
+    uint32_t left_out;        /* records of the upstream that are not */
+    struct host_name target;  /* of SRV: the first one that is not admitted; len 0: none */
+    uint16_t target_port;     /* its port */
     enum dns_ede ede;
     char ede_text[ANSWER_TEXT_CAP]; /* "" = none */
     bool wants_synthetic;           /* the name's address of the asked family is to come from the map */
@@ -92,7 +97,8 @@ enum answer_family_state {
     ANSWER_SILENT, /* no reply although the other family's has been there for a while */
     ANSWER_NXDOMAIN,
     ANSWER_NODATA,
-    ANSWER_ADDRS
+    ANSWER_ADDRS,
+    ANSWER_RECORDS
 };
 
 struct answer_family {
@@ -103,14 +109,17 @@ struct answer_family {
     const char *text;       /* a literal */
     const struct ip *addrs; /* borrowed */
     size_t addr_count;
+    const struct dns_rrset *records; /* borrowed */
 };
 
 struct answer_lookup {
     struct answer_family v4, v6;
+    struct answer_family records; /* of the asked type, where that is SRV or TXT */
 };
 
 #define ANSWER_WANTS_V4 1U
 #define ANSWER_WANTS_V6 2U
+#define ANSWER_WANTS_RECORDS 4U
 
 /*
  * SYNTHESISE. 0: *out is the answer. Otherwise the families (ANSWER_WANTS_*) that must be known before there

@@ -21,6 +21,7 @@
     X(HOT, "hot", "Of those, answers given again as they were a moment ago")                                        \
     X(STALE, "stale", "Answers made of what had expired, for want of news")                                         \
     X(REPAIRED, "repaired", "Answers NODATA for a family that is bad upstream while the other is good")             \
+    X(RECORDS_LEFT_OUT, "records_left_out", "SRV and TXT records not given out: targets that no endpoint admits, too many") \
     X(FAILED, "failed", "Answers SERVFAIL")                                                                         \
     X(BUSY, "busy", "Answers SERVFAIL because too many questions were in flight")                                   \
     X(RATE_LIMITED, "rate_limited", "Answers SERVFAIL for --rate-limit")                                            \

@@ -58,6 +58,10 @@ static bool choose_line(struct dnsd_log *l, const struct answer *a, struct line 
     case ANSWER_EVENT_BRAKED:
         return false;
     case ANSWER_EVENT_ADMITTED:
+        if (a->target.len > 0) { /* some of the SRV records, for want of an endpoint */
+            *out = (struct line){LOG_WARN, "dns_target_denied", &l->denied};
+            return true;
+        }
         *out = a->is_stale ? (struct line){LOG_WARN, "dns_stale", &l->stale}
                            : (struct line){LOG_DEBUG, "dns_admitted", &l->admitted};
         return true;
@@ -83,7 +87,7 @@ void dnsd_log_answer(struct dnsd_log *l, const struct answer_question *q, const 
     }
     uint8_t name[HOST_NAME_MAX_LEN + 2];
     char type[TYPE_TEXT_CAP];
-    struct log_kv kv[10];
+    struct log_kv kv[12];
     size_t n = 0;
     kv[n++] = kv_span("name", span_make(name, name_text(q->qname, name, sizeof(name))));
     kv[n++] = kv_str("type", dns_type_text(q->qtype, type, sizeof(type)));
@@ -97,9 +101,16 @@ void dnsd_log_answer(struct dnsd_log *l, const struct answer_question *q, const 
     if (a->endpoint != NULL) {
         kv[n++] = kv_str("rule", a->endpoint->rule->key);
     }
+    if (a->target.len > 0) {
+        kv[n++] = kv_str("target", a->target.text);
+        kv[n++] = kv_u64("port", a->target_port);
+    }
     if (a->event == ANSWER_EVENT_ADMITTED || a->event == ANSWER_EVENT_OPEN_ZONE) {
         kv[n++] = kv_str("rcode", dns_rcode_text((uint16_t)a->rcode));
         kv[n++] = kv_u64("addrs", a->addr_count);
+        if (a->has_records) {
+            kv[n++] = kv_u64("records", a->records.count);
+        }
     }
     if (suppressed > 0) {
         kv[n++] = kv_u64("suppressed", suppressed);

@@ -78,6 +78,8 @@ static enum answer_family_state state_of(enum resolver_status status)
     switch (status) {
     case RESOLVER_ADDRS:
         return ANSWER_ADDRS;
+    case RESOLVER_RECORDS:
+        return ANSWER_RECORDS;
     case RESOLVER_NODATA:
         return ANSWER_NODATA;
     case RESOLVER_NXDOMAIN:
@@ -100,6 +102,7 @@ void from_resolver(const struct resolver_answer *a, bool is_silent, struct answe
     out->ttl_s = a->ttl_s;
     out->addrs = a->addrs;
     out->addr_count = a->addr_count;
+    out->records = a->records;
     if (a->status == RESOLVER_FAILED) {
         out->ede = a->from_cache ? DNS_EDE_CACHED_ERROR : failure_ede(a->why);
         out->text = a->from_cache ? fail_text(a->why)->remembered : fail_text(a->why)->now;

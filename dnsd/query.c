@@ -3,10 +3,9 @@
 
 #include "common/base/clock.h"
 #include "common/base/htab.h"
-#include "dnsd/bad_family.h"
 #include "dnsd/dnsd_counters.h"
-#include "dnsd/from_resolver.h"
 #include "dnsd/query_brakes.h"
+#include "dnsd/query_family.h"
 #include "dnsd/query_held.h"
 #include "dnsd/query_hot.h"
 #include "dnsd/query_loop.h"
@@ -16,13 +15,6 @@
 
 #define QUESTION_MAX (255 + 4) /* QNAME, QTYPE, QCLASS */
 #define FLUSH_AFTER_S 10.0
-
-struct query_family {
-    resolver_ticket ticket;               /* 0: not in flight */
-    bool is_silent;                       /* given up, now or within the last 30 s */
-    const struct resolver_answer *answer; /* NULL: not known; kept, or borrowed for one step */
-    struct resolver_answer *kept;         /* only while the other family is waited for */
-};
 
 struct query {
     struct reap_node reap; /* first: freed through it */
@@ -35,8 +27,8 @@ struct query {
     struct dns_query ask; /* its spans point into question */
     uint8_t question[QUESTION_MAX];
     struct host_name name;
-    struct query_family v4, v6;
-    bool has_ended; /* only its memory is still there */
+    struct query_family v4, v6; /* a question for SRV or TXT has one answer, in v4 */
+    bool has_ended;             /* only its memory is still there */
 };
 
 struct query_engine {
@@ -73,6 +65,9 @@ static void count_answer(struct query_engine *e, const struct answer *a)
     }
     if (a->is_stale) {
         count(e, DNSD_COUNTER_STALE);
+    }
+    if (a->left_out > 0) {
+        metrics_add(&e->cfg.worker->metrics, (size_t)DNSD_COUNTER_RECORDS_LEFT_OUT, a->left_out);
     }
 }
 
@@ -115,12 +110,6 @@ static struct answer_question make_question(const struct query_engine *e, const 
     return q;
 }
 
-static void to_lookup(const struct query_family *v4, const struct query_family *v6, struct answer_lookup *out)
-{
-    from_resolver(v4->answer, v4->is_silent, &out->v4);
-    from_resolver(v6->answer, v6->is_silent, &out->v6);
-}
-
 static struct query_family *family_of(struct query *q, enum ip_family family)
 {
     return family == IP_V4 ? &q->v4 : &q->v6;
@@ -136,14 +125,6 @@ static void free_query(struct reap_node *n)
     free(q);
 }
 
-static void cancel_family(struct query *q, struct query_family *f)
-{
-    if (f->ticket != 0) {
-        resolver_cancel(q->engine->cfg.resolver, f->ticket);
-        f->ticket = 0;
-    }
-}
-
 static void say_idle(struct query_engine *e)
 {
     if (e->is_draining && e->count == 0 && !e->is_idle_said) {
@@ -156,8 +137,8 @@ static void say_idle(struct query_engine *e)
 static void end_query(struct query *q)
 {
     struct query_engine *e = q->engine;
-    cancel_family(q, &q->v4);
-    cancel_family(q, &q->v6);
+    query_family_cancel(e->cfg.resolver, &q->v4);
+    query_family_cancel(e->cfg.resolver, &q->v6);
     deadline_cancel(e->deadlines, &q->deadline);
     if (q->prev != NULL) {
         q->prev->next = q->next;
@@ -200,17 +181,6 @@ static void fail_query(struct query *q, const struct answer_question *question, 
 
 static void query_step(struct query *q);
 
-/* Keeps a borrowed answer beyond this step. False: no memory. */
-static bool keep_answer(struct query_family *f, const struct resolver_answer *a)
-{
-    f->kept = malloc(sizeof(*f->kept));
-    f->answer = f->kept;
-    if (f->kept != NULL) {
-        resolver_answer_copy(f->kept, a);
-    }
-    return f->kept != NULL;
-}
-
 /* Mostly one reply is all that is needed: then nothing is copied. */
 static void take_reply(struct query *q, struct query_family *f, const struct resolver_answer *a)
 {
@@ -220,7 +190,7 @@ static void take_reply(struct query *q, struct query_family *f, const struct res
         q->arrived_ms = clock_mono_ms();
     }
     query_step(q);
-    if (!q->has_ended && !keep_answer(f, a)) {
+    if (!q->has_ended && !query_family_keep(f, a)) {
         const struct answer_question question = make_question(q->engine, &q->ask, &q->name);
         fail_query(q, &question, "out of memory");
     }
@@ -245,19 +215,9 @@ static bool ask_family(struct query *q, enum ip_family family)
     if (f->ticket != 0 || f->answer != NULL || f->is_silent) {
         return true;
     }
-    f->ticket = resolver_ask(q->engine->cfg.resolver, &q->name, family,
+    f->ticket = resolver_ask(q->engine->cfg.resolver, &q->name, query_family_type(q->ask.qtype, family),
                              family == IP_V4 ? on_v4_event : on_v6_event, q);
     return f->ticket != 0;
-}
-
-static bool is_pending(const struct query_family *f)
-{
-    return f->ticket != 0;
-}
-
-static bool is_unasked(const struct query_family *f)
-{
-    return f->ticket == 0 && f->answer == NULL && !f->is_silent;
 }
 
 /* When to look again: the whole time, a silent family's, or the other family's turn. */
@@ -266,7 +226,7 @@ static int64_t next_deadline_ms(const struct query *q, const struct answer_quest
     int64_t at_ms = q->started_ms + QUERY_TOTAL_MS;
     if (q->arrived_ms != 0 && q->arrived_ms + QUERY_SILENT_MS < at_ms) {
         at_ms = q->arrived_ms + QUERY_SILENT_MS;
-    } else if (q->arrived_ms == 0 && (is_unasked(&q->v4) || is_unasked(&q->v6)) &&
+    } else if (q->arrived_ms == 0 && (query_family_is_unasked(&q->v4) || query_family_is_unasked(&q->v6)) &&
                answer_other_counts(question)) {
         at_ms = q->started_ms + QUERY_OTHER_AFTER_MS;
     }
@@ -287,13 +247,13 @@ static void query_step(struct query *q)
         return;
     }
     struct answer_lookup lookup;
-    to_lookup(&q->v4, &q->v6, &lookup);
+    query_family_lookup(question.qtype, &q->v4, &q->v6, &lookup);
     unsigned wants = answer_from_lookup(&question, &lookup, &a);
     if (wants == 0) {
         finish_query(q, &question, &a);
         return;
     }
-    if (((wants & ANSWER_WANTS_V4) != 0 && !ask_family(q, IP_V4)) ||
+    if (((wants & (ANSWER_WANTS_V4 | ANSWER_WANTS_RECORDS)) != 0 && !ask_family(q, IP_V4)) ||
         ((wants & ANSWER_WANTS_V6) != 0 && !ask_family(q, IP_V6)) ||
         deadline_arm(e->deadlines, &q->deadline, next_deadline_ms(q, &question)) != 0) {
         fail_query(q, &question, "out of memory");
@@ -304,15 +264,15 @@ static void query_step(struct query *q)
 static void give_up_family(struct query *q, struct query_family *f)
 {
     struct resolver_answer stale;
-    if (!is_pending(f)) {
+    if (!query_family_is_pending(f)) {
         return;
     }
     if (resolver_take_stale(q->engine->cfg.resolver, f->ticket, &stale)) {
         f->ticket = 0;
-        f->is_silent = !keep_answer(f, &stale);
+        f->is_silent = !query_family_keep(f, &stale);
         return;
     }
-    cancel_family(q, f);
+    query_family_cancel(q->engine->cfg.resolver, f);
     f->is_silent = true;
 }
 
@@ -394,23 +354,6 @@ static bool answer_again(struct query_engine *e, const struct dns_query *ask, co
     return true;
 }
 
-/* What is known of both families before anything is asked. */
-struct known {
-    struct query_family v4, v6;
-    struct resolver_answer answers[2]; /* large: set only where a family points into it */
-};
-
-/* CACHE: what is known without asking. True if the family is. */
-static bool peek_family(struct query_engine *e, const struct host_name *name, enum ip_family family,
-                        int64_t now_ms, struct known *known)
-{
-    struct query_family *f = family == IP_V4 ? &known->v4 : &known->v6;
-    struct resolver_answer *answer = &known->answers[family == IP_V4 ? 0 : 1];
-    f->answer = resolver_peek(e->cfg.resolver, name, family, now_ms, answer) ? answer : NULL;
-    f->is_silent = f->answer == NULL && bad_family_has(e->bad, name, family, now_ms);
-    return f->answer != NULL || f->is_silent;
-}
-
 /* False: no memory. */
 static bool take_known(struct query *q, struct query_family *f, const struct query_family *known)
 {
@@ -421,11 +364,11 @@ static bool take_known(struct query *q, struct query_family *f, const struct que
     if (known->answer->status == RESOLVER_ADDRS) {
         q->arrived_ms = q->started_ms;
     }
-    return keep_answer(f, known->answer);
+    return query_family_keep(f, known->answer);
 }
 
 static void start_query(struct query_engine *e, const struct answer_question *question,
-                        const struct dns_query *ask, const struct reply *to, const struct known *known)
+                        const struct dns_query *ask, const struct reply *to, const struct query_known *known)
 {
     struct query *q = new_query(e, ask, question->name, to);
     if (q == NULL) {
@@ -445,18 +388,16 @@ static void start_query(struct query_engine *e, const struct answer_question *qu
 static void resolve(struct query_engine *e, const struct answer_question *question, struct answer *a,
                     const struct dns_query *ask, const struct reply *to)
 {
-    struct known known;
-    known.v4 = (struct query_family){0};
-    known.v6 = (struct query_family){0};
-    int64_t now_ms = clock_mono_ms();
-    const bool is_v4 = question->qtype == DNS_A;
-    (void)peek_family(e, question->name, is_v4 ? IP_V4 : IP_V6, now_ms, &known);
+    struct query_known known;
+    query_known_init(&known, e->cfg.resolver, e->bad, clock_mono_ms());
+    const bool is_v4 = question->qtype != DNS_AAAA;
+    (void)query_known_peek(&known, question, is_v4 ? IP_V4 : IP_V6);
     struct answer_lookup lookup;
-    to_lookup(&known.v4, &known.v6, &lookup);
+    query_family_lookup(question->qtype, &known.v4, &known.v6, &lookup);
     unsigned wants = answer_from_lookup(question, &lookup, a);
     if (wants != 0 && answer_other_counts(question) &&
-        peek_family(e, question->name, is_v4 ? IP_V6 : IP_V4, now_ms, &known)) {
-        to_lookup(&known.v4, &known.v6, &lookup);
+        query_known_peek(&known, question, is_v4 ? IP_V6 : IP_V4)) {
+        query_family_lookup(question->qtype, &known.v4, &known.v6, &lookup);
         wants = answer_from_lookup(question, &lookup, a);
     }
     if (wants != 0) {
@@ -464,7 +405,7 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
             start_query(e, question, ask, to, &known);
             return;
         }
-        query_held(e->cfg.resolver, question, now_ms, a);
+        query_held(e->cfg.resolver, question, known.now_ms, a);
     }
     if (a->wants_synthetic) {
         synth_alloc_answer(e->cfg.map, question, clock_boot_s(), a);

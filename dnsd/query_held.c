@@ -3,22 +3,33 @@
 
 #include "dnsd/from_resolver.h"
 
-static bool find_family(struct resolver *r, const struct host_name *name, enum ip_family family,
-                        int64_t now_ms, struct resolver_answer *kept, struct answer_family *out)
+static bool find_answer(struct resolver *r, const struct host_name *name, uint16_t qtype, int64_t now_ms,
+                        struct resolver_answer *out)
 {
-    const bool is_known =
-        resolver_peek(r, name, family, now_ms, kept) || resolver_peek_stale(r, name, family, now_ms, kept);
-    from_resolver(is_known ? kept : NULL, false, out);
-    return is_known;
+    return resolver_peek(r, name, qtype, now_ms, out) || resolver_peek_stale(r, name, qtype, now_ms, out);
+}
+
+/* False: nothing is known. kept[0] is IPv4's, or that of the records. */
+static bool find_all(struct resolver *r, const struct answer_question *q, int64_t now_ms,
+                     struct resolver_answer kept[2], struct answer_lookup *out)
+{
+    if (dns_rrset_is_type(q->qtype)) {
+        const bool is_known = find_answer(r, q->name, q->qtype, now_ms, &kept[0]);
+        from_resolver(is_known ? &kept[0] : NULL, false, &out->records);
+        return is_known;
+    }
+    const bool is_v4_known = find_answer(r, q->name, DNS_A, now_ms, &kept[0]);
+    const bool is_v6_known = find_answer(r, q->name, DNS_AAAA, now_ms, &kept[1]);
+    from_resolver(is_v4_known ? &kept[0] : NULL, false, &out->v4);
+    from_resolver(is_v6_known ? &kept[1] : NULL, false, &out->v6);
+    return is_v4_known || is_v6_known;
 }
 
 void query_held(struct resolver *r, const struct answer_question *question, int64_t now_ms, struct answer *a)
 {
     struct resolver_answer kept[2];
     struct answer_lookup lookup;
-    const bool is_v4_known = find_family(r, question->name, IP_V4, now_ms, &kept[0], &lookup.v4);
-    const bool is_v6_known = find_family(r, question->name, IP_V6, now_ms, &kept[1], &lookup.v6);
-    if (!is_v4_known && !is_v6_known) {
+    if (!find_all(r, question, now_ms, kept, &lookup)) {
         return;
     }
     struct answer stale;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dnsd/reply.h"
 
-/* Header, question, 64 IPv6 records of 28 bytes, SOA, OPT with EDE: no answer of ours is longer. */
+/* Header, question, 64 IPv6 records of 28 bytes or a full dns_rrset with 32 heads of 12, SOA, OPT with EDE:
+ * no answer of ours is longer. */
 #define REPLY_MAX 4096
 
 size_t reply_limit(const struct reply *to, const struct dns_query *query)

@@ -302,7 +302,8 @@ static void find_ports(const struct explain_facts *f, struct port_set *s)
 
 /* ---- DNS ---- */
 
-static const uint16_t asked_types[EXPLAIN_TYPE_COUNT] = {DNS_A, DNS_AAAA, DNS_HTTPS, DNS_TXT};
+static const uint16_t asked_types[EXPLAIN_TYPE_COUNT] = {DNS_A,   DNS_AAAA,  DNS_SRV,
+                                                         DNS_TXT, DNS_HTTPS, EXPLAIN_OTHER_TYPE};
 
 static struct answer_question question_of(const struct explain_facts *f, struct span qname, uint16_t qtype)
 {
@@ -343,14 +344,18 @@ static void decide_dns(struct explain_facts *f)
     }
     for (size_t i = 0; i < EXPLAIN_TYPE_COUNT; i++) {
         const struct answer_question q = question_of(f, span_make(wire, len), asked_types[i]);
-        struct explain_dns *d = &f->dns[f->dns_count++];
+        struct explain_dns *d = &f->dns[f->dns_count];
         struct ip reverse;
         d->qtype = asked_types[i];
         d->route = answer_decide(&q, &d->answer, &reverse);
+        if (dns_rrset_is_type(d->qtype) && d->route != ANSWER_ROUTE_RESOLVE) {
+            continue; /* not listed: like every other type */
+        }
         if (d->route == ANSWER_ROUTE_RESOLVE && is_too_long(f, &f->cfg->dnsd.shared)) {
             answer_braked(&q, BRAKES_LENGTH, &d->answer);
             d->route = ANSWER_ROUTE_DONE;
         }
+        f->dns_count++;
     }
 }
 

@@ -82,9 +82,10 @@ struct explain_tunnel {
     char suggestion[EXPLAIN_YAML_CAP]; /* the YAML that would admit it; "" */
 };
 
-#define EXPLAIN_TYPE_COUNT 4
+#define EXPLAIN_TYPE_COUNT 6
+#define EXPLAIN_OTHER_TYPE 15 /* MX: stands for every type without a line of its own */
 struct explain_dns {
-    uint16_t qtype; /* DNS_TXT stands for every other type */
+    uint16_t qtype; /* EXPLAIN_OTHER_TYPE stands for every other type */
     enum answer_route route;
     struct answer answer; /* of ANSWER_ROUTE_DONE, or once it was looked up */
     bool is_looked_up;
@@ -112,7 +113,8 @@ struct explain_facts {
     char why[EXPLAIN_TEXT_CAP];
     struct name_verdict name; /* of a DNS name */
     const struct zone *zone;  /* of dnsd, that a DNS name is in; NULL: none. Borrowed from cfg */
-    struct explain_dns dns[EXPLAIN_TYPE_COUNT]; /* A, AAAA, HTTPS, every other; none for a literal */
+    struct explain_dns
+        dns[EXPLAIN_TYPE_COUNT]; /* A, AAAA, SRV and TXT if listed, HTTPS, every other; none for a literal */
     size_t dns_count;
     struct explain_tunnel *tunnels; /* owned; one a port */
     size_t tunnel_count, port_total;

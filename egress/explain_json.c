@@ -265,6 +265,7 @@ static void put_lookup(struct json *j, const char *key, const struct resolver_an
 {
     static const char *const states[] = {[RESOLVER_FAILED] = "failed",
                                          [RESOLVER_ADDRS] = "addresses",
+                                         [RESOLVER_RECORDS] = "records",
                                          [RESOLVER_NODATA] = "nodata",
                                          [RESOLVER_NXDOMAIN] = "nxdomain"};
     char text[EXPLAIN_WORDS_CAP];

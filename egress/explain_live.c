@@ -45,8 +45,8 @@ static int ask(struct resolver *r, const struct host_name *name, struct lookup *
     struct lookup_family v6 = {l, &l->live->v6};
     struct lookup_family v4 = {l, &l->live->v4};
     l->open = 2; /* IPv6 first, as tunneld does */
-    resolver_ticket first = resolver_ask(r, name, IP_V6, on_answer, &v6);
-    resolver_ticket second = first == 0 ? 0 : resolver_ask(r, name, IP_V4, on_answer, &v4);
+    resolver_ticket first = resolver_ask(r, name, DNS_AAAA, on_answer, &v6);
+    resolver_ticket second = first == 0 ? 0 : resolver_ask(r, name, DNS_A, on_answer, &v4);
     if (second == 0) {
         resolver_cancel(r, first);
         return -ENOMEM;

@@ -26,6 +26,10 @@ const char *explain_type_text(const struct explain_dns *d)
         return "A";
     case DNS_AAAA:
         return "AAAA";
+    case DNS_SRV:
+        return "SRV";
+    case DNS_TXT:
+        return "TXT";
     case DNS_HTTPS:
         return "HTTPS";
     default:
@@ -134,6 +138,12 @@ const char *explain_dns_text(const struct explain_facts *f, const struct explain
     } else if (d->answer.event == ANSWER_EVENT_OPEN_ZONE) {
         wbuf_str(
             &w, "resolved by the servers of the zone; open: every address that is not forbidden is answered");
+    } else if (d->qtype == DNS_SRV) {
+        wbuf_str(
+            &w,
+            "resolved upstream; of the targets those are answered that the policy admits, with their port");
+    } else if (d->qtype == DNS_TXT) {
+        wbuf_printf(&w, "resolved upstream; at most %d records, %d bytes", DNS_TXT_MAX, DNS_TXT_BYTES_MAX);
     } else if (f->cfg->answer.mode == ANSWER_SYNTHETIC) {
         pool_text(f, d, pool, sizeof pool);
         wbuf_printf(&w, "resolved upstream; if any address of it is permitted: %s", pool);
@@ -184,6 +194,7 @@ const char *explain_lookup_text(const struct resolver_answer *a, char *out, size
         (void)snprintf(out, cap, "%zu %s, TTL %us", a->addr_count,
                        a->addr_count == 1 ? "address" : "addresses", a->ttl_s);
         break;
+    case RESOLVER_RECORDS: /* not looked up by explain */
     case RESOLVER_NODATA:
         (void)snprintf(out, cap, "no such record (NODATA)");
         break;

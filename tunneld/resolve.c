@@ -100,7 +100,7 @@ static void ask(struct resolve *r, int which, const struct host_name *name)
 {
     struct resolve_family *f = &r->family[which];
     f->owner = r;
-    f->ticket = resolver_ask(r->resolver, name, which == FAMILY_V6 ? IP_V6 : IP_V4, on_answer, f);
+    f->ticket = resolver_ask(r->resolver, name, which == FAMILY_V6 ? DNS_AAAA : DNS_A, on_answer, f);
     if (f->ticket == 0) {
         f->is_done = true;
         f->status = RESOLVER_FAILED;

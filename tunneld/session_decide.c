@@ -112,6 +112,7 @@ static const char *resolve_why(const struct resolve_result *r)
         return "no such name";
     case RESOLVER_NODATA:
     case RESOLVER_ADDRS:
+    case RESOLVER_RECORDS:
         return "the name has no address";
     case RESOLVER_FAILED:
         break;
@@ -136,19 +137,19 @@ static void on_resolve(void *ctx, const struct resolve_result *r)
 static bool is_cached(const struct session *s, int64_t now_ms)
 {
     struct resolver_answer a;
-    return resolver_peek(s->tw->resolver, &s->host.name, IP_V6, now_ms, &a) &&
-           resolver_peek(s->tw->resolver, &s->host.name, IP_V4, now_ms, &a);
+    return resolver_peek(s->tw->resolver, &s->host.name, DNS_AAAA, now_ms, &a) &&
+           resolver_peek(s->tw->resolver, &s->host.name, DNS_A, now_ms, &a);
 }
 
 /* What had expired, for a name that the brakes stop: using it leaks nothing. At most 2 * DNS_ADDRS_MAX. */
 static size_t find_stale(const struct session *s, int64_t now_ms, struct ip *addrs)
 {
-    static const enum ip_family families[] = {IP_V6, IP_V4};
+    static const uint16_t types[] = {DNS_AAAA, DNS_A};
     struct resolver_answer a;
     size_t count = 0;
     for (size_t i = 0; i < 2; i++) {
-        if (resolver_peek(s->tw->resolver, &s->host.name, families[i], now_ms, &a) ||
-            resolver_peek_stale(s->tw->resolver, &s->host.name, families[i], now_ms, &a)) {
+        if (resolver_peek(s->tw->resolver, &s->host.name, types[i], now_ms, &a) ||
+            resolver_peek_stale(s->tw->resolver, &s->host.name, types[i], now_ms, &a)) {
             memcpy(addrs + count, a.addrs, a.addr_count * sizeof(a.addrs[0]));
             count += a.addr_count;
         }

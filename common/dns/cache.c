@@ -19,14 +19,14 @@ struct entry {
     int64_t retry_ms;   /* the failure is remembered until then */
     uint32_t ttl_s;     /* when it was put */
     uint32_t place;     /* in the heap */
-    uint8_t kind;       /* enum cache_kind; CACHE_MISS: a failure without an answer */
-    uint8_t family;
-    uint8_t addr_count;
+    uint16_t qtype;
+    uint16_t data_len;
+    uint8_t kind; /* enum cache_kind; CACHE_MISS: a failure without an answer */
     uint8_t name_len;
     uint8_t why;      /* 0: no failure since the answer */
     uint8_t failures; /* one after the other */
     uint8_t hits;
-    uint8_t bytes[]; /* the addresses, 4 or 16 bytes each, then the name */
+    uint8_t bytes[]; /* data: the addresses, 4 or 16 bytes each, or a set of records; then the name */
 };
 
 /* The heap has the entry that expires first at its root. */
@@ -37,27 +37,28 @@ struct cache {
     size_t max_bytes;
     size_t bytes;
     int64_t stale_ms;
+    struct dns_rrset records; /* of the last get */
 };
 
 struct key {
-    uint8_t family;
+    uint16_t qtype;
     struct span name;
 };
 
-static size_t addr_bytes(uint8_t family)
+static size_t addr_bytes(uint16_t qtype)
 {
-    return family == IP_V6 ? V6_BYTES : V4_BYTES;
+    return qtype == DNS_AAAA ? V6_BYTES : V4_BYTES;
 }
 
-static size_t entry_size(uint8_t family, size_t addr_count, size_t name_len)
+static size_t entry_size(size_t data_len, size_t name_len)
 {
-    size_t size = offsetof(struct entry, bytes) + addr_count * addr_bytes(family) + name_len;
+    size_t size = offsetof(struct entry, bytes) + data_len + name_len;
     return size < sizeof(struct entry) ? sizeof(struct entry) : size;
 }
 
 static size_t entry_cost(const struct entry *e)
 {
-    return entry_size(e->family, e->addr_count, e->name_len) + ENTRY_EXTRA;
+    return entry_size(e->data_len, e->name_len) + ENTRY_EXTRA;
 }
 
 static struct entry *entry_of(struct htab_node *node)
@@ -69,20 +70,21 @@ static bool entry_match(const struct htab_node *node, const void *key)
 {
     const struct entry *e = HTAB_ENTRY(node, const struct entry, node);
     const struct key *k = key;
-    const uint8_t *name = e->bytes + e->addr_count * addr_bytes(e->family);
-    return e->family == k->family && span_is_equal(span_make(name, e->name_len), k->name);
+    const uint8_t *name = e->bytes + e->data_len;
+    return e->qtype == k->qtype && span_is_equal(span_make(name, e->name_len), k->name);
 }
 
-static struct key key_make(const struct host_name *name, enum ip_family family)
+static struct key key_make(const struct host_name *name, uint16_t qtype)
 {
-    return (struct key){.family = (uint8_t)family, .name = host_name_span(name)};
+    (void)CHECK(qtype == DNS_A || qtype == DNS_AAAA || dns_rrset_is_type(qtype)); /* an enum ip_family? */
+    return (struct key){.qtype = qtype, .name = host_name_span(name)};
 }
 
 static uint64_t key_hash(const struct cache *c, const struct key *k)
 {
-    uint8_t bytes[1 + HOST_NAME_MAX_LEN];
+    uint8_t bytes[2 + HOST_NAME_MAX_LEN];
     struct wbuf w = wbuf_make(bytes, sizeof bytes);
-    wbuf_u8(&w, k->family);
+    wbuf_u16(&w, k->qtype);
     wbuf_put(&w, k->name);
     return htab_hash(&c->table, wbuf_span(&w));
 }
@@ -229,23 +231,28 @@ static int64_t renew_ms(const struct entry *e)
     return e->expires_ms - (is_renewed ? (int64_t)e->ttl_s * 1000 / CACHE_RENEW_PART : 0);
 }
 
-static void copy_answer(const struct entry *e, struct cache_answer *out)
+static void copy_answer(struct cache *c, const struct entry *e, struct cache_answer *out)
 {
-    const size_t len = addr_bytes(e->family);
+    const size_t len = addr_bytes(e->qtype);
     out->kind = (enum cache_kind)e->kind;
     out->expires_ms = e->expires_ms;
     out->renew_ms = renew_ms(e);
-    out->addr_count = e->addr_count;
-    for (size_t i = 0; i < e->addr_count; i++) {
-        out->addrs[i] = (struct ip){.family = e->family};
+    if (out->kind == CACHE_RECORDS) {
+        memcpy(&c->records, e->bytes, e->data_len);
+        out->records = &c->records;
+        return;
+    }
+    out->addr_count = e->data_len / len;
+    for (size_t i = 0; i < out->addr_count; i++) {
+        out->addrs[i] = (struct ip){.family = len == V6_BYTES ? IP_V6 : IP_V4};
         memcpy(out->addrs[i].bytes, e->bytes + i * len, len);
     }
 }
 
-enum cache_age cache_get(struct cache *c, const struct host_name *name, enum ip_family family, int64_t now_ms,
+enum cache_age cache_get(struct cache *c, const struct host_name *name, uint16_t qtype, int64_t now_ms,
                          struct cache_found *out)
 {
-    const struct key key = key_make(name, family);
+    const struct key key = key_make(name, qtype);
     out->age = CACHE_NOTHING;
     out->has_failed = false;
     out->why = 0;
@@ -254,6 +261,7 @@ enum cache_age cache_get(struct cache *c, const struct host_name *name, enum ip_
     out->answer.ttl_s = 0;
     out->answer.expires_ms = 0;
     out->answer.renew_ms = 0;
+    out->answer.records = NULL;
     out->answer.addr_count = 0;
     struct htab_node *node = htab_find(&c->table, key_hash(c, &key), entry_match, &key);
     if (node == NULL) {
@@ -271,7 +279,7 @@ enum cache_age cache_get(struct cache *c, const struct host_name *name, enum ip_
     if (out->age == CACHE_NOTHING) {
         return CACHE_NOTHING;
     }
-    copy_answer(e, &out->answer);
+    copy_answer(c, e, &out->answer);
     if (out->age == CACHE_FRESH) {
         const int64_t left_ms = e->expires_ms - now_ms;
         e->hits = (uint8_t)(e->hits < UINT8_MAX ? e->hits + 1 : UINT8_MAX);
@@ -288,11 +296,26 @@ static struct entry *find(struct cache *c, const struct key *k, uint64_t hash)
     return node == NULL ? NULL : entry_of(node);
 }
 
+static size_t data_len(const struct key *k, const struct cache_answer *a)
+{
+    switch (a->kind) {
+    case CACHE_ADDRS:
+        return a->addr_count * addr_bytes(k->qtype);
+    case CACHE_RECORDS:
+        return dns_rrset_size(a->records);
+    case CACHE_MISS:
+    case CACHE_NODATA:
+    case CACHE_NXDOMAIN:
+        break;
+    }
+    return 0;
+}
+
 /* An entry without a place yet, or NULL: larger than the cache, or no memory. */
 static struct entry *entry_new(struct cache *c, const struct key *k, const struct cache_answer *a)
 {
-    const size_t count = a->kind == CACHE_ADDRS ? a->addr_count : 0;
-    const size_t size = entry_size(k->family, count, k->name.len);
+    const size_t len = data_len(k, a);
+    const size_t size = entry_size(len, k->name.len);
     if (size + ENTRY_EXTRA > c->max_bytes) {
         return NULL;
     }
@@ -300,17 +323,21 @@ static struct entry *entry_new(struct cache *c, const struct key *k, const struc
     if (e == NULL) {
         return NULL;
     }
-    const size_t len = addr_bytes(k->family);
     memset(e, 0, offsetof(struct entry, bytes));
     e->kind = (uint8_t)a->kind;
     e->ttl_s = a->ttl_s;
-    e->family = k->family;
-    e->addr_count = (uint8_t)count;
+    e->qtype = k->qtype;
+    e->data_len = (uint16_t)len;
     e->name_len = (uint8_t)k->name.len;
-    for (size_t i = 0; i < count; i++) {
-        memcpy(e->bytes + i * len, a->addrs[i].bytes, len);
+    if (a->kind == CACHE_RECORDS) {
+        memcpy(e->bytes, a->records, len);
+    } else {
+        const size_t one = addr_bytes(k->qtype);
+        for (size_t i = 0; i < len / one; i++) {
+            memcpy(e->bytes + i * one, a->addrs[i].bytes, one);
+        }
     }
-    memcpy(e->bytes + count * len, k->name.data, k->name.len);
+    memcpy(e->bytes + len, k->name.data, k->name.len);
     return e;
 }
 
@@ -328,14 +355,15 @@ static void entry_insert(struct cache *c, struct entry *e, uint64_t hash, int64_
     htab_insert(&c->table, &e->node, hash);
 }
 
-void cache_put(struct cache *c, const struct host_name *name, enum ip_family family, int64_t now_ms,
+void cache_put(struct cache *c, const struct host_name *name, uint16_t qtype, int64_t now_ms,
                const struct cache_answer *a)
 {
     if (!CHECK(a->kind != CACHE_MISS && a->addr_count <= DNS_ADDRS_MAX &&
-               (a->kind != CACHE_ADDRS || a->addr_count > 0))) {
+               (a->kind != CACHE_ADDRS || a->addr_count > 0) &&
+               (a->kind != CACHE_RECORDS || a->records != NULL))) {
         return;
     }
-    const struct key key = key_make(name, family);
+    const struct key key = key_make(name, qtype);
     const uint64_t hash = key_hash(c, &key);
     struct entry *old = find(c, &key, hash);
     if (old != NULL) {
@@ -360,13 +388,12 @@ static void note_failure(struct entry *e, int64_t now_ms, uint8_t why)
     e->retry_ms = now_ms + keep_s * 1000;
 }
 
-void cache_fail(struct cache *c, const struct host_name *name, enum ip_family family, int64_t now_ms,
-                uint8_t why)
+void cache_fail(struct cache *c, const struct host_name *name, uint16_t qtype, int64_t now_ms, uint8_t why)
 {
     if (!CHECK(why != 0)) {
         return;
     }
-    const struct key key = key_make(name, family);
+    const struct key key = key_make(name, qtype);
     const uint64_t hash = key_hash(c, &key);
     struct entry *e = find(c, &key, hash);
     if (e != NULL) {

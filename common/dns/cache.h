@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The answer cache: (name, family) -> reduced answer, and how often asking failed since. Bounded in bytes:
+ * The answer cache: (name, type) -> reduced answer, and how often asking failed since. Bounded in bytes:
  * what has expired goes first, then the least recently used. TTLs count down exactly in whole seconds. An
  * expired answer is kept for a while as a stale one (RFC 8767); a failure is remembered beside the answer and
  * never in its place (RFC 9520). It knows no policy and no verdict. Pure (time is a parameter). One per
@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "common/dns/dns_wire.h"
+#include "common/dns/dns_rrset.h"
 
 /* RFC 9520 3.2: a failure is remembered for 1 s at least, longer if it persists, and 5 min at most. */
 #define CACHE_FAILURE_FIRST_S 1
@@ -22,13 +22,14 @@
 #define CACHE_RENEW_PART 10
 #define CACHE_RENEW_HITS 2
 
-enum cache_kind { CACHE_MISS = 0, CACHE_ADDRS, CACHE_NODATA, CACHE_NXDOMAIN };
+enum cache_kind { CACHE_MISS = 0, CACHE_ADDRS, CACHE_RECORDS, CACHE_NODATA, CACHE_NXDOMAIN };
 
 struct cache_answer {
     enum cache_kind kind;
-    uint32_t ttl_s;     /* what is left (get; 0 if it is stale) or to keep (put) */
-    int64_t expires_ms; /* get only */
-    int64_t renew_ms;   /* get only: when it begins to be worth a renewal, at most expires_ms */
+    uint32_t ttl_s;                  /* what is left (get; 0 if it is stale) or to keep (put) */
+    int64_t expires_ms;              /* get only */
+    int64_t renew_ms;                /* get only: when it begins to be worth a renewal, at most expires_ms */
+    const struct dns_rrset *records; /* of RECORDS; get: the cache's, good until the next get */
     size_t addr_count;
     struct ip addrs[DNS_ADDRS_MAX];
 };
@@ -44,17 +45,17 @@ struct cache_found {
 };
 
 struct cache;
-/* stale_s: how long an expired answer is kept; 0: not at all. */
+/* Types are DNS_A, DNS_AAAA, DNS_SRV and DNS_TXT. stale_s: how long an expired answer is kept; 0: not at all.
+ */
 MUST_CHECK int cache_new(size_t max_bytes, uint32_t stale_s, struct cache **out);
 void cache_free(struct cache *c);
-enum cache_age cache_get(struct cache *c, const struct host_name *name, enum ip_family family, int64_t now_ms,
+enum cache_age cache_get(struct cache *c, const struct host_name *name, uint16_t qtype, int64_t now_ms,
                          struct cache_found *out);
 /* Takes the place of what was there, failures included. With a TTL of 0 nothing is kept. */
-void cache_put(struct cache *c, const struct host_name *name, enum ip_family family, int64_t now_ms,
+void cache_put(struct cache *c, const struct host_name *name, uint16_t qtype, int64_t now_ms,
                const struct cache_answer *a);
 /* Asking failed: remembered for 1 s, and twice as long each further time, up to 30 s. why: not 0. */
-void cache_fail(struct cache *c, const struct host_name *name, enum ip_family family, int64_t now_ms,
-                uint8_t why);
+void cache_fail(struct cache *c, const struct host_name *name, uint16_t qtype, int64_t now_ms, uint8_t why);
 /* Who failed is not asked any more: every failure is forgotten, and may happen again as a first one. */
 void cache_forgive(struct cache *c);
 size_t cache_bytes(const struct cache *c);

@@ -76,11 +76,10 @@ static void on_call_event(void *ctx, const struct dns_exchange_result *result)
     }
 }
 
-static void *start_call(void *ctx, const struct host_name *name, enum ip_family family,
-                        struct resolver_question *q)
+static void *start_call(void *ctx, const struct host_name *name, uint16_t qtype, struct resolver_question *q)
 {
     struct resolver *r = ctx;
-    return dns_routes_start(r->routes, name, family == IP_V6 ? DNS_AAAA : DNS_A, on_call_event, q);
+    return dns_routes_start(r->routes, name, qtype, on_call_event, q);
 }
 
 static size_t route_of(void *ctx, const struct host_name *name)
@@ -95,22 +94,22 @@ static void cancel_call(void *ctx, void *exchange)
     dns_client_cancel(exchange);
 }
 
-bool resolver_peek(struct resolver *r, const struct host_name *name, enum ip_family family, int64_t now_ms,
+bool resolver_peek(struct resolver *r, const struct host_name *name, uint16_t qtype, int64_t now_ms,
                    struct resolver_answer *out)
 {
-    return resolver_core_peek(r->core, name, family, now_ms, out);
+    return resolver_core_peek(r->core, name, qtype, now_ms, out);
 }
 
-bool resolver_peek_stale(struct resolver *r, const struct host_name *name, enum ip_family family,
-                         int64_t now_ms, struct resolver_answer *out)
+bool resolver_peek_stale(struct resolver *r, const struct host_name *name, uint16_t qtype, int64_t now_ms,
+                         struct resolver_answer *out)
 {
-    return resolver_core_peek_stale(r->core, name, family, now_ms, out);
+    return resolver_core_peek_stale(r->core, name, qtype, now_ms, out);
 }
 
-resolver_ticket resolver_ask(struct resolver *r, const struct host_name *name, enum ip_family family,
+resolver_ticket resolver_ask(struct resolver *r, const struct host_name *name, uint16_t qtype,
                              resolver_event_fn *fn, void *ctx)
 {
-    const struct resolver_ask ask = {.name = name, .family = family, .fn = fn, .ctx = ctx};
+    const struct resolver_ask ask = {.name = name, .qtype = qtype, .fn = fn, .ctx = ctx};
     const resolver_ticket ticket = resolver_core_ask(r->core, &ask, clock_mono_ms());
     schedule(r);
     return ticket;

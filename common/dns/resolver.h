@@ -43,21 +43,22 @@ MUST_CHECK int resolver_new(struct ev_loop *loop, const struct resolver_config *
                             struct err *err);
 void resolver_free(struct resolver *r); /* open questions are cancelled without a call back */
 
-/* Without asking: true and *out if the answer is known, a remembered failure or a stale answer in its place
- * included. A popular name near the end of its TTL is renewed behind it. */
-bool resolver_peek(struct resolver *r, const struct host_name *name, enum ip_family family, int64_t now_ms,
+/* qtype is DNS_A, DNS_AAAA, DNS_SRV or DNS_TXT. Without asking: true and *out if the answer is known, a
+ * remembered failure or a stale answer in its place included. A popular name near the end of its TTL is
+ * renewed behind it. */
+bool resolver_peek(struct resolver *r, const struct host_name *name, uint16_t qtype, int64_t now_ms,
                    struct resolver_answer *out);
 
 /* For one who may not ask: true and *out if what had expired is still there. */
-bool resolver_peek_stale(struct resolver *r, const struct host_name *name, enum ip_family family,
-                         int64_t now_ms, struct resolver_answer *out);
+bool resolver_peek_stale(struct resolver *r, const struct host_name *name, uint16_t qtype, int64_t now_ms,
+                         struct resolver_answer *out);
 
 /*
  * Asks. Returns a ticket and calls back exactly once later (never inside this call, also for cache hits), or
  * 0 if it could not even start (out of memory): then there is no call back.
  */
-MUST_CHECK resolver_ticket resolver_ask(struct resolver *r, const struct host_name *name,
-                                        enum ip_family family, resolver_event_fn *fn, void *ctx);
+MUST_CHECK resolver_ticket resolver_ask(struct resolver *r, const struct host_name *name, uint16_t qtype,
+                                        resolver_event_fn *fn, void *ctx);
 void resolver_cancel(struct resolver *r,
                      resolver_ticket t); /* no call back after it; a stale ticket is ignored */
 /* For one who cannot wait any longer: true if a stale answer is there. Then the ticket is over. */

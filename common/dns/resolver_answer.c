@@ -45,6 +45,7 @@ void resolver_answer_set(struct resolver_answer *out, enum resolver_status statu
     out->ttl_s = 0;
     out->expires_ms = 0;
     out->renew_ms = 0;
+    out->records = NULL;
     out->addr_count = 0;
 }
 
@@ -107,7 +108,15 @@ void resolver_answer_from_exchange(const struct dns_exchange_result *result, con
         out->addr_count = result->addr_count;
         memcpy(out->addrs, result->addrs, result->addr_count * sizeof(result->addrs[0]));
         break;
-    case DNS_EXCHANGE_RECORDS: /* nobody asks for them here */
+    case DNS_EXCHANGE_RECORDS:
+        if (!CHECK(result->records != NULL)) {
+            resolver_answer_set(out, RESOLVER_FAILED, RESOLVER_FAIL_MEMORY);
+            break;
+        }
+        resolver_answer_set(out, RESOLVER_RECORDS, RESOLVER_FAIL_NONE);
+        out->ttl_s = clamp_ttl(result->ttl_s, ttls->min_s, ttls->max_s);
+        out->records = result->records;
+        break;
     case DNS_EXCHANGE_NODATA:
         resolver_answer_set(out, RESOLVER_NODATA, RESOLVER_FAIL_NONE);
         out->ttl_s = clamp_ttl(result->ttl_s, 0, ttls->neg_max_s);
@@ -124,6 +133,8 @@ static enum resolver_status status_of(enum cache_kind kind)
     switch (kind) {
     case CACHE_ADDRS:
         return RESOLVER_ADDRS;
+    case CACHE_RECORDS:
+        return RESOLVER_RECORDS;
     case CACHE_NODATA:
         return RESOLVER_NODATA;
     case CACHE_NXDOMAIN:
@@ -141,6 +152,7 @@ void resolver_answer_from_cache(const struct cache_answer *a, struct resolver_an
     out->ttl_s = a->ttl_s;
     out->expires_ms = a->expires_ms;
     out->renew_ms = a->renew_ms;
+    out->records = a->records;
     out->addr_count = a->addr_count;
     memcpy(out->addrs, a->addrs, a->addr_count * sizeof(a->addrs[0]));
 }
@@ -150,6 +162,8 @@ static enum cache_kind kind_of(enum resolver_status status)
     switch (status) {
     case RESOLVER_ADDRS:
         return CACHE_ADDRS;
+    case RESOLVER_RECORDS:
+        return CACHE_RECORDS;
     case RESOLVER_NODATA:
         return CACHE_NODATA;
     case RESOLVER_NXDOMAIN:
@@ -164,6 +178,7 @@ void resolver_answer_to_cache(const struct resolver_answer *a, struct cache_answ
 {
     out->kind = kind_of(a->status);
     out->ttl_s = a->ttl_s;
+    out->records = a->records;
     out->addr_count = a->addr_count;
     memcpy(out->addrs, a->addrs, a->addr_count * sizeof(a->addrs[0]));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a resolver says of a name and family, and how that comes from an exchange or from the cache and goes
+ * What a resolver says of a name and type, and how that comes from an exchange or from the cache and goes
  * into it. Plain data; pure.
  */
 #pragma once
@@ -13,6 +13,7 @@
 enum resolver_status {
     RESOLVER_FAILED = 0, /* why says more */
     RESOLVER_ADDRS,
+    RESOLVER_RECORDS, /* SRV or TXT */
     RESOLVER_NODATA,
     RESOLVER_NXDOMAIN
 };
@@ -41,6 +42,7 @@ struct resolver_answer {
     uint32_t ttl_s;
     int64_t expires_ms; /* from_cache: when the cache's entry ends (monotonic); else 0 */
     int64_t renew_ms;   /* from_cache: ask again from then on, so that it is renewed in time; else 0 */
+    const struct dns_rrset *records; /* of RECORDS: borrowed until the resolver is called again or freed */
     size_t addr_count;
     struct ip addrs[DNS_ADDRS_MAX]; /* only the first addr_count are set */
 };

@@ -18,9 +18,10 @@ struct resolver_question {
     struct waiter_list waiters;
     bool is_renewal;
     bool outlives_waiters; /* its answer is wanted by the cache */
-    enum ip_family family;
+    uint16_t qtype;
     struct host_name name;
     struct resolver_answer answer; /* once it is ready */
+    struct dns_rrset *records;     /* of the answer, if it has some */
 };
 
 struct resolver_core {
@@ -84,7 +85,7 @@ static bool find_stale(struct resolver_core *c, const struct resolver_question *
                        int64_t now_ms, struct resolver_answer *out)
 {
     struct cache_found found;
-    if (cache_get(c->cache, &q->name, q->family, now_ms, &found) != CACHE_STALE) {
+    if (cache_get(c->cache, &q->name, q->qtype, now_ms, &found) != CACHE_STALE) {
         return false;
     }
     answer_stale(c, &found, why, out);
@@ -111,13 +112,13 @@ static void take_answer(struct resolver_core *c, struct resolver_question *q, in
     if (a->status != RESOLVER_FAILED) {
         struct cache_answer entry;
         resolver_answer_to_cache(a, &entry);
-        cache_put(c->cache, &q->name, q->family, now_ms, &entry);
+        cache_put(c->cache, &q->name, q->qtype, now_ms, &entry);
         *failing_of(c, &q->name) = false;
         return;
     }
     const enum resolver_fail why = a->why;
     if (why != RESOLVER_FAIL_MEMORY && why != RESOLVER_FAIL_LOCAL) { /* those are ours, not the name's */
-        cache_fail(c->cache, &q->name, q->family, now_ms, (uint8_t)why);
+        cache_fail(c->cache, &q->name, q->qtype, now_ms, (uint8_t)why);
         count(c, RESOLVER_COUNTER_LOOKUP_FAILURES, 1);
         *failing_of(c, &q->name) = is_no_upstream(why);
     }
@@ -137,19 +138,19 @@ void resolver_core_forgive(struct resolver_core *c)
 
 struct question_key {
     const struct host_name *name;
-    enum ip_family family;
+    uint16_t qtype;
 };
 
 static bool match_question(const struct htab_node *node, const void *key)
 {
     const struct resolver_question *q = HTAB_ENTRY(node, const struct resolver_question, node);
     const struct question_key *k = key;
-    return q->family == k->family && host_name_is_equal(&q->name, k->name);
+    return q->qtype == k->qtype && host_name_is_equal(&q->name, k->name);
 }
 
 static uint64_t hash_question(const struct resolver_core *c, const struct question_key *k)
 {
-    return htab_hash(&c->asking, host_name_span(k->name)) ^ (uint64_t)k->family;
+    return htab_hash(&c->asking, host_name_span(k->name)) ^ (uint64_t)k->qtype;
 }
 
 static struct resolver_question *new_question(struct resolver_core *c, const struct question_key *k)
@@ -171,25 +172,44 @@ static struct resolver_question *new_question(struct resolver_core *c, const str
     q->waiters = (struct waiter_list){.first = WAITER_NONE, .last = WAITER_NONE};
     q->is_renewal = false;
     q->outlives_waiters = false;
-    q->family = k->family;
+    q->qtype = k->qtype;
     q->name = *k->name;
     q->answer.addr_count = 0;
+    q->records = NULL;
     return q;
 }
 
 static void free_question(struct resolver_core *c, struct resolver_question *q)
 {
+    free(q->records);
     if (c->spare_count >= SPARES_MAX) {
         free(q);
         return;
     }
+    q->records = NULL;
     q->next = c->spares;
     c->spares = q;
     c->spare_count++;
 }
 
+/* Until now the records were somebody else's. */
+static void keep_records(struct resolver_question *q)
+{
+    if (q->answer.status != RESOLVER_RECORDS) {
+        return;
+    }
+    q->records = malloc(sizeof(*q->records));
+    if (q->records == NULL) {
+        resolver_answer_set(&q->answer, RESOLVER_FAILED, RESOLVER_FAIL_MEMORY);
+        return;
+    }
+    memcpy(q->records, q->answer.records, dns_rrset_size(q->answer.records));
+    q->answer.records = q->records;
+}
+
 static void make_ready(struct resolver_core *c, struct resolver_question *q)
 {
+    keep_records(q);
     q->next = NULL;
     if (c->ready_last == NULL) {
         c->ready_first = q;
@@ -231,7 +251,7 @@ static struct resolver_question *start_question(struct resolver_core *c, const s
     }
     const bool is_busy = c->asking.count >= c->cfg.max_questions;
     if (!is_busy) {
-        q->exchange = c->cfg.driver.start(c->cfg.driver.ctx, k->name, k->family, q);
+        q->exchange = c->cfg.driver.start(c->cfg.driver.ctx, k->name, k->qtype, q);
     }
     if (q->exchange != NULL) {
         htab_insert(&c->asking, &q->node, hash);
@@ -264,7 +284,7 @@ static void renew(struct resolver_core *c, const struct question_key *k)
     if (q == NULL) {
         return;
     }
-    q->exchange = c->cfg.driver.start(c->cfg.driver.ctx, k->name, k->family, q);
+    q->exchange = c->cfg.driver.start(c->cfg.driver.ctx, k->name, k->qtype, q);
     if (q->exchange == NULL) {
         free_question(c, q);
         return;
@@ -283,7 +303,7 @@ static bool look_up(struct resolver_core *c, const struct question_key *k, int64
                     struct resolver_answer *out, bool *has_stale)
 {
     struct cache_found found;
-    const enum cache_age age = cache_get(c->cache, k->name, k->family, now_ms, &found);
+    const enum cache_age age = cache_get(c->cache, k->name, k->qtype, now_ms, &found);
     *has_stale = age == CACHE_STALE;
     count_cache(c);
     if (age == CACHE_FRESH) {
@@ -303,18 +323,18 @@ static bool look_up(struct resolver_core *c, const struct question_key *k, int64
     return true;
 }
 
-bool resolver_core_peek(struct resolver_core *c, const struct host_name *name, enum ip_family family,
-                        int64_t now_ms, struct resolver_answer *out)
+bool resolver_core_peek(struct resolver_core *c, const struct host_name *name, uint16_t qtype, int64_t now_ms,
+                        struct resolver_answer *out)
 {
     bool has_stale = false;
-    return look_up(c, &(struct question_key){.name = name, .family = family}, now_ms, out, &has_stale);
+    return look_up(c, &(struct question_key){.name = name, .qtype = qtype}, now_ms, out, &has_stale);
 }
 
-bool resolver_core_peek_stale(struct resolver_core *c, const struct host_name *name, enum ip_family family,
+bool resolver_core_peek_stale(struct resolver_core *c, const struct host_name *name, uint16_t qtype,
                               int64_t now_ms, struct resolver_answer *out)
 {
     struct cache_found found;
-    if (cache_get(c->cache, name, family, now_ms, &found) != CACHE_STALE) {
+    if (cache_get(c->cache, name, qtype, now_ms, &found) != CACHE_STALE) {
         return false;
     }
     answer_stale(c, &found, RESOLVER_FAIL_HELD, out);
@@ -326,7 +346,7 @@ resolver_ticket resolver_core_ask(struct resolver_core *c, const struct resolver
     if (waiters_reserve(&c->waiters) != 0) {
         return 0;
     }
-    const struct question_key key = {.name = ask->name, .family = ask->family};
+    const struct question_key key = {.name = ask->name, .qtype = ask->qtype};
     struct resolver_answer known;
     struct resolver_question *q = NULL;
     bool has_stale = false;
@@ -494,6 +514,7 @@ static void free_chain(struct resolver_question *q)
 {
     while (q != NULL) {
         struct resolver_question *next = q->next;
+        free(q->records);
         free(q);
         q = next;
     }

@@ -33,7 +33,7 @@ typedef uint64_t resolver_ticket;
 #define RESOLVER_COUNTER_LIST(X)                                                                                    \
     X(CACHE_HITS, "cache_hits", COUNTER, "Lookups that the cache answered, remembered failures too")                \
     X(CACHE_MISSES, "cache_misses", COUNTER, "Lookups that the cache could not answer")                             \
-    X(CACHE_ENTRIES, "cache_entries", GAUGE, "Names in the cache, each family by itself, stale ones too")           \
+    X(CACHE_ENTRIES, "cache_entries", GAUGE, "Names in the cache, each type by itself, stale ones too")           \
     X(CACHE_BYTES, "cache_bytes", GAUGE, "Memory of the cache")                                                     \
     X(COALESCED, "coalesced", COUNTER, "Lookups that joined one under way")                                         \
     X(STALE, "stale_lookups", COUNTER, "Lookups answered with what had expired")                                            \
@@ -52,8 +52,7 @@ struct resolver_question; /* one under way; lives until resolver_core_done(), ca
 
 struct resolver_driver {
     /* Starts an exchange; reports its end with resolver_core_done(), never in here. NULL: no memory. */
-    void *(*start)(void *ctx, const struct host_name *name, enum ip_family family,
-                   struct resolver_question *q);
+    void *(*start)(void *ctx, const struct host_name *name, uint16_t qtype, struct resolver_question *q);
     void (*cancel)(void *ctx, void *exchange); /* what start() gave */
     /* Whose upstreams are asked for the name, below RESOLVER_ROUTES_MAX. NULL: it is all one. */
     size_t (*route)(void *ctx, const struct host_name *name);
@@ -76,16 +75,16 @@ MUST_CHECK int resolver_core_new(const struct resolver_core_config *cfg, struct 
 void resolver_core_free(struct resolver_core *c);
 
 /* What is known without asking: true and *out. May start a renewal behind it. */
-bool resolver_core_peek(struct resolver_core *c, const struct host_name *name, enum ip_family family,
-                        int64_t now_ms, struct resolver_answer *out);
+bool resolver_core_peek(struct resolver_core *c, const struct host_name *name, uint16_t qtype, int64_t now_ms,
+                        struct resolver_answer *out);
 
 /* For one who may not ask: true and *out if there is a stale answer. */
-bool resolver_core_peek_stale(struct resolver_core *c, const struct host_name *name, enum ip_family family,
+bool resolver_core_peek_stale(struct resolver_core *c, const struct host_name *name, uint16_t qtype,
                               int64_t now_ms, struct resolver_answer *out);
 
 struct resolver_ask { /* borrowed */
     const struct host_name *name;
-    enum ip_family family;
+    uint16_t qtype;
     resolver_event_fn *fn;
     void *ctx;
 };

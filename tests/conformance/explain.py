@@ -295,7 +295,7 @@ def test_as_dnsd_answers(env):
     names = ["both.example.org", "four.example.org", "loop.wild.example.org", "ten.wild.example.org", "ten.example.org",
              "mixed.wild.example.org", "l7.example.org", "denied.example.org", "static.example.org", "example.org",
              "badv6.example.org", "nx.example.org", "empty.example.org"]
-    types = {"A": dns_wire.A, "AAAA": dns_wire.AAAA, "HTTPS": 65, "other": 16}
+    types = {"A": dns_wire.A, "AAAA": dns_wire.AAAA, "SRV": 33, "TXT": 16, "HTTPS": 65, "other": 15}
     rcodes = {0: "NOERROR", 2: "SERVFAIL", 3: "NXDOMAIN"}
     dnsd_daemon.PROGRAM = os.path.join(os.environ["top_builddir"], "openshell-dnsd")
     d = dnsd_daemon.Daemon(POLICY, "--upstream", "127.0.0.1:%d" % env.dns.port, "--aaaa", "pass")

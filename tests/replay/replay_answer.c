@@ -11,7 +11,7 @@ static enum resolver_fail read_fail(const struct replay_line *w, const char *wor
     replay_fail(w, "%s is no reason", word);
 }
 
-const char *const replay_statuses[] = {"failed", "addrs", "nodata", "nxdomain"};
+const char *const replay_statuses[] = {"failed", "addrs", "records", "nodata", "nxdomain"};
 
 void replay_check_resolver(const struct replay_line *w, const struct resolver_answer *a, int64_t at_ms,
                            size_t i)
@@ -19,7 +19,9 @@ void replay_check_resolver(const struct replay_line *w, const struct resolver_an
     if (!replay_is(replay_word(w, i), replay_statuses[a->status])) {
         replay_fail(w, "it is %s", replay_statuses[a->status]);
     }
+    struct dns_rrset want;
     size_t addrs = 0;
+    dns_rrset_start(&want, a->records != NULL ? a->records->qtype : 0);
     for (i++; i < w->count; i++) {
         const char *word = w->words[i];
         struct ip ip;
@@ -34,6 +36,9 @@ void replay_check_resolver(const struct replay_line *w, const struct resolver_an
             is_right = a->is_stale == replay_is(word, "stale");
         } else if (replay_is(word, "cached") || replay_is(word, "new")) {
             is_right = a->from_cache == replay_is(word, "cached");
+        } else if (a->records != NULL) {
+            replay_add_record(w, word, &want);
+            is_right = true;
         } else {
             is_right = ip_parse(span_str(word), &ip) == 0 && addrs < a->addr_count &&
                        ip_is_equal(&ip, &a->addrs[addrs]);
@@ -48,6 +53,9 @@ void replay_check_resolver(const struct replay_line *w, const struct resolver_an
     if (a->status == RESOLVER_ADDRS && addrs != a->addr_count) {
         replay_fail(w, "it has %zu addresses", a->addr_count);
     }
+    if (a->records != NULL) {
+        replay_check_records(w, a->records, &want);
+    }
 }
 
 void replay_check_dnsd(const struct replay_line *w, const struct answer *a, int64_t at_ms)
@@ -56,7 +64,9 @@ void replay_check_dnsd(const struct replay_line *w, const struct answer *a, int6
     if (!replay_is(replay_word(w, 2), rcodes[a->rcode])) {
         replay_fail(w, "it is %s (%s)", rcodes[a->rcode], a->why);
     }
+    struct dns_rrset want;
     size_t addrs = 0;
+    dns_rrset_start(&want, a->has_records ? a->records.qtype : 0);
     for (size_t i = 3; i < w->count; i++) {
         const char *word = w->words[i];
         struct ip ip;
@@ -64,9 +74,16 @@ void replay_check_dnsd(const struct replay_line *w, const struct answer *a, int6
         if (replay_is(word, "ttl")) {
             is_right = replay_number(w, ++i) == (a->has_soa ? a->soa_ttl_s : a->ttl_s);
         } else if (replay_is(word, "ede")) {
-            is_right = replay_number(w, ++i) == (int64_t)a->ede;
+            i++;
+            is_right = replay_is(replay_word(w, i), "none") ? a->ede == DNS_EDE_NONE
+                                                            : replay_number(w, i) == (int64_t)a->ede;
         } else if (replay_is(word, "at")) {
             is_right = replay_number(w, ++i) == at_ms;
+        } else if (replay_is(word, "left-out")) {
+            is_right = replay_number(w, ++i) == (int64_t)a->left_out;
+        } else if (a->has_records) {
+            replay_add_record(w, word, &want);
+            is_right = true;
         } else {
             is_right = ip_parse(span_str(word), &ip) == 0 && addrs < a->addr_count &&
                        ip_is_equal(&ip, &a->addrs[addrs]);
@@ -79,5 +96,8 @@ void replay_check_dnsd(const struct replay_line *w, const struct answer *a, int6
     }
     if (addrs != a->addr_count) {
         replay_fail(w, "it has %zu addresses", a->addr_count);
+    }
+    if (a->has_records) {
+        replay_check_records(w, &a->records, &want);
     }
 }

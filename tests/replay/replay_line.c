@@ -50,15 +50,6 @@ struct host_name replay_name(const struct replay_line *w, size_t i)
     return name;
 }
 
-enum ip_family replay_family(const struct replay_line *w, size_t i)
-{
-    const char *word = replay_word(w, i);
-    if (!replay_is(word, "A") && !replay_is(word, "AAAA")) {
-        replay_fail(w, "A or AAAA, not %s", word);
-    }
-    return replay_is(word, "A") ? IP_V4 : IP_V6;
-}
-
 static void split(char *text, struct replay_line *w)
 {
     w->count = 0;

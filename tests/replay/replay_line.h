@@ -34,4 +34,3 @@ bool replay_is(const char *a, const char *b);
 const char *replay_word(const struct replay_line *w, size_t i);
 int64_t replay_number(const struct replay_line *w, size_t i);
 struct host_name replay_name(const struct replay_line *w, size_t i);
-enum ip_family replay_family(const struct replay_line *w, size_t i); /* A or AAAA */

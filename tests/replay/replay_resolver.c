@@ -35,14 +35,16 @@ struct client {
     struct host_name name;
     uint8_t qname[255];
     size_t qname_len;
+    uint16_t qtype;
     struct resolver_answer raw;
+    struct dns_rrset records; /* of raw */
     struct answer answer;
 };
 
 struct exchange {
     struct resolver_question *question; /* NULL = it has ended */
     struct host_name name;
-    enum ip_family family;
+    uint16_t qtype;
 };
 
 struct player {
@@ -82,7 +84,7 @@ static void add_event(struct player *p, enum event_kind kind, size_t which)
     p->events[p->event_count++] = (struct event){.kind = kind, .at_ms = p->now_ms, .which = which};
 }
 
-static void *start_exchange(void *ctx, const struct host_name *name, enum ip_family family,
+static void *start_exchange(void *ctx, const struct host_name *name, uint16_t qtype,
                             struct resolver_question *q)
 {
     struct player *p = ctx;
@@ -93,7 +95,7 @@ static void *start_exchange(void *ctx, const struct host_name *name, enum ip_fam
         replay_fail(p->at, "too many exchanges");
     }
     struct exchange *x = &p->exchanges[++p->exchange_count];
-    *x = (struct exchange){.question = q, .name = *name, .family = family};
+    *x = (struct exchange){.question = q, .name = *name, .qtype = qtype};
     add_event(p, EVENT_EXCHANGE, p->exchange_count);
     return x;
 }
@@ -115,7 +117,7 @@ static struct answer_question question_of(const struct client *c)
                                     .policy = c->player->policy,
                                     .qname = span_make(c->qname, c->qname_len),
                                     .name = &c->name,
-                                    .qtype = DNS_A};
+                                    .qtype = c->qtype};
 }
 
 /* What dnsd would say to client c now. False: it has to ask first. */
@@ -127,7 +129,7 @@ static bool judge(struct client *c, const struct resolver_answer *known)
         return true;
     }
     struct answer_lookup l;
-    from_resolver(known, false, &l.v4);
+    from_resolver(known, false, dns_rrset_is_type(c->qtype) ? &l.records : &l.v4);
     from_resolver(NULL, false, &l.v6);
     return answer_from_lookup(&q, &l, &c->answer) == 0;
 }
@@ -143,6 +145,10 @@ static void on_answer(void *ctx, const struct resolver_answer *a)
     }
     c->ticket = 0;
     resolver_answer_copy(&c->raw, a);
+    if (a->records != NULL) {
+        memcpy(&c->records, a->records, dns_rrset_size(a->records));
+        c->raw.records = &c->records;
+    }
     if (c->is_query && !judge(c, a)) {
         replay_fail(c->player->at, "an answer, and yet it wants to ask");
     }
@@ -236,7 +242,7 @@ static void do_config(struct player *p, const struct replay_line *w)
     replay_fail(p->at, "%s is no key", key);
 }
 
-/* policy [HOST …]: those are admitted, and nothing else */
+/* policy [HOST[,SRV|,TXT] …]: those are admitted, with records of that type, and nothing else */
 static void do_policy(struct player *p, const struct replay_line *w)
 {
     char text[2048];
@@ -244,8 +250,11 @@ static void do_policy(struct player *p, const struct replay_line *w)
                        "version: 1\nnetwork_policies:\n  web:\n    endpoints:\n"
                        "      - { host: always.example, port: 443 }\n");
     for (size_t i = 1; i < w->count; i++) {
-        len += snprintf(text + len, sizeof(text) - (size_t)len, "      - { host: '%s', port: 443 }\n",
-                        w->words[i]);
+        const char *comma = strchr(w->words[i], ',');
+        const int host_len = comma == NULL ? (int)strlen(w->words[i]) : (int)(comma - w->words[i]);
+        len += snprintf(text + len, sizeof(text) - (size_t)len,
+                        "      - { host: '%.*s', port: 443, dns: { types: [%s] } }\n", host_len, w->words[i],
+                        comma == NULL ? "" : comma + 1);
     }
     const struct policy_text t = {.file = "p.yaml", .text = span_make(text, (size_t)len)};
     struct policy_diags diags = {0};
@@ -257,7 +266,7 @@ static void do_policy(struct player *p, const struct replay_line *w)
     policy_diags_fini(&diags);
 }
 
-/* ask CLIENT NAME A|AAAA; query CLIENT NAME */
+/* ask CLIENT NAME TYPE; query CLIENT NAME [TYPE] */
 static void do_ask(struct player *p, const struct replay_line *w, bool is_query)
 {
     struct client *c = read_client(p, w);
@@ -266,19 +275,20 @@ static void do_ask(struct player *p, const struct replay_line *w, bool is_query)
     }
     c->is_query = is_query;
     c->name = replay_name(w, 2);
-    const enum ip_family family = is_query ? IP_V4 : replay_family(w, 3);
+    c->qtype = is_query && w->count < 4 ? DNS_A : replay_type(w, 3);
     p->is_asking = true;
     struct resolver_answer known;
     if (is_query) {
         c->qname_len = host_name_to_wire(&c->name, c->qname);
-        if (judge(c, NULL) || (resolver_core_peek(p->core, &c->name, family, START_MS + p->now_ms, &known) &&
-                               judge(c, &known))) {
+        if (judge(c, NULL) ||
+            (resolver_core_peek(p->core, &c->name, c->qtype, START_MS + p->now_ms, &known) &&
+             judge(c, &known))) {
             p->is_asking = false;
             add_event(p, EVENT_ANSWER, c->number);
             return;
         }
     }
-    const struct resolver_ask ask = {.name = &c->name, .family = family, .fn = on_answer, .ctx = c};
+    const struct resolver_ask ask = {.name = &c->name, .qtype = c->qtype, .fn = on_answer, .ctx = c};
     c->ticket = resolver_core_ask(p->core, &ask, START_MS + p->now_ms);
     p->is_asking = false;
     const bool is_refused = w->count > (is_query ? 3U : 4U) && replay_is(w->words[w->count - 1], "refused");
@@ -299,14 +309,14 @@ static void do_answer(struct player *p, const struct replay_line *w)
     }
 }
 
-/* exchange N NAME A|AAAA [at MS] */
+/* exchange N NAME TYPE [at MS] */
 static void do_exchange(struct player *p, const struct replay_line *w)
 {
     const size_t n = (size_t)replay_number(w, 1);
     const struct event *e = next_event(p, EVENT_EXCHANGE, n);
     const struct host_name name = replay_name(w, 2);
     const struct exchange *x = &p->exchanges[n];
-    if (!host_name_is_equal(&x->name, &name) || x->family != replay_family(w, 3)) {
+    if (!host_name_is_equal(&x->name, &name) || x->qtype != replay_type(w, 3)) {
         replay_fail(p->at, "it is for %s", x->name.text);
     }
     if (w->count > 4 && replay_number(w, 5) != e->at_ms) {
@@ -314,11 +324,12 @@ static void do_exchange(struct player *p, const struct replay_line *w)
     }
 }
 
-/* reply N STATUS [IP …|WHY] [ttl S] */
+/* reply N STATUS [IP …|RECORD …|WHY] [ttl S] */
 static void do_reply(struct player *p, const struct replay_line *w)
 {
     static const enum dns_exchange_status kinds[] = {DNS_EXCHANGE_FAILED, DNS_EXCHANGE_ADDRS,
-                                                     DNS_EXCHANGE_NODATA, DNS_EXCHANGE_NXDOMAIN};
+                                                     DNS_EXCHANGE_RECORDS, DNS_EXCHANGE_NODATA,
+                                                     DNS_EXCHANGE_NXDOMAIN};
     static const struct {
         const char *word;
         enum dns_exchange_fail why;
@@ -331,12 +342,18 @@ static void do_reply(struct player *p, const struct replay_line *w)
         replay_fail(p->at, "no exchange %zu is under way", n);
     }
     struct dns_exchange_result r = {.ttl_s = 60};
+    struct dns_rrset records; /* gone before anybody is called back */
+    dns_rrset_start(&records, p->exchanges[n].qtype);
     for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
         r.status = replay_is(replay_word(w, 2), replay_statuses[k]) ? kinds[k] : r.status;
     }
     for (size_t i = 3; i < w->count; i++) {
         if (replay_is(w->words[i], "ttl")) {
             r.ttl_s = (uint32_t)replay_number(w, ++i);
+            continue;
+        }
+        if (r.status == DNS_EXCHANGE_RECORDS) {
+            replay_add_record(w, w->words[i], &records);
             continue;
         }
         bool is_known = r.status == DNS_EXCHANGE_ADDRS && r.addr_count < DNS_ADDRS_MAX &&
@@ -352,20 +369,22 @@ static void do_reply(struct player *p, const struct replay_line *w)
             replay_fail(p->at, "%s makes no reply", w->words[i]);
         }
     }
+    r.records = r.status == DNS_EXCHANGE_RECORDS ? &records : NULL;
     struct resolver_question *q = p->exchanges[n].question;
     p->exchanges[n].question = NULL;
     p->is_asking = true; /* not from in here */
     resolver_core_done(q, &r, START_MS + p->now_ms);
+    memset(&records, 0xEE, sizeof(records));
     p->is_asking = false;
     run(p);
 }
 
-/* peek NAME A|AAAA miss|STATUS … */
+/* peek NAME TYPE miss|STATUS … */
 static void do_peek(struct player *p, const struct replay_line *w)
 {
     const struct host_name name = replay_name(w, 1);
     struct resolver_answer a;
-    const bool is_known = resolver_core_peek(p->core, &name, replay_family(w, 2), START_MS + p->now_ms, &a);
+    const bool is_known = resolver_core_peek(p->core, &name, replay_type(w, 2), START_MS + p->now_ms, &a);
     if (is_known == replay_is(replay_word(w, 3), "miss")) {
         replay_fail(p->at, "it is %s", is_known ? replay_statuses[a.status] : "not known");
     }

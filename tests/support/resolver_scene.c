@@ -90,7 +90,7 @@ void ask(struct resolver_scene *f, struct asked *q, const char *name)
 {
     struct host_name n = name_of(name);
     q->is_asking = true;
-    q->ticket = resolver_ask(f->resolver, &n, IP_V4, on_answer, q);
+    q->ticket = resolver_ask(f->resolver, &n, DNS_A, on_answer, q);
     q->is_asking = false;
     assert_true(q->ticket != 0);
     assert_int_equal(q->calls, 0);

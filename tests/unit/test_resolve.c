@@ -20,12 +20,12 @@ struct asked {
 static struct asked asked[2]; /* [0] IPv6, [1] IPv4 */
 static int refuse_to_ask;     /* bit 0: IPv6, bit 1: IPv4 */
 
-resolver_ticket resolver_ask(struct resolver *r, const struct host_name *name, enum ip_family family,
+resolver_ticket resolver_ask(struct resolver *r, const struct host_name *name, uint16_t qtype,
                              resolver_event_fn *fn, void *ctx)
 {
     (void)r;
     assert_string_equal(name->text, "x.example");
-    int which = family == IP_V6 ? 0 : 1;
+    int which = qtype == DNS_AAAA ? 0 : 1;
     if ((refuse_to_ask & (1 << which)) != 0) {
         return 0;
     }

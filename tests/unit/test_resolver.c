@@ -45,9 +45,9 @@ static void test_cached_answer_comes_later_too(void **state)
 
     struct host_name n = name_of("www.example.com");
     struct resolver_answer a;
-    assert_true(resolver_peek(f->resolver, &n, IP_V4, clock_mono_ms(), &a));
+    assert_true(resolver_peek(f->resolver, &n, DNS_A, clock_mono_ms(), &a));
     assert_int_equal(a.addr_count, 1);
-    assert_false(resolver_peek(f->resolver, &n, IP_V6, clock_mono_ms(), &a));
+    assert_false(resolver_peek(f->resolver, &n, DNS_AAAA, clock_mono_ms(), &a));
 
     struct resolver_stats s;
     resolver_stats_read(f->resolver, &s);
@@ -64,7 +64,7 @@ static void test_families_are_two_questions(void **state)
     struct asked v6 = {0};
     struct host_name n = name_of("www.example.com");
     ask(f, &v4, "www.example.com");
-    v6.ticket = resolver_ask(f->resolver, &n, IP_V6, on_answer, &v6);
+    v6.ticket = resolver_ask(f->resolver, &n, DNS_AAAA, on_answer, &v6);
     assert_true(v6.ticket != 0 && v6.ticket != v4.ticket);
     assert_true(fake_run(f->loop, &v4.is_done, LIMIT_MS));
     assert_true(fake_run(f->loop, &v6.is_done, LIMIT_MS));
@@ -88,10 +88,10 @@ static void test_negatives(void **state)
 
     struct host_name n = name_of("nxdomain.example.com");
     struct resolver_answer a;
-    assert_true(resolver_peek(f->resolver, &n, IP_V4, clock_mono_ms(), &a));
+    assert_true(resolver_peek(f->resolver, &n, DNS_A, clock_mono_ms(), &a));
     assert_int_equal(a.status, RESOLVER_NXDOMAIN);
     n = name_of("nodata.example.com");
-    assert_true(resolver_peek(f->resolver, &n, IP_V4, clock_mono_ms(), &a));
+    assert_true(resolver_peek(f->resolver, &n, DNS_A, clock_mono_ms(), &a));
     assert_int_equal(a.status, RESOLVER_NODATA);
 }
 
@@ -108,13 +108,13 @@ static void test_ttl_zero(void **state)
     struct resolver_answer a;
     ask_and_wait(f, &q, "brief.example.com");
     assert_int_equal(q.answer.ttl_s, 0);
-    assert_false(resolver_peek(f->resolver, &n, IP_V4, clock_mono_ms(), &a));
+    assert_false(resolver_peek(f->resolver, &n, DNS_A, clock_mono_ms(), &a));
 
     renew(f, raise_ttl_min);
     struct asked again = {0};
     ask_and_wait(f, &again, "brief.example.com");
     assert_int_equal(again.answer.ttl_s, 5);
-    assert_true(resolver_peek(f->resolver, &n, IP_V4, clock_mono_ms(), &a));
+    assert_true(resolver_peek(f->resolver, &n, DNS_A, clock_mono_ms(), &a));
 }
 
 static void test_failure_is_kept_for_a_second(void **state)
@@ -130,10 +130,10 @@ static void test_failure_is_kept_for_a_second(void **state)
     struct host_name n = name_of("servfail.example.com");
     struct resolver_answer a;
     int64_t now_ms = clock_mono_ms();
-    assert_true(resolver_peek(f->resolver, &n, IP_V4, now_ms, &a));
+    assert_true(resolver_peek(f->resolver, &n, DNS_A, now_ms, &a));
     assert_int_equal(a.status, RESOLVER_FAILED);
     assert_true(a.from_cache);
-    assert_false(resolver_peek(f->resolver, &n, IP_V4, now_ms + 1000, &a));
+    assert_false(resolver_peek(f->resolver, &n, DNS_A, now_ms + 1000, &a));
 }
 
 static void test_failover_from_silence(void **state)
@@ -237,7 +237,7 @@ static void test_cname(void **state)
     /* What was learned is the asked name's, not the target's. */
     struct host_name n = name_of("target.example.net");
     struct resolver_answer a;
-    assert_false(resolver_peek(f->resolver, &n, IP_V4, clock_mono_ms(), &a));
+    assert_false(resolver_peek(f->resolver, &n, DNS_A, clock_mono_ms(), &a));
 }
 
 static void test_source_ports_differ(void **state)

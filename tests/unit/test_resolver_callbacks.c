@@ -103,14 +103,14 @@ static void test_cancel_inside_call_back(void **state)
     ask_and_wait(f, &warm, "warm.example.com");
     struct canceller c = {.f = f, .victims = {&same, &other}};
     struct host_name n = name_of("warm.example.com");
-    assert_true(resolver_ask(f->resolver, &n, IP_V4, on_answer_cancel, &c) != 0);
+    assert_true(resolver_ask(f->resolver, &n, DNS_A, on_answer_cancel, &c) != 0);
     ask(f, &same, "warm.example.com");
     ask(f, &other, "warm.example.com");
     assert_true(fake_run(f->loop, &c.is_done, LIMIT_MS));
 
     struct canceller d = {.f = f, .victims = {&same, &silent}};
     n = name_of("cold.example.com");
-    assert_true(resolver_ask(f->resolver, &n, IP_V4, on_answer_cancel, &d) != 0);
+    assert_true(resolver_ask(f->resolver, &n, DNS_A, on_answer_cancel, &d) != 0);
     ask(f, &same, "cold.example.com");
     ask(f, &silent, "silent.example.com");
     assert_true(fake_run(f->loop, &d.is_done, LIMIT_MS));
@@ -137,7 +137,7 @@ static void test_ask_inside_call_back(void **state)
     struct resolver_scene *f = *state;
     struct asker k = {.f = f};
     struct host_name n = name_of("www.example.com");
-    assert_true(resolver_ask(f->resolver, &n, IP_V4, on_answer_ask, &k) != 0);
+    assert_true(resolver_ask(f->resolver, &n, DNS_A, on_answer_ask, &k) != 0);
     assert_true(fake_run(f->loop, &k.next.is_done, LIMIT_MS));
     assert_true(k.next.answer.from_cache);
 }
@@ -164,7 +164,7 @@ static void test_free_inside_call_back(void **state)
     struct asked same = {0};
     struct asked silent = {0};
     struct host_name n = name_of("www.example.com");
-    assert_true(resolver_ask(f->resolver, &n, IP_V4, on_answer_free, &k) != 0);
+    assert_true(resolver_ask(f->resolver, &n, DNS_A, on_answer_free, &k) != 0);
     ask(f, &same, "www.example.com");
     ask(f, &silent, "silent.example.com");
     assert_true(fake_run(f->loop, &k.is_done, LIMIT_MS));

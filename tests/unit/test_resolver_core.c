@@ -23,12 +23,11 @@ struct fixture {
     int token;
 };
 
-static void *start(void *ctx, const struct host_name *name, enum ip_family family,
-                   struct resolver_question *q)
+static void *start(void *ctx, const struct host_name *name, uint16_t qtype, struct resolver_question *q)
 {
     struct fixture *f = ctx;
     (void)name;
-    (void)family;
+    assert_int_equal(qtype, DNS_A);
     f->started++;
     f->last = q;
     return &f->token;
@@ -89,7 +88,7 @@ static resolver_ticket ask(struct fixture *f, const char *text, int64_t now_ms)
 {
     struct host_name name;
     assert_int_equal(host_name_parse(span_str(text), &name), HOST_FAULT_NONE);
-    const struct resolver_ask a = {.name = &name, .family = IP_V4, .fn = on_answer, .ctx = f};
+    const struct resolver_ask a = {.name = &name, .qtype = DNS_A, .fn = on_answer, .ctx = f};
     return resolver_core_ask(f->core, &a, now_ms);
 }
 
@@ -141,7 +140,7 @@ static void counts_where_it_is_told(void **state)
     struct host_name name;
     assert_int_equal(host_name_parse(SPAN_LIT("www.example"), &name), HOST_FAULT_NONE);
     struct resolver_answer a;
-    assert_false(resolver_core_peek(f->core, &name, IP_V4, 66000, &a)); /* too old even to be stale */
+    assert_false(resolver_core_peek(f->core, &name, DNS_A, 66000, &a)); /* too old even to be stale */
     assert_int_equal(metrics_read(&f->metrics, FIRST + RESOLVER_COUNTER_CACHE_ENTRIES), 0);
     assert_int_equal(metrics_read(&f->metrics, FIRST + RESOLVER_COUNTER_CACHE_BYTES), 0);
     for (size_t i = 0; i < METRICS_MAX; i++) {
@@ -196,7 +195,7 @@ static bool peek(struct fixture *f, const char *text, int64_t now_ms)
     struct host_name name;
     struct resolver_answer a;
     assert_int_equal(host_name_parse(span_str(text), &name), HOST_FAULT_NONE);
-    return resolver_core_peek(f->core, &name, IP_V4, now_ms, &a);
+    return resolver_core_peek(f->core, &name, DNS_A, now_ms, &a);
 }
 
 /* A zone whose server is dead keeps its own names from being renewed, and no others. */
@@ -234,16 +233,16 @@ static void stale_without_asking(void **state)
     struct resolver_answer a;
     assert_int_equal(host_name_parse(SPAN_LIT("www.example"), &name), HOST_FAULT_NONE);
     assert_true(ask(f, "www.example", 0) != 0);
-    assert_false(resolver_core_peek_stale(f->core, &name, IP_V4, 0, &a)); /* nothing there yet */
+    assert_false(resolver_core_peek_stale(f->core, &name, DNS_A, 0, &a)); /* nothing there yet */
     reply(f, 5, 0);
     assert_true(resolver_core_run(f->core, 0));
-    assert_false(resolver_core_peek_stale(f->core, &name, IP_V4, 4999, &a)); /* fresh */
-    assert_true(resolver_core_peek_stale(f->core, &name, IP_V4, 5000, &a));
+    assert_false(resolver_core_peek_stale(f->core, &name, DNS_A, 4999, &a)); /* fresh */
+    assert_true(resolver_core_peek_stale(f->core, &name, DNS_A, 5000, &a));
     assert_true(a.is_stale && a.status == RESOLVER_ADDRS && a.addr_count == 1);
     assert_int_equal(a.ttl_s, RESOLVER_STALE_TTL_S);
     assert_int_equal(a.why, RESOLVER_FAIL_HELD);
-    assert_false(resolver_core_peek_stale(f->core, &name, IP_V6, 5000, &a));
-    assert_false(resolver_core_peek_stale(f->core, &name, IP_V4, 65000, &a));
+    assert_false(resolver_core_peek_stale(f->core, &name, DNS_AAAA, 5000, &a));
+    assert_false(resolver_core_peek_stale(f->core, &name, DNS_A, 65000, &a));
     assert_int_equal(f->started, 1);
 }
 

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of answer build answers with. Pure. */
+#pragma once
+
+#include "dnsd/answer.h"
+
+void answer_start(struct answer *out, enum dns_rcode rcode, enum answer_event event);
+/* The extended error; a longer text is cut. */
+void answer_say(struct answer *out, enum dns_ede ede, const char *text);
+/* NOERROR without a record; the rest stays. */
+void answer_no_data(struct answer *out, uint32_t soa_ttl_s);
