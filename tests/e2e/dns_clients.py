@@ -20,7 +20,7 @@ import time
 sys.path.insert(0, os.path.join(os.environ["top_srcdir"], "tests/conformance"))
 import dns_wire as w  # noqa: E402
 from daemon import Daemon  # noqa: E402
-from dns_stub import OWNER, Stub, addresses, late, nodata, rcode, reply, silence  # noqa: E402
+from dns_stub import OWNER, Ask, Stub, addresses, late, nodata, rcode, reply, silence  # noqa: E402
 
 V4, V6 = "93.184.216.34", "2606:2800:220:1::1"
 MANY = ["93.184.%d.%d" % (i, i) for i in range(1, 61)]
@@ -116,8 +116,10 @@ SUFFIXES = {
     "search2": ["default.svc.cluster.local", "svc.cluster.local"],
     "search5": ["default.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example.com", "example.net"],
     "dead": [],  # the one whose upstream never answers
+    "second": [],  # behind it stands another name server, which answers everything, a little later
     "synthetic": [],  # the one that answers as `openshell-egress run` does
 }
+OPEN_SERVER = "127.0.4.1"
 POOLS = ("198.18.0.0/15", "fd00:5e11::/64")
 
 # What each client can be asked. Search lists are for those that have any.
@@ -185,6 +187,15 @@ def dead_rows(client):
     yield from policy_rows(client)
 
 
+def second_rows(client):
+    """A denial is final: nobody goes on to the next name server with it."""
+    name = "both-second.%s.example.net" % client
+    yield Row("allowed", "any", name, "ok", {V4, V6}, SOON, False, True)
+    for row in policy_rows(client):
+        if row.key.startswith("denied"):
+            yield row
+
+
 def synthetic_rows(client):
     """One good address of either family is enough for a synthetic address of both."""
     for row in upstream_rows(client):
@@ -202,6 +213,8 @@ def rows_of(client, conf):
         rows = list(upstream_rows(client)) + list(policy_rows(client))
     elif conf == "synthetic":
         rows = list(synthetic_rows(client))
+    elif conf == "second":
+        rows = list(second_rows(client))
     elif conf == "dead":
         rows = list(dead_rows(client))
     else:
@@ -215,6 +228,32 @@ class Upstream(Stub):
     def act(self, raw, is_tcp, port):
         self.zone = Behaviour()
         return super().act(raw, is_tcp, port)
+
+
+class OpenServer(Stub):
+    """Has an address for every name, and stands at port 53."""
+
+    @staticmethod
+    def bind(host):
+        udp, tcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        udp.bind((host, 53))
+        tcp.bind((host, 53))
+        tcp.listen(64)
+        return udp, tcp
+
+    def act(self, raw, is_tcp, port):
+        self.zone = {}
+        super().act(raw, is_tcp, port)
+        return late(0.3, addresses("93.184.216.66", "2606:2800:220:1::66"))(Ask(raw, is_tcp, port))
+
+    def problems(self, clients):
+        """musl asks all name servers at once, whatever the first one says: that is why there must be one only."""
+        for client in clients:
+            asked = [a.name for a in self.seen if ".%s." % client in a.name]
+            if client == "musl" and not asked:
+                yield "musl never asked the second name server: this proves nothing"
+            elif client != "musl" and asked:
+                yield "%s asked the second name server for %s" % (client, sorted(set(asked)))
 
 
 class Behaviour:
@@ -243,6 +282,8 @@ class Run:
         suffixes = SUFFIXES[conf]
         with open(os.path.join(etc, "resolv.conf"), "w") as f:
             f.write("nameserver %s\n" % server)
+            if conf == "second":
+                f.write("nameserver %s\n" % OPEN_SERVER)
             if suffixes:
                 f.write("search %s\noptions ndots:5\n" % " ".join(suffixes))
         with open(os.path.join(etc, "hosts"), "w") as f:
@@ -338,7 +379,7 @@ def check_upstream(stub, runs):
 
 def main(directory, *clients):
     commands = dict(entry.split("=", 1) for entry in clients)
-    stub = Upstream({})
+    stub, open_server = Upstream({}), OpenServer({}, OPEN_SERVER)
     dead = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     dead.bind(("127.0.0.1", 0))  # bound and never read
     daemons, runs = [], []
@@ -362,6 +403,7 @@ def main(directory, *clients):
         run.thread.join()
     problems = ["%s, %s: %s" % (run.client, run.conf, text) for run in runs for text in run.problems]
     problems += check_upstream(stub, runs)
+    problems += open_server.problems(commands)
     problems += ["a dnsd ended with %d" % status for status in [daemon.stop() for daemon in daemons] if status != 0]
     for text in problems:
         print("dns_clients: FAIL:", text)
