@@ -57,6 +57,8 @@ network_policies:
       - { host: 45.33.32.1, port: 7001 }
       - { host: 127.0.0.1, port: 7001 }
       - { host: l7.example.org, port: 7001, protocol: rest, access: read-only, enforcement: enforce }
+      - { host: records.example.org, port: 7001, dns: { types: [TXT, SRV] } }
+      - { host: texts.example.org, port: 7001, dns: { types: [TXT] } }
       - { host: direct.example.org, port: 7001, protocol: rest, access: full, enforcement: enforce, proxy: direct }
 egress:
   hosts: { static.example.org: [10.9.0.5] }
@@ -289,6 +291,18 @@ def test_as_tunneld_does(env):
             raw = "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (target, target)
             answer = request(d, raw.encode())
             assert answer.status == 403 and answer.json()["error"] == document["reason"], (target, answer.body, document)
+
+
+def test_records_that_are_listed(env):
+    both, one = [env.explain(name + ".example.org:7001") for name in ("records", "texts")]
+    none = env.explain("four.example.org:7001")[2]
+    for name, answers in (("SRV", both), ("TXT", both), ("TXT", one)):
+        said = [a for a in answers[2]["dnsd"]["answers"] if a["type"] == name]
+        assert len(said) == 1 and said[0]["from"] == "upstream" and "rcode" not in said[0], said
+    assert "targets those are answered that the policy admits, with their port" in both[1], both[1]
+    assert "TXT    resolved upstream; at most 16 records, 2048 bytes" in one[1], one[1]
+    assert "SRV " not in one[1], one[1]
+    assert [a["type"] for a in none["dnsd"]["answers"]] == ["A", "AAAA", "HTTPS", "other"], none
 
 
 def test_as_dnsd_answers(env):

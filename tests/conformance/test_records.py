@@ -81,6 +81,7 @@ ZONE = {
     ("hop.s.t.example.net", w.TXT): alias_alone,
     ("far.cdn.example.org", w.TXT): records(w.TXT, txt(b"far"), ttl=400),
     ("empty.s.t.example.net", w.TXT): nodata,
+    ("zero.s.t.example.net", w.TXT): records(w.TXT, txt(b"never kept"), ttl=0),
     ("ill.s.t.example.net", w.SRV): rcode(w.SERVFAIL),
     ("silent.s.t.example.net", w.TXT): silence,
     ("shaped.t.example.net", w.TXT): records(w.TXT, txt(b"\0\xff", b"", b"x" * 255)),
@@ -259,6 +260,27 @@ class TestSyntheticMode(Case):
             (a,) = self.dnsd.ask(host).answer
             self.assertEqual(a.data[:3], bytes([198, 18, 0]))
         self.assertEqual(self.texts(self.dnsd.ask(CLUSTER, w.TXT)), [OPTIONS])
+
+
+class TestBraked(Case):
+    def setUp(self):
+        self.stub = Stub(ZONE)
+        self.dnsd = Daemon(POLICY, "--upstream", self.stub.address, "--rate-limit", "1", "--ttl-max", "1s")
+
+    def test_what_had_expired_is_given(self):
+        for _ in range(10):  # a token may come in between on a busy machine
+            self.assertEqual(len(self.dnsd.ask(SERVICE, w.SRV).answer), 3)
+            time.sleep(1.1)
+            while self.dnsd.ask("zero.s.t.example.net", w.TXT).rcode == w.NOERROR:
+                pass
+            before = len(self.stub.asked(SERVICE))
+            m = self.dnsd.ask(SERVICE, w.SRV, edns=w.opt())
+            if len(self.stub.asked(SERVICE)) == before:
+                break
+        else:
+            self.fail("never braked")
+        self.assertEqual(self.targets(m), [(s, 27017) for s in SHARDS])
+        self.assertEqual((m.answer[0].ttl, m.ede()), (30, (3, "expired, and this client may not ask upstream now")))
 
 
 if __name__ == "__main__":

@@ -104,6 +104,24 @@ static void noise_and_admitted_are_below_the_default_level(void **state)
     assert_non_null(strstr(f->text, "dns_client_refused "));
 }
 
+static void a_target_that_is_left_out_is_seen_by_default(void **state)
+{
+    struct fixture *f = *state;
+    f->a = (struct answer){.event = ANSWER_EVENT_ADMITTED,
+                           .why = "",
+                           .has_records = true,
+                           .records.count = 2,
+                           .target_port = 22};
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(read_lines(f), 0); /* nothing is left out */
+    assert_int_equal(host_name_parse(SPAN_LIT("b.example.net"), &f->a.target), HOST_FAULT_NONE);
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+    assert_non_null(strstr(f->text, " warn "));
+    assert_non_null(strstr(f->text, "dns_target_denied name=evil.example.org "));
+    assert_non_null(strstr(f->text, " target=b.example.net port=22 rcode=NOERROR addrs=0 records=2\n"));
+}
+
 static void what_had_expired_is_seen_by_default(void **state)
 {
     struct fixture *f = *state;
@@ -159,9 +177,12 @@ static void every_denial_is_a_line_or_in_a_count(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_denial_says_who_asked_what_and_why_not),       TEST(names_are_written_as_asked_and_escaped),
-        TEST(noise_and_admitted_are_below_the_default_level), TEST(what_had_expired_is_seen_by_default),
+        TEST(a_denial_says_who_asked_what_and_why_not),
+        TEST(names_are_written_as_asked_and_escaped),
+        TEST(noise_and_admitted_are_below_the_default_level),
+        TEST(what_had_expired_is_seen_by_default),
         TEST(every_denial_is_a_line_or_in_a_count),
+        TEST(a_target_that_is_left_out_is_seen_by_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
