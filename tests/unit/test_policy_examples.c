@@ -128,7 +128,7 @@ static void test_examples(void **state)
         count++;
     }
     (void)closedir(d);
-    assert_true(count >= 5);
+    assert_true(count >= 6);
 }
 
 /* All of them together are one policy too: rule keys do not collide. */
@@ -137,12 +137,13 @@ static void test_together(void **state)
     (void)state;
     char dir[400];
     struct policy *p = load_example(examples_dir(dir, sizeof dir));
-    assert_int_equal(policy_rules_of(p)->rule_count, 5);
+    assert_int_equal(policy_rules_of(p)->rule_count, 6);
     size_t count = 0;
     const uint16_t *ports = policy_ports(p, &count);
-    assert_int_equal(count, 2);
+    assert_int_equal(count, 3);
     assert_int_equal(ports[0], 22);
     assert_int_equal(ports[1], 443);
+    assert_int_equal(ports[2], 27017);
     policy_unref(p);
 }
 
