@@ -50,13 +50,15 @@ def parse(raw):
 
 
 class Case(unittest.TestCase):
+    options = ()
+
     def setUp(self):
         self.stub = Stub({(NAME, w.A): addresses(GOOD), (NAME, w.AAAA): nodata})
         # The cache is filled to its brim soon: what grows after that is something else. A sanitizer would keep what is freed.
         os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + \
             ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64:malloc_context_size=2"
         self.dnsd = Daemon(POLICY, "--upstream", self.stub.address, "--aaaa", "pass", "--cache-size", "64KiB",
-                           *NO_BRAKES)
+                           *NO_BRAKES, *self.options)
         with open("/proc/%d/maps" % self.dnsd.process.pid) as f:
             self.is_sanitized = "asan" in f.read()
 
@@ -216,6 +218,18 @@ class TestQuestions(Case):
         for stream in open_ones:
             stream.close()
         self.assert_alive()
+
+
+class TestQuestionsAgain(TestQuestions):
+    """The same where dnsd gives an answer again as it was."""
+    options = ("--log-level", "info")
+
+    def tearDown(self):
+        self.dnsd.process.terminate()
+        self.dnsd.process.wait(20)
+        (totals,) = self.dnsd.lines("dns_totals")
+        self.assertGreater(int(re.search(r" hot=(\d+)", totals).group(1)), 1, "never given again: this proves nothing")
+        super().tearDown()
 
 
 # ---- replies ----

@@ -111,10 +111,12 @@ def header(text):
 
 
 class TestDig(unittest.TestCase):
+    options = ()
+
     @classmethod
     def setUpClass(cls):
         cls.stub = Stub(ZONE)
-        cls.dnsd = Daemon(POLICY, "--upstream", cls.stub.address, "--aaaa", "pass")
+        cls.dnsd = Daemon(POLICY, "--upstream", cls.stub.address, "--aaaa", "pass", *cls.options)
 
     @classmethod
     def tearDownClass(cls):
@@ -157,6 +159,28 @@ class TestDig(unittest.TestCase):
         (ask,) = self.stub.asked("fresh.t.example.net", w.A)
         self.assertEqual((ask.message.flags, ask.message.opt.rclass, ask.message.opt.ttl, ask.message.opt.data),
                          (w.RD, 1232, 0, b""))
+
+
+class TestDigAgain(TestDig):
+    """The same where dnsd gives an answer again as it was: each case follows one of its own."""
+    options = ("--log-level", "info")
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for name in (ONE, MANY, DENIED, GONE):
+            for qtype in (w.A, w.AAAA, w.TXT, w.SOA, w.HTTPS):
+                for _ in range(2):
+                    cls.dnsd.ask(name, qtype)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.dnsd.process.terminate()
+        cls.dnsd.process.wait(20)
+        (totals,) = cls.dnsd.lines("dns_totals")
+        if not re.search(r" hot=[1-9]", totals):
+            raise AssertionError("never given again: this proves nothing")
+        super().tearDownClass()
 
 
 if __name__ == "__main__":
