@@ -83,7 +83,7 @@ CASES = [
     ("+noedns +opcode=STATUS %s" % ONE, "NOTIMP", "qr rd ra", 0, 0, NONE),
     ("+noedns +opcode=IQUERY %s" % ONE, "NOTIMP", "qr rd ra", 0, 0, NONE),
     # Negatives, and what an Extended DNS Error says
-    (DENIED, "NXDOMAIN", "qr rd ra", 0, 1, EDNS, r"; EDE: 15 \(Blocked\): \(policy_denied: .*openshell-egress explain"),
+    (DENIED, "NXDOMAIN", "qr rd ra", 0, 1, EDNS, r"; EDE: 15 \(Blocked\): \(policy_denied: .*openshell-egress explain denied\.example\.net"),
     ("+noedns %s" % DENIED, "NXDOMAIN", "qr rd ra", 0, 1, NONE),
     ("+tcp %s TXT" % DENIED, "NXDOMAIN", "qr rd ra", 0, 1, EDNS, r"; EDE: 15 \(Blocked\)"),
     ("-x 8.8.8.8", "NXDOMAIN", "qr rd ra", 0, 1, EDNS),
