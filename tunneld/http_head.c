@@ -16,15 +16,6 @@ enum head_state {
     STATE_DONE
 };
 
-/* tchar of RFC 9110 5.6.2 */
-static bool is_tchar(uint8_t c)
-{
-    if ((c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z')) {
-        return true;
-    }
-    return c != 0 && memchr("!#$%&'*+-.^_`|~", c, 15) != NULL;
-}
-
 static void fail(struct http_head *h, enum http_head_fault fault)
 {
     h->status = HTTP_HEAD_BAD;
@@ -94,13 +85,10 @@ static void end_field(struct http_head *h)
             fail(h, HTTP_HEAD_FAULT_HOST_FIELD);
         }
         h->has_host = true;
-    } else if (is_word(h, "Content-Length")) {
-        if (h->has_length || is_long || !span_is_equal(value, SPAN_LIT("0"))) {
-            h->bad_framing = true;
-        }
-        h->has_length = true;
-    } else if (is_word(h, "Transfer-Encoding")) {
-        h->bad_framing = true;
+    } else if (is_word(h, "Content-Length") || is_word(h, "Transfer-Encoding")) {
+        const struct http_field field = {.name = span_make(h->word, h->word_len), .value = value};
+        http_framing_add(&h->framing, &field);
+        h->framing.is_bad = h->framing.is_bad || is_long;
     }
     h->word_len = 0;
     h->text_len = 0;
@@ -112,30 +100,32 @@ static bool has_scheme(struct span target, const char *scheme)
     return span_is_equal_nocase(span_sub(target, 0, want.len), want);
 }
 
-/* authority-form of RFC 9112 3.2.3; the port is mandatory. */
-static void parse_authority(struct http_head *h, struct span target)
+/* HOST:PORT of RFC 9112 3.2.3; default_port 0: the port is mandatory. */
+static void parse_authority(struct http_head *h, struct span target, uint16_t default_port)
 {
     size_t colon = target.len;
+    size_t bracket = 0; /* behind "]" */
     for (size_t i = 0; i < target.len; i++) {
-        if (target.data[i] == ':') {
+        if (target.data[i] == ']') {
+            bracket = i + 1;
+            colon = target.len; /* those before it are the address's own */
+        } else if (target.data[i] == ':') {
             colon = i;
         } else if (memchr("/@?#", target.data[i], 4) != NULL) {
             fail(h, HTTP_HEAD_FAULT_AUTHORITY);
             return;
         }
     }
+    struct span host = span_sub(target, 0, colon);
     bool has_brackets = target.len > 0 && target.data[0] == '[';
-    bool bracket_at_end = colon > 0 && colon < target.len && target.data[colon - 1] == ']';
-    if (colon == target.len || colon == 0 || has_brackets != bracket_at_end) {
+    if (host.len == 0 || bracket != (has_brackets ? host.len : 0) ||
+        (!has_brackets && span_find(host, ':') != host.len) || /* an IPv6 address needs its brackets */
+        (colon == target.len && default_port == 0)) {
         fail(h, HTTP_HEAD_FAULT_AUTHORITY);
         return;
     }
-    struct span host = span_sub(target, 0, colon);
-    if (!has_brackets && span_find(host, ':') != host.len) {
-        fail(h, HTTP_HEAD_FAULT_AUTHORITY); /* an IPv6 address needs its brackets */
-        return;
-    }
-    if (num_port(span_sub(target, colon + 1, target.len), &h->port) != 0) {
+    h->port = default_port;
+    if (colon < target.len && num_port(span_sub(target, colon + 1, target.len), &h->port) != 0) {
         fail(h, HTTP_HEAD_FAULT_PORT);
         return;
     }
@@ -144,7 +134,51 @@ static void parse_authority(struct http_head *h, struct span target)
         fail(h, HTTP_HEAD_FAULT_HOST);
         return;
     }
-    h->status = HTTP_HEAD_CONNECT;
+    h->status = default_port == 0 ? HTTP_HEAD_CONNECT : HTTP_HEAD_FORWARD;
+}
+
+static void end_connect(struct http_head *h, struct span target)
+{
+    const struct http_framing *f = &h->framing;
+    if (f->is_bad || f->has_chunked || f->length != 0) {
+        fail(h, HTTP_HEAD_FAULT_FRAMING);
+    } else if (h->target_len > HTTP_HEAD_TEXT_CAP) {
+        fail(h, HTTP_HEAD_FAULT_AUTHORITY);
+    } else {
+        parse_authority(h, target, 0);
+    }
+}
+
+/* absolute-form of RFC 9112 3.2.2 */
+static void end_forward(struct http_head *h, struct span target)
+{
+    static const char scheme[] = "http://";
+    struct span behind = span_sub(target, sizeof scheme - 1, target.len);
+    size_t end = 0;
+    while (end < behind.len && behind.data[end] != '/' && behind.data[end] != '?') {
+        end++;
+    }
+    struct span authority = span_sub(behind, 0, end);
+    bool is_cut = end == behind.len && h->target_len > HTTP_HEAD_TEXT_CAP;
+    if (h->has_fragment) {
+        fail(h, HTTP_HEAD_FAULT_FRAGMENT);
+    } else if (span_find(authority, '@') < authority.len) {
+        fail(h, HTTP_HEAD_FAULT_USERINFO);
+    } else if (h->framing.is_bad || (h->is_http10 && h->framing.has_chunked)) {
+        fail(h, HTTP_HEAD_FAULT_BODY);
+    } else if (!h->has_host && !h->is_http10) {
+        fail(h, HTTP_HEAD_FAULT_NO_HOST);
+    } else if (is_cut) {
+        fail(h, HTTP_HEAD_FAULT_AUTHORITY);
+    } else {
+        parse_authority(h, authority, 80);
+    }
+}
+
+bool http_head_is_connect(const struct http_head *h)
+{
+    return h->state > STATE_METHOD &&
+           span_is_equal(kept(h->method, h->method_len, HTTP_HEAD_WORD_CAP), SPAN_LIT("CONNECT"));
 }
 
 static void end_head(struct http_head *h)
@@ -155,15 +189,12 @@ static void end_head(struct http_head *h)
     if (span_is_equal(method, SPAN_LIT("TRACE"))) {
         fail(h, HTTP_HEAD_FAULT_TRACE);
     } else if (span_is_equal(method, SPAN_LIT("CONNECT"))) {
-        if (h->bad_framing) {
-            fail(h, HTTP_HEAD_FAULT_FRAMING);
-        } else if (h->target_len > HTTP_HEAD_TEXT_CAP) {
-            fail(h, HTTP_HEAD_FAULT_AUTHORITY);
-        } else {
-            parse_authority(h, target);
-        }
+        end_connect(h, target);
+    } else if (span_is_equal_nocase(method, SPAN_LIT("TRACE")) ||
+               span_is_equal_nocase(method, SPAN_LIT("CONNECT"))) {
+        fail(h, HTTP_HEAD_FAULT_METHOD);
     } else if (has_scheme(target, "http://")) {
-        fail(h, HTTP_HEAD_FAULT_PLAIN_HTTP);
+        end_forward(h, target);
     } else if (has_scheme(target, "https://")) {
         fail(h, HTTP_HEAD_FAULT_PLAIN_HTTPS);
     } else if (target.data[0] == '/' || span_is_equal(target, SPAN_LIT("*"))) {
@@ -181,7 +212,7 @@ static void step_request_line(struct http_head *h, uint8_t c)
             h->method_len = h->word_len;
             h->word_len = 0;
             h->state = STATE_TARGET;
-        } else if (is_tchar(c)) {
+        } else if (http_is_tchar(c)) {
             word_add(h, c);
         } else {
             fail(h, HTTP_HEAD_FAULT_REQUEST_LINE);
@@ -193,6 +224,7 @@ static void step_request_line(struct http_head *h, uint8_t c)
             h->text_len = 0;
             h->state = STATE_VERSION;
         } else if (c > ' ' && c <= '~') {
+            h->has_fragment = h->has_fragment || c == '#';
             text_add(h, c);
         } else {
             fail(h, HTTP_HEAD_FAULT_REQUEST_LINE);
@@ -200,6 +232,7 @@ static void step_request_line(struct http_head *h, uint8_t c)
     } else if (c == '\r') {
         struct span version = kept(h->text, h->text_len, HTTP_HEAD_TEXT_CAP);
         if (span_is_equal(version, SPAN_LIT("HTTP/1.1")) || span_is_equal(version, SPAN_LIT("HTTP/1.0"))) {
+            h->is_http10 = span_is_equal(version, SPAN_LIT("HTTP/1.0"));
             h->text_len = 0;
             h->state = STATE_REQUEST_LF;
         } else {
@@ -219,7 +252,7 @@ static void step_field(struct http_head *h, uint8_t c)
             h->state = STATE_END_LF;
         } else if (c == ' ' || c == '\t') {
             fail(h, HTTP_HEAD_FAULT_FOLDING);
-        } else if (is_tchar(c)) {
+        } else if (http_is_tchar(c)) {
             word_add(h, c);
             h->state = STATE_NAME;
         } else {
@@ -228,14 +261,14 @@ static void step_field(struct http_head *h, uint8_t c)
     } else if (h->state == STATE_NAME) {
         if (c == ':') {
             h->state = STATE_VALUE;
-        } else if (is_tchar(c)) {
+        } else if (http_is_tchar(c)) {
             word_add(h, c);
         } else {
             fail(h, HTTP_HEAD_FAULT_FIELD);
         }
     } else if (c == '\r') {
         h->state = STATE_VALUE_LF;
-    } else if (c == '\t' || (c >= ' ' && c != 127)) {
+    } else if (http_is_text(c)) {
         if (h->text_len > 0 || (c != ' ' && c != '\t')) {
             text_add(h, c);
         }
@@ -320,26 +353,35 @@ const char *http_head_fault_text(enum http_head_fault f)
         return "there is more than one Host header";
     case HTTP_HEAD_FAULT_HOST_FIELD:
         return "the Host header is not a host with an optional port";
+    case HTTP_HEAD_FAULT_NO_HOST:
+        return "an HTTP/1.1 request needs a Host header";
     case HTTP_HEAD_FAULT_FRAMING:
         return "CONNECT has no body: no Transfer-Encoding, and no Content-Length but one 0";
+    case HTTP_HEAD_FAULT_BODY:
+        return "the end of the body is not clear: give one Content-Length, a plain number, or (HTTP/1.1) one "
+               "Transfer-Encoding, chunked, not both";
     case HTTP_HEAD_FAULT_TRACE:
         return "TRACE is not served";
-    case HTTP_HEAD_FAULT_PLAIN_HTTP:
-        return "this version of the proxy carries CONNECT only; plain HTTP works without a proxy inside the "
-               "fence";
+    case HTTP_HEAD_FAULT_METHOD:
+        return "CONNECT and TRACE are written in capitals";
     case HTTP_HEAD_FAULT_PLAIN_HTTPS:
         return "an https:// target needs CONNECT: ask for \"CONNECT host:443 HTTP/1.1\" and speak TLS "
                "through it";
     case HTTP_HEAD_FAULT_NOT_PROXIED:
-        return "this is a proxy, not a web server: use CONNECT host:port";
+        return "this is a proxy, not a web server: use CONNECT host:port, or an http:// URL as the target";
     case HTTP_HEAD_FAULT_SCHEME:
-        return "this is a proxy for CONNECT host:port; the request's method and target are something else";
+        return "this is a proxy for CONNECT host:port and http:// URLs; the request's method and target are "
+               "something else";
     case HTTP_HEAD_FAULT_AUTHORITY:
-        return "the target of CONNECT is not host:port or [IPv6]:port";
+        return "the target is not host:port or [IPv6]:port (CONNECT), or http://host[:port]/path";
+    case HTTP_HEAD_FAULT_USERINFO:
+        return "the target holds a user name: send credentials in an Authorization header";
+    case HTTP_HEAD_FAULT_FRAGMENT:
+        return "the target holds a fragment (#), which is never sent";
     case HTTP_HEAD_FAULT_PORT:
-        return "the port of CONNECT is not a number from 1 to 65535";
+        return "the port of the target is not a number from 1 to 65535";
     case HTTP_HEAD_FAULT_HOST:
-        return "the host of CONNECT is not a name or an address";
+        return "the host of the target is not a name or an address";
     }
     return "";
 }

@@ -2,19 +2,25 @@
 /*
  * The head of a request to the proxy, byte by byte: strict (RFC 9112 with every leniency it allows refused),
  * so that no two parsers of the same bytes can disagree. CRLF only, no folding, no white space before a
- * colon, one Host at most, no body on CONNECT, at most HTTP_HEAD_MAX_BYTES. The target alone decides where
- * the tunnel goes; Host is only checked for its form. A broken head is known at its first wrong byte. Pure;
- * owns nothing.
+ * colon, one Host at most, no body on CONNECT, one way at most to tell the length of any other body, at most
+ * HTTP_HEAD_MAX_BYTES. The target alone decides where the tunnel or the request goes; Host is only checked
+ * for its form. A broken head is known at its first wrong byte. Pure; owns nothing.
  */
 #pragma once
 
 #include "common/base/host_name.h"
+#include "tunneld/http_field.h"
 
 #define HTTP_HEAD_MAX_BYTES 8192U
 #define HTTP_HEAD_TEXT_CAP 288U /* longest target or value that can be right: a name, brackets, a port */
 #define HTTP_HEAD_WORD_CAP 20U  /* longest method or field name that is looked at: "Transfer-Encoding" */
 
-enum http_head_status { HTTP_HEAD_BAD = 0, HTTP_HEAD_MORE, HTTP_HEAD_CONNECT };
+enum http_head_status {
+    HTTP_HEAD_BAD = 0,
+    HTTP_HEAD_MORE,
+    HTTP_HEAD_CONNECT,
+    HTTP_HEAD_FORWARD /* any other method with an http:// target */
+};
 
 enum http_head_fault {
     HTTP_HEAD_FAULT_NONE = 0,
@@ -26,13 +32,17 @@ enum http_head_fault {
     HTTP_HEAD_FAULT_FIELD,
     HTTP_HEAD_FAULT_TWO_HOSTS,
     HTTP_HEAD_FAULT_HOST_FIELD,
-    HTTP_HEAD_FAULT_FRAMING, /* Content-Length other than 0, two of them, or Transfer-Encoding */
+    HTTP_HEAD_FAULT_NO_HOST, /* HTTP/1.1 without one, other than CONNECT */
+    HTTP_HEAD_FAULT_FRAMING, /* CONNECT with a length other than 0, two of them, or Transfer-Encoding */
+    HTTP_HEAD_FAULT_BODY,    /* any other request whose body has no one clear end */
     HTTP_HEAD_FAULT_TRACE,   /* 405 */
-    HTTP_HEAD_FAULT_PLAIN_HTTP,
+    HTTP_HEAD_FAULT_METHOD,  /* "connect", "Trace": another method for us, the same one for somebody else */
     HTTP_HEAD_FAULT_PLAIN_HTTPS,
     HTTP_HEAD_FAULT_NOT_PROXIED, /* origin-form or "*": somebody took us for the server */
     HTTP_HEAD_FAULT_SCHEME,
-    HTTP_HEAD_FAULT_AUTHORITY, /* CONNECT without HOST:PORT */
+    HTTP_HEAD_FAULT_AUTHORITY, /* CONNECT without HOST:PORT, http:// without HOST[:PORT] */
+    HTTP_HEAD_FAULT_USERINFO,
+    HTTP_HEAD_FAULT_FRAGMENT,
     HTTP_HEAD_FAULT_PORT,
     HTTP_HEAD_FAULT_HOST /* host_fault says more */
 };
@@ -41,19 +51,21 @@ struct http_head {
     enum http_head_status status;
     enum http_head_fault fault;
     enum host_fault host_fault;
-    struct host host; /* valid when status is HTTP_HEAD_CONNECT */
-    uint16_t port;
+    struct host host; /* valid when status is HTTP_HEAD_CONNECT or HTTP_HEAD_FORWARD, as all below */
+    uint16_t port;    /* 80 where an http:// target has none */
+    bool is_http10;
+    struct http_framing framing;
+    uint8_t method_len; /* HTTP_HEAD_WORD_CAP + 1 = longer than kept */
+    char method[HTTP_HEAD_WORD_CAP];
 
     /* private to http_head.c */
     uint8_t state;
     uint8_t word_len; /* HTTP_HEAD_WORD_CAP + 1 = longer than anything looked at */
-    bool has_host, has_length, bad_framing;
+    bool has_host, has_fragment;
     uint16_t text_len; /* HTTP_HEAD_TEXT_CAP + 1 = longer */
     size_t total;
     char word[HTTP_HEAD_WORD_CAP];
     char text[HTTP_HEAD_TEXT_CAP];
-    char method[HTTP_HEAD_WORD_CAP];
-    uint8_t method_len;
     char target[HTTP_HEAD_TEXT_CAP];
     uint16_t target_len;
 };
@@ -66,6 +78,9 @@ void http_head_init(struct http_head *h); /* status becomes HTTP_HEAD_MORE */
  * its syntax) the whole head has been taken.
  */
 size_t http_head_feed(struct http_head *h, struct span bytes);
+
+/* Is it known already that the method is CONNECT? Nobody needs the text of such a head. */
+bool http_head_is_connect(const struct http_head *h);
 
 /* 400, 405 or 431. */
 int http_head_fault_http_status(enum http_head_fault f);

@@ -64,6 +64,12 @@ static void read_head(struct session *s)
     case HTTP_HEAD_CONNECT:
         start_request(s, span_sub(bytes, taken, bytes.len));
         break;
+    case HTTP_HEAD_FORWARD:
+        session_fail(s,
+                     &(struct session_fault){.reason = REASON_BAD_REQUEST,
+                                             .why = "this version of the proxy carries CONNECT only; plain "
+                                                    "HTTP works without a proxy inside the fence"});
+        break;
     }
 }
 

@@ -24,7 +24,12 @@ static void require_round_trip(const struct http_head *h)
     char host[HOST_TEXT_CAP];
     uint8_t text[HOST_TEXT_CAP + 64];
     struct wbuf w = wbuf_make(text, sizeof text);
-    wbuf_printf(&w, "CONNECT %s:%u HTTP/1.1\r\n\r\n", host_text(&h->host, host), (unsigned)h->port);
+    if (h->status == HTTP_HEAD_CONNECT) {
+        wbuf_printf(&w, "CONNECT %s:%u HTTP/1.1\r\n\r\n", host_text(&h->host, host), (unsigned)h->port);
+    } else {
+        wbuf_printf(&w, "GET http://%s:%u HTTP/1.1\r\nHost:\r\n\r\n", host_text(&h->host, host),
+                    (unsigned)h->port);
+    }
     REQUIRE(!w.overflow);
     struct http_head back;
     http_head_init(&back);
@@ -48,7 +53,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require_same(&whole, &bytes);
     REQUIRE((whole.status == HTTP_HEAD_BAD) == (whole.fault != HTTP_HEAD_FAULT_NONE));
     REQUIRE(http_head_feed(&whole, span_make(data, whole.status == HTTP_HEAD_MORE ? 0 : size)) == 0);
-    if (whole.status == HTTP_HEAD_CONNECT) {
+    if (whole.status == HTTP_HEAD_CONNECT || whole.status == HTTP_HEAD_FORWARD) {
+        const struct http_framing *f = &whole.framing;
+        REQUIRE(!f->is_bad && !(f->has_length && f->has_chunked) && f->length <= HTTP_LENGTH_MAX);
         REQUIRE(whole.port != 0 && whole.host.kind != HOST_NONE);
         REQUIRE(taken >= 4 && memcmp(data + taken - 4, "\r\n\r\n", 4) == 0);
         require_round_trip(&whole);

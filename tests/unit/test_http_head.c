@@ -111,13 +111,16 @@ static const struct bad bad_heads[] = {
     {C "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
     {"TRACE / HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_TRACE},
     {"TRACE http://x.example/ HTTP/1.1\r\nMax-Forwards: 0\r\n\r\n", HTTP_HEAD_FAULT_TRACE},
-    {"GET http://x.example/a HTTP/1.1\r\nHost: x.example\r\n\r\n", HTTP_HEAD_FAULT_PLAIN_HTTP},
-    {"POST HTTP://x.example/ HTTP/1.1\r\nContent-Length: 9\r\n\r\n", HTTP_HEAD_FAULT_PLAIN_HTTP},
+    {"trace http://x.example/ HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_METHOD},
+    {"connect x.example:443 HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_METHOD},
+    {"Connect http://x.example/ HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_METHOD},
     {"GET https://x.example/ HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_PLAIN_HTTPS},
     {"GET / HTTP/1.1\r\nHost: x.example\r\n\r\n", HTTP_HEAD_FAULT_NOT_PROXIED},
     {"OPTIONS * HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_NOT_PROXIED},
     {"GET ftp://x.example/ HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
-    {"connect x.example:443 HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
+    {"GET http:/x.example/ HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
+    {"GET ws://x.example/ HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
+    {"GET x.example:80 HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
     {"CONNECTCONNECTCONNECTCONNECT x.example:443 HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
     {TARGET("/"), HTTP_HEAD_FAULT_AUTHORITY},
     {TARGET("*"), HTTP_HEAD_FAULT_AUTHORITY},
@@ -151,6 +154,160 @@ static const struct bad bad_heads[] = {
     {TARGET("0177.0.0.1:443"), HTTP_HEAD_FAULT_HOST},
     {TARGET("2130706433:443"), HTTP_HEAD_FAULT_HOST},
 };
+
+struct forward {
+    const char *head;
+    const char *host;
+    uint16_t port;
+    bool is_http10, has_chunked, has_length;
+    uint64_t length;
+};
+
+#define GET(t) "GET http://" t " HTTP/1.1\r\nHost: a\r\n\r\n"
+
+static const struct forward forward_heads[] = {
+    {.head = GET("x.example/"), .host = "x.example", .port = 80},
+    {.head = GET("X.Example."), .host = "x.example", .port = 80},
+    {.head = GET("x.example?q=@:/"), .host = "x.example", .port = 80},
+    {.head = GET("x.example:8080/a?b@c:d"), .host = "x.example", .port = 8080},
+    {.head = GET("192.0.2.1:1/"), .host = "192.0.2.1", .port = 1},
+    {.head = GET("[2001:db8::1]/"), .host = "[2001:db8::1]", .port = 80},
+    {.head = GET("[2001:db8::1]:65535"), .host = "[2001:db8::1]", .port = 65535},
+    {.head = "M-SEARCH HTTP://x.example/ HTTP/1.1\r\nhost:\r\n\r\n", .host = "x.example", .port = 80},
+    {.head = "A-METHOD-OF-MORE-THAN-TWENTY-BYTES http://x.example/ HTTP/1.1\r\nHost: a\r\n\r\n",
+     .host = "x.example",
+     .port = 80},
+    {.head = "GET http://x.example/ HTTP/1.0\r\n\r\n", .host = "x.example", .port = 80, .is_http10 = true},
+    {.head = "POST http://x.example/ HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775807\r\n\r\n",
+     .host = "x.example",
+     .port = 80,
+     .has_length = true,
+     .length = INT64_MAX},
+    {.head = "POST http://x.example/ HTTP/1.1\r\nHost: a\r\nContent-Length:\t0 \r\n\r\n",
+     .host = "x.example",
+     .port = 80,
+     .has_length = true},
+    {.head = "POST http://x.example/ HTTP/1.1\r\nHost: a\r\ntransfer-encoding: Chunked\r\n\r\n",
+     .host = "x.example",
+     .port = 80,
+     .has_chunked = true},
+};
+
+static void test_forward_heads(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof forward_heads / sizeof forward_heads[0]; i++) {
+        const struct forward *want = &forward_heads[i];
+        struct http_head h;
+        char text[HOST_TEXT_CAP];
+        size_t len = strlen(want->head);
+        for (size_t cut = 0; cut < len; cut++) {
+            assert_int_equal(feed(&h, want->head, cut), cut);
+            assert_int_equal(h.status, HTTP_HEAD_MORE);
+            assert_int_equal(http_head_feed(&h, span_make(want->head + cut, len - cut)), len - cut);
+            assert_int_equal(h.status, HTTP_HEAD_FORWARD);
+        }
+        assert_string_equal(host_text(&h.host, text), want->host);
+        assert_int_equal(h.port, want->port);
+        assert_int_equal(h.is_http10, want->is_http10);
+        assert_int_equal(h.framing.has_chunked, want->has_chunked);
+        assert_int_equal(h.framing.has_length, want->has_length);
+        assert_int_equal(h.framing.length, want->length);
+    }
+}
+
+#define POST(fields) "POST http://x.example/ HTTP/1.1\r\nHost: a\r\n" fields "\r\n"
+
+static const struct bad bad_forwards[] = {
+    {GET(""), HTTP_HEAD_FAULT_AUTHORITY},
+    {GET("/"), HTTP_HEAD_FAULT_AUTHORITY},
+    {GET(":80/"), HTTP_HEAD_FAULT_AUTHORITY},
+    {GET("::1/"), HTTP_HEAD_FAULT_AUTHORITY},
+    {GET("[::1/"), HTTP_HEAD_FAULT_AUTHORITY},
+    {GET("[::1]80/"), HTTP_HEAD_FAULT_AUTHORITY},
+    {GET("a:b:80/"), HTTP_HEAD_FAULT_AUTHORITY},
+    {GET("x.example:/"), HTTP_HEAD_FAULT_PORT},
+    {GET("x.example:0/"), HTTP_HEAD_FAULT_PORT},
+    {GET("x.example:080/"), HTTP_HEAD_FAULT_PORT},
+    {GET("x.example:65536/"), HTTP_HEAD_FAULT_PORT},
+    {GET("u@x.example/"), HTTP_HEAD_FAULT_USERINFO},
+    {GET("u:p@x.example/"), HTTP_HEAD_FAULT_USERINFO},
+    {GET("allowed.example:80@x.example/"), HTTP_HEAD_FAULT_USERINFO},
+    {GET("x.example/#a"), HTTP_HEAD_FAULT_FRAGMENT},
+    {GET("x.example#@y.example/"), HTTP_HEAD_FAULT_FRAGMENT},
+    {GET("x.example\\@y.example/"), HTTP_HEAD_FAULT_USERINFO},
+    {GET("x.example\\y.example/"), HTTP_HEAD_FAULT_HOST},
+    {GET("x%2eexample/"), HTTP_HEAD_FAULT_HOST},
+    {GET("127.1/"), HTTP_HEAD_FAULT_HOST},
+    {GET("x..example/"), HTTP_HEAD_FAULT_HOST},
+    {"GET http://x.example/ HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_NO_HOST},
+    {"GET http://x.example/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_TWO_HOSTS},
+    {"POST http://x.example/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP_HEAD_FAULT_BODY},
+    {POST("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Content-Length: 5\r\nContent-Length: 5\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Content-Length: 5\r\nContent-Length: 6\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Content-Length: 5, 5\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Content-Length: +5\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Content-Length: -5\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Content-Length: 5 5\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Content-Length: 0x5\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Content-Length: 05\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Content-Length: 5.0\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Content-Length:\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Content-Length: 9223372036854775808\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Content-Length: 18446744073709551621\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Transfer-Encoding: gzip\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Transfer-Encoding: gzip, chunked\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Transfer-Encoding: chunked, identity\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Transfer-Encoding: chunked, chunked\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Transfer-Encoding: identity\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Transfer-Encoding: xchunked\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Transfer-Encoding: \"chunked\"\r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Transfer-Encoding: \r\n"), HTTP_HEAD_FAULT_BODY},
+    {POST("Transfer-Encoding : chunked\r\n"), HTTP_HEAD_FAULT_FIELD},
+    {POST("Transfer-Encoding: chunked\n"), HTTP_HEAD_FAULT_LINE_END},
+    {POST("Transfer-Encoding:\r\n chunked\r\n"), HTTP_HEAD_FAULT_FOLDING},
+    {POST("X: a\rTransfer-Encoding: chunked\r\n"), HTTP_HEAD_FAULT_LINE_END},
+    {POST("Transfer-Encoding: chunked\v\r\n"), HTTP_HEAD_FAULT_FIELD},
+};
+
+static void test_bad_forwards(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof bad_forwards / sizeof bad_forwards[0]; i++) {
+        struct http_head h;
+        (void)feed(&h, bad_forwards[i].head, strlen(bad_forwards[i].head));
+        if (h.status != HTTP_HEAD_BAD || h.fault != bad_forwards[i].fault) {
+            fail_msg("bad forward %zu: status %d fault %d, want %d", i, (int)h.status, (int)h.fault,
+                     (int)bad_forwards[i].fault);
+        }
+        assert_true(strlen(http_head_fault_text(h.fault)) > 10);
+    }
+}
+
+/* An authority that is longer than what is kept is refused, a path is not. */
+static void test_long_forward_target(void **state)
+{
+    (void)state;
+    for (size_t len = 200; len < 400; len++) {
+        char head[1024];
+        char name[512];
+        memset(name, 'a', sizeof name);
+        for (size_t i = 49; i < len; i += 50) {
+            name[i] = '.';
+        }
+        name[len - 1] = 'a';
+        int n = snprintf(head, sizeof head, GET("%.*s/"), (int)len, name);
+        struct http_head h;
+        (void)feed(&h, head, (size_t)n);
+        assert_int_equal(h.status, len <= HOST_NAME_MAX_LEN ? HTTP_HEAD_FORWARD : HTTP_HEAD_BAD);
+        n = snprintf(head, sizeof head, GET("x.example/%.*s"), (int)len, name);
+        (void)feed(&h, head, (size_t)n);
+        assert_int_equal(h.status, HTTP_HEAD_FORWARD);
+    }
+}
 
 static void test_bad_heads(void **state)
 {
@@ -291,6 +448,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_heads),
         cmocka_unit_test(test_bad_heads),
+        cmocka_unit_test(test_forward_heads),
+        cmocka_unit_test(test_bad_forwards),
+        cmocka_unit_test(test_long_forward_target),
         cmocka_unit_test(test_nul_bytes),
         cmocka_unit_test(test_every_truncation_and_split),
         cmocka_unit_test(test_bytes_behind_the_head_are_left),
