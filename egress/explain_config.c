@@ -185,13 +185,14 @@ int explain_config_init(struct explain_config *c, struct daemon_args *args, stru
     rc = rc == 0 ? build_guards(c, err) : rc;
     rc = rc == 0 ? upstreams_parse_zones(&c->dnsd.shared.zone, &c->dnsd_zones, err) : rc;
     rc = rc == 0 ? upstreams_parse_zones(&c->tunneld.shared.zone, &c->tunneld_zones, err) : rc;
+    rc = rc == 0 ? chain_config_build(&c->tunneld, &c->chain, err) : rc;
     if (rc == 0 && c->dnsd.answer == ANSWER_SYNTHETIC) {
         rc = guard_parse_pools(&c->dnsd.shared.pool, &c->answer.pools, err);
     }
     if (rc == 0) {
         struct ipv6_route route = {.is_known = false};
         answer_config_set(&c->answer, &c->dnsd, &c->dnsd_guard.view, &c->dnsd_zones);
-        c->judge = admit_config(&c->tunneld);
+        c->judge = admit_config(&c->tunneld, &c->chain);
         c->has_ipv6 = ipv6_route_has(&route, clock_mono_ms());
     }
     return rc;
@@ -199,6 +200,7 @@ int explain_config_init(struct explain_config *c, struct daemon_args *args, stru
 
 void explain_config_fini(struct explain_config *c)
 {
+    chain_config_fini(&c->chain);
     guard_fini(&c->dnsd_guard);
     guard_fini(&c->tunneld_guard);
     settings_free(c->dnsd_arena);

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "common/run/chain_config.h"
 #include "common/run/guard.h"
 #include "common/run/upstreams.h"
 #include "dnsd/answer.h"
@@ -26,8 +27,9 @@ struct explain_config {
     struct guard dnsd_guard, tunneld_guard; /* each with the daemon's own listeners, as configured */
     struct zone_set dnsd_zones, tunneld_zones;
     struct answer_config answer;
-    struct judge_config judge;
-    bool has_ipv6; /* there is an IPv6 default route */
+    struct chain_config chain;
+    struct judge_config judge; /* borrows chain */
+    bool has_ipv6;             /* there is an IPv6 default route */
 };
 /* 0; -EINVAL with *err; -errno. To be ended with explain_config_fini in every case. Borrows args. */
 MUST_CHECK int explain_config_init(struct explain_config *c, struct daemon_args *args, struct err *err);

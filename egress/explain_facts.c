@@ -157,9 +157,19 @@ static void find_sources(const struct explain_facts *f, struct explain_tunnel *t
 
 /* ---- addresses ---- */
 
+bool explain_is_chained(const struct explain_tunnel *t)
+{
+    return t->is_allowed && t->name.carriage == CARRY_CHAIN;
+}
+
+bool explain_is_unresolved(const struct explain_facts *f, const struct explain_tunnel *t)
+{
+    return t->name.carriage == CARRY_CHAIN && f->cfg->chain.by_name && f->target.host.kind == HOST_DNS;
+}
+
 void explain_tunnel_add_addr(const struct explain_facts *f, struct explain_tunnel *t, const struct ip *ip)
 {
-    if (t->addr_count == EXPLAIN_ADDRS_MAX || t->name.endpoint == NULL) {
+    if (t->addr_count == EXPLAIN_ADDRS_MAX || t->name.endpoint == NULL || explain_is_unresolved(f, t)) {
         return;
     }
     const struct admit a = admit_of(f);
@@ -237,7 +247,7 @@ static void judge_port(const struct explain_facts *f, uint16_t port, struct expl
     const struct admit a = admit_of(f);
     const struct judge_trace trace = {take_candidate, t};
     *t = (struct explain_tunnel){.port = port};
-    t->is_allowed = admit_name(&a, &f->target.host, port, &t->name);
+    t->is_allowed = admit_tunnel(&a, &f->target.host, port, &t->name);
     t->reason = t->name.reason;
     judge_candidates(f->policy, &f->cfg->judge, &f->target.host, port, &trace);
     if (t->name.endpoint != NULL) {
@@ -253,7 +263,8 @@ static void judge_port(const struct explain_facts *f, uint16_t port, struct expl
         t->reason = REASON_WILDCARD_LENGTH;
         (void)snprintf(t->why, sizeof t->why, "%s", brakes_text(BRAKES_LENGTH));
     }
-    if (t->is_allowed && t->address_rule == ADDRESS_RULE_NONE) { /* whatever address it has */
+    if (t->is_allowed && t->address_rule == ADDRESS_RULE_NONE &&
+        !explain_is_unresolved(f, t)) { /* whatever address it has */
         t->is_allowed = false;
         t->reason = REASON_SSRF_DENIED;
         (void)snprintf(t->why, sizeof t->why,

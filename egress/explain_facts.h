@@ -134,6 +134,11 @@ void explain_facts_fini(struct explain_facts *f);
 /* Only a wildcard admits the name, so that the brakes for such names apply. */
 bool explain_is_braked(const struct explain_facts *f);
 
+/* It goes through the chain proxy, which --live does not ask. */
+bool explain_is_chained(const struct explain_tunnel *t);
+/* Likewise, and under its name: no address is looked at here. */
+bool explain_is_unresolved(const struct explain_facts *f, const struct explain_tunnel *t);
+
 /* What an address that was looked up means for a tunnel: judges it, and once all are there the tunnel. */
 void explain_tunnel_add_addr(const struct explain_facts *f, struct explain_tunnel *t, const struct ip *ip);
 void explain_tunnel_judge_addrs(struct explain_tunnel *t);

@@ -163,6 +163,9 @@ static void hint_reason(struct explain_facts *f, const struct explain_tunnel *t)
     } else if (t->reason == REASON_L7_REQUIRED) {
         hint(f, "proxy: direct on the endpoint that decides carries it raw, without its request rules%s",
              t->name.endpoint->proxy == PROXY_UNSET ? "; --l7=tunnel does so for every endpoint" : "");
+        if (!f->cfg->judge.has_chain) {
+            hint(f, "--chain-proxy carries it through a proxy that keeps the rules");
+        }
     }
 }
 
@@ -243,11 +246,14 @@ static bool is_about(const struct policy_rule *rule, const struct policy_pos *po
     return ep->rule == rule && (is_same_pos(pos, &rule->pos) || is_same_pos(pos, &ep->pos));
 }
 
-/* What the loader says of an endpoint that no tunnel may carry; --l7=tunnel makes it untrue, and is warned
- * of. */
+/* What the loader says of an endpoint that no raw tunnel may carry: --chain-proxy settles it, --l7=tunnel
+ * makes it untrue and is warned of. */
 static bool is_overridden(const struct explain_facts *f, const struct policy_diag *d)
 {
-    return f->cfg->judge.l7 == L7_TUNNEL && strstr(d->message, "so it is refused") != NULL;
+    if (f->cfg->judge.has_chain && strstr(d->message, "--chain-proxy") != NULL) {
+        return true;
+    }
+    return f->cfg->judge.l7 == L7_TUNNEL && strstr(d->message, "it is refused: ") != NULL;
 }
 
 /* About the endpoint that decides, and about those that have a say in it. */
@@ -290,7 +296,8 @@ static void warn_settings(struct explain_facts *f)
     }
     for (size_t i = 0; i < f->tunnel_count; i++) {
         const struct explain_tunnel *t = &f->tunnels[i];
-        if (t->is_allowed && t->l7_by != NULL && t->name.endpoint->proxy != PROXY_DIRECT) {
+        if (t->is_allowed && t->l7_by != NULL && t->name.carriage == CARRY_RAW &&
+            t->name.endpoint->proxy != PROXY_DIRECT) {
             w = next_warning(f);
             if (w != NULL) {
                 (void)snprintf(

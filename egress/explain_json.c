@@ -226,6 +226,19 @@ static void put_addr(struct json *j, const struct explain_addr *a, bool is_live)
     json_end(j);
 }
 
+static void put_chain(struct json *j, const struct explain_facts *f, const struct explain_tunnel *t)
+{
+    char proxy[CHAIN_CONFIG_TEXT_CAP];
+    if (!explain_is_chained(t)) {
+        json_null(j, "chain");
+        return;
+    }
+    json_object(j, "chain");
+    json_str(j, "proxy", chain_config_text(&f->cfg->chain, proxy));
+    json_str(j, "target", explain_is_unresolved(f, t) ? "name" : "address");
+    json_end(j);
+}
+
 static void put_tunnel(struct json *j, const struct explain_facts *f, const struct explain_tunnel *t,
                        bool is_live)
 {
@@ -235,14 +248,15 @@ static void put_tunnel(struct json *j, const struct explain_facts *f, const stru
     json_str(j, "verdict", verdict_word(t->is_allowed));
     put_reason(j, t->reason);
     put_text(j, "why", t->why);
-    json_str(j, "action", t->is_allowed ? "raw" : "refuse");
+    json_str(j, "action", !t->is_allowed ? "refuse" : explain_is_chained(t) ? "chain" : "raw");
+    put_chain(j, f, t);
     if (t->name.endpoint != NULL) {
         json_object(j, "endpoint");
         put_endpoint(j, f, t->name.endpoint);
         json_end(j);
         json_object(j, "address_rule");
         json_str(j, "kind", explain_address_rule_word(t->address_rule));
-        json_str(j, "text", explain_address_rule_text(t, text, sizeof text));
+        json_str(j, "text", explain_address_rule_text(f, t, text, sizeof text));
         json_end(j);
         put_timers(j, f, t);
     } else {

@@ -302,6 +302,10 @@ static void dial_all(struct explain_facts *f, struct ev_loop *loop, int64_t spen
     bool has_addrs = false;
     for (size_t i = 0; i < f->tunnel_count; i++) {
         struct explain_tunnel *t = &f->tunnels[i];
+        if (explain_is_chained(t)) { /* nothing is said to the chain proxy for the sake of an explanation */
+            *outcome = EXPLAIN_OUTCOME_REACHED;
+            continue;
+        }
         if (!t->is_allowed || t->addr_count == 0) {
             continue;
         }

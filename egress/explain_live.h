@@ -10,7 +10,8 @@
 
 enum explain_outcome {
     EXPLAIN_OUTCOME_DENIED = 0, /* by our rules: the name, or every address */
-    EXPLAIN_OUTCOME_REACHED,    /* some permitted address of some port connected */
+    EXPLAIN_OUTCOME_REACHED,    /* some permitted address of some port connected, or a port goes through the
+                                  chain    proxy, which is not tried */
     EXPLAIN_OUTCOME_UNREACHED   /* allowed, but no lookup or no connection worked: f->why says which */
 };
 

@@ -50,7 +50,9 @@ static void print_reached(FILE *out, const struct explain_facts *f, const struct
             return;
         }
     }
-    if (t->is_dialled) {
+    if (explain_is_chained(t)) {
+        (void)fprintf(out, ", through the chain proxy%s", f->live.is_asked ? ", which was not asked" : "");
+    } else if (t->is_dialled) {
         (void)fprintf(out, ", but no permitted address can be connected to");
     } else if (f->live.is_asked) {
         (void)fprintf(out, ", but %s", f->why);
@@ -218,6 +220,19 @@ static void print_direct(FILE *out, const struct explain_facts *f, const struct 
     (void)fprintf(out, "\n");
 }
 
+static void print_carriage(FILE *out, const struct explain_facts *f, const struct explain_tunnel *t)
+{
+    char proxy[CHAIN_CONFIG_TEXT_CAP];
+    if (explain_is_chained(t)) {
+        (void)fprintf(out, "port %u: carried through the chain proxy %s, which is asked for %s\n", t->port,
+                      chain_config_text(&f->cfg->chain, proxy),
+                      explain_is_unresolved(f, t) ? "the name" : "a permitted address");
+        return;
+    }
+    (void)fprintf(out, "port %u: carried raw", t->port);
+    print_direct(out, f, t->name.endpoint);
+}
+
 static void print_tunnel(FILE *out, const struct explain_facts *f, const struct explain_tunnel *t,
                          bool is_live)
 {
@@ -225,8 +240,7 @@ static void print_tunnel(FILE *out, const struct explain_facts *f, const struct 
     print_candidates(out, f, t);
     label(out, "tunneld");
     if (t->is_allowed) {
-        (void)fprintf(out, "port %u: carried raw", t->port);
-        print_direct(out, f, t->name.endpoint);
+        print_carriage(out, f, t);
     } else {
         (void)fprintf(out, "port %u: refused, %s: %s\n", t->port, reason_text(t->reason), t->why);
     }
@@ -234,7 +248,7 @@ static void print_tunnel(FILE *out, const struct explain_facts *f, const struct 
         return;
     }
     indent(out);
-    (void)fprintf(out, "  addresses  %s\n", explain_address_rule_text(t, text, sizeof text));
+    (void)fprintf(out, "  addresses  %s\n", explain_address_rule_text(f, t, text, sizeof text));
     print_addrs(out, t, is_live);
     if (t->is_allowed) {
         print_values(out, f, t);

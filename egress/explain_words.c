@@ -218,9 +218,15 @@ const char *explain_l7_why(const struct policy_endpoint *ep)
 static void l7_why(const struct explain_facts *f, const struct explain_tunnel *t, char *out, size_t cap)
 {
     char rule[EXPLAIN_WORDS_CAP];
-    if (t->name.endpoint->proxy == PROXY_CHAIN) {
-        (void)snprintf(out, cap, "%s says proxy: chain, and there is no proxy to chain to",
+    if (t->name.endpoint->proxy == PROXY_CHAIN && !f->cfg->judge.has_chain) {
+        (void)snprintf(out, cap, "%s says proxy: chain, and there is no --chain-proxy",
                        explain_rule(f, t->name.endpoint, rule, sizeof rule));
+    } else if (t->l7_by != NULL && f->cfg->judge.has_chain) {
+        (void)snprintf(
+            out, cap,
+            "%s needs a proxy that reads requests (%s), and --chain-except keeps it from the chain "
+            "proxy",
+            explain_rule(f, t->l7_by, rule, sizeof rule), explain_l7_why(t->l7_by));
     } else if (t->l7_by != NULL) {
         (void)snprintf(out, cap, "%s needs a proxy that reads requests: %s",
                        explain_rule(f, t->l7_by, rule, sizeof rule), explain_l7_why(t->l7_by));
@@ -276,9 +282,14 @@ static void listed_text(const struct policy_endpoint *ep, char *out, size_t cap)
     out[w.len] = '\0';
 }
 
-const char *explain_address_rule_text(const struct explain_tunnel *t, char *out, size_t cap)
+const char *explain_address_rule_text(const struct explain_facts *f, const struct explain_tunnel *t,
+                                      char *out, size_t cap)
 {
     const struct policy_endpoint *ep = t->name.endpoint;
+    if (explain_is_unresolved(f, t)) {
+        (void)snprintf(out, cap, "not looked at here: the chain proxy resolves the name");
+        return out;
+    }
     switch (t->address_rule) {
     case ADDRESS_RULE_NONE:
         (void)snprintf(out, cap, "none: a control-plane port needs an exact host, or allowed_ips");

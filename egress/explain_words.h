@@ -38,7 +38,8 @@ const char *explain_l7_why(const struct policy_endpoint *ep);
 /* Why the tunnel is denied before any address is known. */
 void explain_why(const struct explain_facts *f, const struct explain_tunnel *t, char *out, size_t cap);
 const char *explain_address_rule_word(enum address_rule r);
-const char *explain_address_rule_text(const struct explain_tunnel *t, char *out, size_t cap);
+const char *explain_address_rule_text(const struct explain_facts *f, const struct explain_tunnel *t,
+                                      char *out, size_t cap);
 
 const char *explain_mode_word(const struct explain_facts *f); /* "real", "synthetic" */
 const char *explain_type_text(const struct explain_dns *d);   /* "AAAA"; "other" */

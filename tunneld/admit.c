@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tunneld/admit.h"
 
-struct judge_config admit_config(const struct settings_tunneld *s)
+struct judge_config admit_config(const struct settings_tunneld *s, const struct chain_config *chain)
 {
-    return (struct judge_config){.l7 = s->l7 == 0 ? L7_REFUSE : L7_TUNNEL,
+    struct judge_config judge = {.l7 = s->l7 == 0 ? L7_REFUSE : L7_TUNNEL,
                                  .ignore_binaries = s->binary_identity == BINARY_IGNORE,
                                  .option_timers = s->timers,
                                  .option_keepalive = s->keepalive};
+    chain_config_judge(chain, &judge);
+    return judge;
 }
 
 const struct policy_rule *admit_unenforceable(const struct policy *p, const struct judge_config *judge)
@@ -20,11 +22,17 @@ const struct policy_rule *admit_unenforceable(const struct policy *p, const stru
     return NULL;
 }
 
+bool admit_tunnel(const struct admit *a, const struct host *host, uint16_t port, struct tunnel_verdict *out)
+{
+    judge_tunnel(a->policy, a->judge, host, port, out);
+    return out->verdict == VERDICT_ALLOW;
+}
+
 bool admit_name(const struct admit *a, const struct host *host, uint16_t port, struct tunnel_verdict *out)
 {
     judge_tunnel(a->policy, a->judge, host, port, out);
     if (out->verdict == VERDICT_ALLOW && out->carriage != CARRY_RAW) {
-        out->verdict = VERDICT_DENY; /* a raw tunnel is all there is here */
+        out->verdict = VERDICT_DENY;
         out->reason = REASON_L7_REQUIRED;
     }
     return out->verdict == VERDICT_ALLOW;
@@ -58,4 +66,16 @@ bool admit_still(const struct admit *a, const struct host *host, const struct ad
     struct tunnel_verdict name;
     struct dest_verdict dest;
     return admit_name(a, host, to->port, &name) && admit_addr(a, name.endpoint, host, to, &dest);
+}
+
+bool admit_still_chained(const struct admit *a, const struct host *host, uint16_t port,
+                         const struct ip *target)
+{
+    struct tunnel_verdict name;
+    struct dest_verdict dest;
+    if (!admit_tunnel(a, host, port, &name) || name.carriage != CARRY_CHAIN) {
+        return false;
+    }
+    return target == NULL ||
+           admit_addr(a, name.endpoint, host, &(struct addr){.ip = *target, .port = port}, &dest);
 }

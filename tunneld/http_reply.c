@@ -166,8 +166,12 @@ size_t http_reply_write(const struct http_reply *r, void *out, size_t cap)
     wbuf_str(&w, "Content-Type: application/json\r\n");
     wbuf_printf(&w, "Content-Length: %zu\r\n", body.len);
     wbuf_str(&w, "Cache-Control: no-store\r\nConnection: close\r\n");
-    wbuf_printf(&w, "Proxy-Status: openshell-tunneld; error=%s; details=\"%s\"\r\n", proxy_error(r),
-                reason_text(r->reason));
+    wbuf_printf(&w, "Proxy-Status: openshell-tunneld; error=%s; details=\"%s\"",
+                r->error_type != NULL ? r->error_type : proxy_error(r), reason_text(r->reason));
+    if (r->received_status != 0) {
+        wbuf_printf(&w, "; received-status=%d", r->received_status);
+    }
+    wbuf_str(&w, "\r\n");
     if (status == 405) {
         wbuf_str(&w, "Allow: CONNECT\r\n");
     }

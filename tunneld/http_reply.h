@@ -17,10 +17,12 @@ extern const char http_reply_established[]; /* the 200 of CONNECT */
 
 struct http_reply {
     enum reason reason;
-    int status;         /* 0 = the status that belongs to the reason */
-    int cause;          /* errno behind it (positive), 0 = none: tells refused from unroutable, DNS silence */
-    const char *detail; /* what was asked and what became of it; may quote the peer */
-    const char *why;    /* one clause more; NULL = none */
+    int status; /* 0 = the status that belongs to the reason */
+    int cause;  /* errno behind it (positive), 0 = none: tells refused from unroutable, DNS silence */
+    int received_status;      /* of the next proxy (RFC 9209 2.1.4); 0 = none */
+    const char *error_type;   /* RFC 9209 2.3; NULL = the one that belongs to the reason */
+    const char *detail;       /* what was asked and what became of it; may quote the peer */
+    const char *why;          /* one clause more; NULL = none */
     const char *rule_missing; /* YAML that would admit it; NULL = none */
     unsigned retry_after_s;   /* 0 = no Retry-After */
 };

@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 #define LINGER_MS 2000
-#define UNCOUNTED_MAX 256 /* refused connections of a worker that may wait for their answer to be read */
+#define CHAIN_ANSWER_MS 60000 /* for a chain proxy where connect is 0: nothing else would end it */
+#define UNCOUNTED_MAX 256     /* refused connections of a worker that may wait for their answer to be read */
 
 static void free_session(struct reap_node *node)
 {
@@ -115,6 +116,13 @@ static int64_t state_deadline(const struct session *s)
     case SESSION_RESOLVE:
     case SESSION_DIAL: /* with connect 0 the resolver's and the kernel's own limits end these */
         earlier(&at_ms, s->asked_ms, s->timers.connect_ms);
+        break;
+    case SESSION_CHAIN:
+        if (s->timers.connect_ms > 0) {
+            earlier(&at_ms, s->asked_ms, s->timers.connect_ms);
+        } else {
+            earlier(&at_ms, clock_mono_ms(), CHAIN_ANSWER_MS);
+        }
         break;
     case SESSION_RELAY:
     case SESSION_HALF_CLOSED:
@@ -286,6 +294,7 @@ void session_on_deadline(void *ctx, struct deadline *d, int64_t now_ms)
         break;
     case SESSION_RESOLVE:
     case SESSION_DIAL:
+    case SESSION_CHAIN:
         session_decide_timeout(s);
         break;
     case SESSION_RELAY:
@@ -313,7 +322,11 @@ void session_on_deadline(void *ctx, struct deadline *d, int64_t now_ms)
 
 static void rejudge_tunnel(struct session *s)
 {
-    if (admit_still(&s->tw->admit, &s->host, &s->upstream)) {
+    const struct ip *chained = s->chained_ip.family == IP_NONE ? NULL : &s->chained_ip;
+    bool is_admitted = s->carriage == CARRY_CHAIN
+                           ? admit_still_chained(&s->tw->admit, &s->host, s->port, chained)
+                           : admit_still(&s->tw->admit, &s->host, &s->upstream);
+    if (is_admitted) {
         if (s->revoke_at_ms >= 0) { /* admitted again within the grace */
             s->revoke_at_ms = -1;
             arm_deadline(s);
@@ -328,7 +341,8 @@ void session_rejudge(struct session *s)
 {
     switch (s->state) {
     case SESSION_RESOLVE:
-    case SESSION_DIAL: /* what is under way was allowed by the old policy: ask the new one from the start */
+    case SESSION_DIAL:
+    case SESSION_CHAIN: /* what is under way was allowed by the old policy: ask the new one from the start */
         session_decide_stop(s);
         session_decide_name(s);
         break;

@@ -2,7 +2,7 @@
 /*
  * One conversation, from accept to the last byte:
  *
- *   READ_HEAD | CAPTURED -> DECIDE_NAME -> RESOLVE -> DECIDE_ADDR -> DIAL -> REPLY_200 -> RELAY ->
+ *   READ_HEAD | CAPTURED -> DECIDE_NAME -> RESOLVE -> DECIDE_ADDR -> DIAL [-> CHAIN] -> REPLY_200 -> RELAY ->
  * HALF_CLOSED -> CLOSED
  *
  * and from any state before RELAY, when it fails: LINGER (the answer is sent, the client's bytes are
@@ -22,6 +22,7 @@ enum session_state {
     SESSION_RESOLVE,
     SESSION_DECIDE_ADDR,
     SESSION_DIAL,
+    SESSION_CHAIN, /* the chain proxy was asked, its answer is not here yet */
     SESSION_REPLY_200,
     SESSION_RELAY,
     SESSION_HALF_CLOSED,

@@ -25,6 +25,7 @@ void session_decide_stop(struct session *s)
         dial_cancel(s->dial);
         s->dial = NULL;
     }
+    session_chain_stop(s);
     hangup_stop(s->tw->relay_env.hangup, &s->hangup);
 }
 
@@ -120,6 +121,13 @@ static const char *resolve_why(const struct resolve_result *r)
     return resolver_fail_text(r->why);
 }
 
+struct session_fault session_resolve_fault(const struct resolve_result *r)
+{
+    bool is_silence = r->status == RESOLVER_FAILED && r->why == RESOLVER_FAIL_TIMEOUT;
+    return (struct session_fault){
+        .reason = REASON_DNS_FAILED, .cause = is_silence ? ETIMEDOUT : 0, .why = resolve_why(r)};
+}
+
 static void on_resolve(void *ctx, const struct resolve_result *r)
 {
     struct session *s = ctx;
@@ -127,9 +135,7 @@ static void on_resolve(void *ctx, const struct resolve_result *r)
         resolve_cancel(s->resolve); /* done: only its memory */
         s->resolve = NULL;
     }
-    bool is_silence = r->status == RESOLVER_FAILED && r->why == RESOLVER_FAIL_TIMEOUT;
-    const struct session_fault none = {
-        .reason = REASON_DNS_FAILED, .cause = is_silence ? ETIMEDOUT : 0, .why = resolve_why(r)};
+    const struct session_fault none = session_resolve_fault(r);
     decide_addrs(s, r->addrs, r->addr_count, r->is_complete, &none);
 }
 
@@ -184,8 +190,7 @@ static enum tunneld_counter brake_counter(enum brakes_verdict v)
     return TUNNELD_COUNTER_WILDCARD_NAMES;
 }
 
-/* False: the name may not go upstream, and the session has gone on without, or failed. */
-static bool pass_brakes(struct session *s)
+enum brakes_verdict session_ask_brakes(struct session *s)
 {
     struct name_verdict v; /* of the name alone: an exact rule on another port is an exact rule */
     judge_name(s->tw->admit.policy, &s->host.name, &v);
@@ -196,18 +201,26 @@ static bool pass_brakes(struct session *s)
                                       .now_ms = clock_mono_ms()};
     struct brakes_outcome outcome;
     if (is_cached(s, q.now_ms)) {
-        return true;
+        return BRAKES_GO;
     }
     brakes_judge(s->tw->daemon->brakes, &q, &outcome);
     if (outcome.verdict != BRAKES_GO || outcome.is_new_name) {
         metrics_add(&s->tw->worker->metrics, (size_t)brake_counter(outcome.verdict), 1);
     }
-    if (outcome.verdict != BRAKES_GO) {
-        brake(s, outcome.verdict, q.now_ms);
-        return false;
+    if (outcome.verdict == BRAKES_GO) {
+        brakes_log_name(&s->tw->brakes_log, &q, &outcome, v.endpoint);
     }
-    brakes_log_name(&s->tw->brakes_log, &q, &outcome, v.endpoint);
-    return true;
+    return outcome.verdict;
+}
+
+/* False: the name may not go upstream, and the session has gone on without, or failed. */
+static bool pass_brakes(struct session *s)
+{
+    const enum brakes_verdict v = session_ask_brakes(s);
+    if (v != BRAKES_GO) {
+        brake(s, v, clock_mono_ms());
+    }
+    return v == BRAKES_GO;
 }
 
 static void find_addrs(struct session *s)
@@ -229,18 +242,33 @@ static void find_addrs(struct session *s)
     }
 }
 
+/* What would have it carried, where that is an option's doing. */
+static const char *name_why(const struct session *s, const struct tunnel_verdict *v)
+{
+    if (v->reason != REASON_L7_REQUIRED) {
+        return NULL;
+    }
+    if (!s->tw->admit.judge->has_chain) {
+        return v->endpoint->proxy == PROXY_CHAIN
+                   ? "the endpoint says proxy: chain, and there is no --chain-proxy"
+                   : "give --chain-proxy, or write proxy: direct at the endpoint to have it carried raw";
+    }
+    return "--chain-except keeps it from the chain proxy, and a raw tunnel would allow more than the rule";
+}
+
 void session_decide_name(struct session *s)
 {
     session_move(s, SESSION_DECIDE_NAME);
     struct tunnel_verdict v;
-    bool is_admitted = admit_name(&s->tw->admit, &s->host, s->port, &v);
+    bool is_admitted = admit_tunnel(&s->tw->admit, &s->host, s->port, &v);
     s->endpoint = v.endpoint;
+    s->carriage = v.carriage;
     s->refused = (struct dest_verdict){0};
     s->refused_addr = (struct addr){0};
     s->timers = v.timers;
     s->keepalive = v.keepalive;
     if (!is_admitted) {
-        session_fail(s, &(struct session_fault){.reason = v.reason});
+        session_fail(s, &(struct session_fault){.reason = v.reason, .why = name_why(s, &v)});
         return;
     }
     s->hangup.fn = on_client_hangup;
@@ -250,12 +278,18 @@ void session_decide_name(struct session *s)
         session_fail(s, &(struct session_fault){.reason = REASON_INTERNAL, .cause = -rc});
         return;
     }
-    find_addrs(s);
+    if (s->carriage == CARRY_CHAIN) {
+        session_chain_start(s);
+    } else {
+        find_addrs(s);
+    }
 }
 
 void session_decide_timeout(struct session *s)
 {
-    if (s->dial == NULL) {
+    if (s->carriage == CARRY_CHAIN) {
+        session_chain_timeout(s);
+    } else if (s->dial == NULL) {
         session_fail(s, &(struct session_fault){
                             .reason = REASON_DNS_FAILED, .cause = ETIMEDOUT, .why = "no answer in time"});
     } else {

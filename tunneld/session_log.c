@@ -63,6 +63,7 @@ struct session_texts {
     char client[ADDR_TEXT_CAP];
     char host[HOST_TEXT_CAP];
     char addr[ADDR_TEXT_CAP];
+    char chain[SESSION_CHAIN_TEXT_CAP];
 };
 
 static void add_names(struct kv_list *l, const struct session *s, struct session_texts *t)
@@ -71,6 +72,14 @@ static void add_names(struct kv_list *l, const struct session *s, struct session
     add(l, kv_str("host", has_host ? host_text(&s->host, t->host) : "-"));
     add(l, kv_u64("port", s->port));
     add(l, kv_str("client", addr_text(&s->client, t->client)));
+}
+
+/* addr is the chain proxy's then: what it was asked for. */
+static void add_chain(struct kv_list *l, const struct session *s, struct session_texts *t)
+{
+    if (s->carriage == CARRY_CHAIN) {
+        add(l, kv_str("chain", session_chain_text(s, t->chain)));
+    }
 }
 
 static void count(const struct session *s, enum tunneld_counter c, uint64_t n)
@@ -86,6 +95,7 @@ void session_log_open(struct session *s, int64_t now_ms)
     count(s, TUNNELD_COUNTER_TUNNELS, 1);
     add_names(&l, s, &t);
     add(&l, kv_str("addr", addr_text(&s->upstream, t.addr)));
+    add_chain(&l, s, &t);
     add(&l, kv_str("rule", s->endpoint->rule->key));
     add(&l, kv_str("via", via_text(s)));
     add(&l, kv_i64("connect_ms", now_ms - s->asked_ms));
@@ -118,6 +128,7 @@ void session_log_close(struct session *s, enum reason reason, int64_t now_ms)
     add(&l, kv_str("reason", reason_text(reason)));
     add_names(&l, s, &t);
     add(&l, kv_str("addr", addr_text(&s->upstream, t.addr)));
+    add_chain(&l, s, &t);
     add(&l, kv_str("via", via_text(s)));
     add(&l, kv_u64("bytes_up", up));
     add(&l, kv_u64("bytes_down", down));
@@ -195,6 +206,9 @@ void session_log_fault(struct session *s, const struct session_fault *fault)
                                                     TUNNELD_COUNTER_BAD_REQUESTS};
     enum fault_class class = classify(fault->reason);
     count(s, counters[class], 1);
+    if (fault->reason == REASON_CHAIN_FAILED) {
+        count(s, TUNNELD_COUNTER_CHAIN_FAILED, 1);
+    }
     struct log_limit *limit = class == FAULT_DENIED ? &s->tw->denied_limit : &s->tw->failed_limit;
     uint64_t suppressed = 0;
     if (!log_limit_take(limit, clock_mono_ms(), &suppressed)) {
@@ -211,6 +225,9 @@ void session_log_fault(struct session *s, const struct session_fault *fault)
     }
     add(&l, kv_str("rule", s->endpoint != NULL ? s->endpoint->rule->key : "none"));
     add(&l, kv_str("via", via_text(s)));
+    if (fault->received_status != 0) {
+        add(&l, kv_i64("received_status", fault->received_status));
+    }
     if (why != NULL) {
         add(&l, kv_str("why", why));
     }
@@ -241,6 +258,8 @@ static const char *outcome_text(enum reason r)
         return "failed: could not connect";
     case REASON_UPSTREAM_TIMEOUT:
         return "failed: no connection in time";
+    case REASON_CHAIN_FAILED:
+        return "failed: the chain proxy did not open a tunnel";
     case REASON_CLIENT_NOT_ALLOWED:
     case REASON_NOT_MAPPED:
     case REASON_LIMIT_REACHED:
@@ -248,7 +267,6 @@ static const char *outcome_text(enum reason r)
     case REASON_METHOD_NOT_ALLOWED:
     case REASON_HEAD_TIMEOUT:
     case REASON_HEAD_TOO_LARGE:
-    case REASON_CHAIN_FAILED:
     case REASON_PROXY_LOOP:
     case REASON_CLIENT_CLOSED:
     case REASON_UPSTREAM_CLOSED:
@@ -289,6 +307,8 @@ size_t session_write_reply(const struct session *s, const struct session_fault *
     struct http_reply r = {.reason = fault->reason,
                            .status = fault->status,
                            .cause = fault->cause,
+                           .received_status = fault->received_status,
+                           .error_type = fault->error_type,
                            .detail = (const char *)detail,
                            .why = fault_why(fault)};
     if (fault->reason == REASON_POLICY_DENIED) {

@@ -31,13 +31,17 @@ struct session {
     /* DECIDE_NAME to DIAL; endpoint points into the worker's current policy */
     struct hangup_watch hangup; /* nothing is read meanwhile, a reset is noticed all the same */
     const struct policy_endpoint *endpoint;
+    enum carriage carriage;
     struct tunnel_timers timers;
     struct tunnel_keepalive keepalive;
     struct resolve *resolve;
     struct dial *dial;
     struct dest_verdict refused; /* the first address that may not be dialled */
     struct addr refused_addr;
-    int64_t asked_ms; /* the whole request was there */
+    int64_t asked_ms;            /* the whole request was there */
+    struct session_chain *chain; /* CHAIN: what session_chain.c keeps */
+    struct ip chained_ip;        /* CARRY_CHAIN: the address the proxy is asked for; none: the name itself */
+    bool is_target_known;        /* CARRY_CHAIN: what is looked up now is the proxy */
 
     /* RELAY and HALF_CLOSED */
     struct addr upstream;
@@ -52,9 +56,11 @@ struct session {
 /* Why a session fails before its tunnel stands. */
 struct session_fault {
     enum reason reason;
-    int status;      /* 0 = the reason's own */
-    int cause;       /* positive errno, 0 = none */
-    const char *why; /* one clause, a literal or the caller's; NULL = none */
+    int status;             /* 0 = the reason's own */
+    int cause;              /* positive errno, 0 = none */
+    const char *why;        /* one clause, a literal or the caller's; NULL = none */
+    int received_status;    /* the chain proxy's; 0 = none */
+    const char *error_type; /* RFC 9209; NULL = the reason's own */
 };
 
 /* session.c */
@@ -68,6 +74,18 @@ void session_decide_name(struct session *s);
 void session_decide_stop(struct session *s);
 /* The connect timer has run out. */
 void session_decide_timeout(struct session *s);
+/* May the name go upstream? Counts, and logs a new name. */
+enum brakes_verdict session_ask_brakes(struct session *s);
+/* What a lookup that found nothing comes to. */
+struct session_fault session_resolve_fault(const struct resolve_result *r);
+
+/* session_chain.c: likewise through the chain proxy */
+void session_chain_start(struct session *s);
+void session_chain_stop(struct session *s);
+void session_chain_timeout(struct session *s);
+/* "HOST:PORT" that the proxy is, or was, asked for. Returns text. */
+#define SESSION_CHAIN_TEXT_CAP (HOST_TEXT_CAP + 8)
+const char *session_chain_text(const struct session *s, char text[SESSION_CHAIN_TEXT_CAP]);
 
 /* session_head.c: what is read from a client that has no tunnel */
 int session_head_start(struct session *s);

@@ -57,8 +57,29 @@ static int check_settings(void *ctx, struct err *err)
     if (rc != 0) {
         return rc;
     }
-    d->judge = admit_config(s);
-    return 0;
+    rc = chain_config_build(s, &d->chain, err);
+    d->judge = admit_config(s, &d->chain);
+    return rc;
+}
+
+/* Does --l7=tunnel carry it, as no chain proxy does? For a pattern: perhaps, if anything is excepted. */
+static bool may_go_raw(const struct tunneld *d, const struct policy_endpoint *e)
+{
+    struct host host = {.kind = e->host_kind == ENDPOINT_IP ? HOST_IP : HOST_DNS};
+    if (!d->judge.has_chain) {
+        return e->proxy == PROXY_UNSET; /* proxy: chain is refused then */
+    }
+    if (e->host_kind != ENDPOINT_EXACT && e->host_kind != ENDPOINT_IP) {
+        return d->chain.excepts.count > 0;
+    }
+    host.name = e->pattern.text;
+    host.ip = e->ip;
+    for (size_t i = 0; i < e->port_count; i++) {
+        if (chain_excepts_cover(&d->chain.excepts, &host, e->ports[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void tunneld_warn_raw(const struct tunneld *d, const struct policy *p)
@@ -68,7 +89,7 @@ void tunneld_warn_raw(const struct tunneld *d, const struct policy *p)
         const struct policy_rule *r = &rules->rules[i];
         for (size_t k = 0; k < r->endpoint_count; k++) {
             const struct policy_endpoint *e = &r->endpoints[k];
-            if (e->requires_l7 && e->proxy == PROXY_UNSET) {
+            if (e->requires_l7 && e->proxy != PROXY_DIRECT && may_go_raw(d, e)) {
                 log_event(LOG_WARN, "l7_carried_raw",
                           LOG_KV(kv_str("rule", r->key), kv_str("file", rules->files[e->pos.file]),
                                  kv_u64("line", e->pos.line), kv_str("why", "--l7=tunnel")));
@@ -79,16 +100,56 @@ void tunneld_warn_raw(const struct tunneld *d, const struct policy *p)
 
 static int check_policy(void *ctx, const struct policy *p, struct err *err)
 {
-    const struct tunneld *d = ctx;
+    struct tunneld *d = ctx;
     const struct policy_rule *r = admit_unenforceable(p, &d->judge);
-    if (r == NULL) {
-        return 0;
+    if (r == NULL) { /* credentials that cannot be read stop a start, but no reload */
+        const char *file = d->settings.chain_auth_file;
+        return file == NULL || d->is_serving ? 0 : chain_auth_load(&d->chain_auth, file, err);
     }
     err_set(err,
             "%s:%u: rule \"%s\" names binaries, which this version cannot enforce: remove the list, or start "
             "with --binary-identity=ignore to admit every program",
             policy_rules_of(p)->files[r->pos.file], r->pos.line, r->key);
     return -EINVAL;
+}
+
+/* Reload: credentials may have changed with the policy or without it. */
+static void reload_credentials(void *ctx)
+{
+    struct tunneld *d = ctx;
+    struct err err = {""};
+    const char *file = d->settings.chain_auth_file;
+    if (file != NULL && chain_auth_load(&d->chain_auth, file, &err) != 0) {
+        log_event(LOG_ERROR, "chain_credentials_kept", LOG_KV(kv_str("why", err.text)));
+    }
+}
+
+static int check_chain(const struct tunneld *d, struct err *err)
+{
+    const struct addr a = {.ip = d->chain.proxy.ip, .port = d->chain.port};
+    char text[ADDR_TEXT_CAP];
+    if (d->chain.proxy.kind != HOST_IP || !guard_is_own(&d->guard, &a)) {
+        return 0;
+    }
+    err_set(err, "--chain-proxy: %s is, or may lead to, this daemon's own listener: it would ask itself",
+            addr_text(&a, text));
+    return -EINVAL;
+}
+
+static void log_chain(const struct tunneld *d)
+{
+    char text[CHAIN_CONFIG_TEXT_CAP];
+    if (d->chain.proxy.kind == HOST_NONE) {
+        return;
+    }
+    log_event(LOG_INFO, "chain_proxy",
+              LOG_KV(kv_str("proxy", chain_config_text(&d->chain, text)),
+                     kv_str("target", d->chain.by_name ? "name" : "address"),
+                     kv_str("credentials", d->settings.chain_auth_file != NULL ? "yes" : "no"),
+                     kv_str("checked_here", d->chain.by_name
+                                                ? "name, port and binary; the addresses of names are the "
+                                                  "chain proxy's to check"
+                                                : "name, port, binary and address")));
 }
 
 static int open_listeners(struct tunneld *d, struct listen_fds *passed, struct err *err)
@@ -171,6 +232,9 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
     if (rc == 0) {
         rc = build_guard(d, admin, err);
     }
+    if (rc == 0) {
+        rc = check_chain(d, err);
+    }
     if (rc == 0 && has_kind(&d->listeners, LISTEN_CAPTURE)) {
         rc = synth_map_open_reader(d->settings.shared.map, &d->map, err);
     }
@@ -183,6 +247,7 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
     if (rc == 0) {
         upstreams_log(&d->upstreams, &d->zones);
         log_listeners(d);
+        log_chain(d);
     }
     return rc;
 }
@@ -232,6 +297,7 @@ int tunneld_run(int argc, char **argv)
         .drain_ms = &d.settings.drain_ms,
         .check_settings = check_settings,
         .check_policy = check_policy,
+        .reload = reload_credentials,
         .open = open_daemon,
         .worker_start = tunneld_worker_start,
         .worker_policy = tunneld_worker_policy,
@@ -245,5 +311,9 @@ int tunneld_run(int argc, char **argv)
         .status = write_status,
         .close = close_daemon,
     };
-    return daemon_main(&spec, argc, argv);
+    chain_auth_init(&d.chain_auth);
+    int status = daemon_main(&spec, argc, argv);
+    chain_config_fini(&d.chain);
+    chain_auth_fini(&d.chain_auth);
+    return status;
 }

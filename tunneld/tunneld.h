@@ -8,16 +8,21 @@
 
 #include "common/run/acl.h"
 #include "common/run/brakes.h"
+#include "common/run/chain_config.h"
 #include "common/run/daemon.h"
 #include "common/run/guard.h"
 #include "common/run/synth_map.h"
 #include "common/run/upstreams.h"
+#include "tunneld/chain_auth.h"
 #include "tunneld/limits.h"
 #include "tunneld/listen.h"
 
 struct tunneld {
     struct settings_tunneld settings;
     struct judge_config judge;
+    struct chain_config chain;
+    struct chain_auth chain_auth; /* has its own lock */
+    bool is_serving;              /* the main thread's: workers have been started */
     struct guard guard;
     struct acl acl;
     struct listen_set listeners;

@@ -12,6 +12,8 @@
     X(CONNECTIONS, "connections", COUNTER, "Connections accepted, captured ones too")                               \
     X(TUNNELS, "tunnels", GAUGE, "Tunnels that stand")                                                              \
     X(TUNNELS_OPENED, "tunnels_opened", COUNTER, "Tunnels opened")                                                  \
+    X(TUNNELS_CHAINED, "tunnels_chained", COUNTER, "Of those opened, through --chain-proxy")                           \
+    X(CHAIN_FAILED, "chain_failed", COUNTER, "Of those failed, for the chain proxy: refused, silent, unreachable")     \
     X(DENIED, "denied", COUNTER, "Connections refused by a rule: policy, address, client, limit, map")              \
     X(FAILED, "failed", COUNTER, "Connections admitted that came to nothing: name, destination, client gone, memory") \
     X(RATE_LIMITED, "rate_limited", COUNTER, "Of those denied, for --rate-limit")                                   \

@@ -111,6 +111,7 @@ int tunneld_worker_start(struct worker *w, struct err *err)
     tw->failed_limit.rate = FAILED_LOGS_PER_S;
     brakes_log_init(&tw->brakes_log, w->loop);
     w->data = tw;
+    daemon->is_serving = true;
     if (w->index == 0) {
         tunneld_warn_raw(daemon, w->policy);
     }

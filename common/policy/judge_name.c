@@ -52,18 +52,33 @@ bool judge_target(const struct policy *p, const struct host_name *name, uint16_t
     return c.best != NULL;
 }
 
-/* A raw tunnel must not widen a rule: 4.4 of the product's contract. */
-static bool is_raw_refused(const struct judge_config *cfg, const struct policy_candidates *c)
+/*
+ * A raw tunnel must not widen a rule: 4.4 of the product's contract. So the chain proxy, which keeps the
+ * rule, comes before --l7=tunnel, which does not; and what --chain-except takes from the chain proxy is
+ * carried raw only where that widens nothing.
+ */
+static enum carriage choose_carriage(const struct judge_config *cfg, const struct policy_candidates *c,
+                                     const struct host *host)
 {
-    switch (c->is_tuned ? c->best->proxy : PROXY_UNSET) {
+    enum policy_proxy proxy = c->is_tuned ? c->best->proxy : PROXY_UNSET;
+    switch (proxy) {
     case PROXY_DIRECT:
-        return false;
+        return CARRY_RAW;
     case PROXY_CHAIN:
-        return true; /* there is nothing to chain to */
+        if (!cfg->has_chain) {
+            return CARRY_NONE;
+        }
+        break;
     case PROXY_UNSET:
+        if (!c->requires_l7) {
+            return CARRY_RAW;
+        }
         break;
     }
-    return c->requires_l7 && cfg->l7 != L7_TUNNEL;
+    if (cfg->has_chain && !chain_excepts_cover(&cfg->chain_excepts, host, c->port)) {
+        return CARRY_CHAIN;
+    }
+    return c->requires_l7 && cfg->l7 != L7_TUNNEL ? CARRY_NONE : CARRY_RAW;
 }
 
 void judge_tuning_levels(const struct policy *p, const struct judge_config *cfg,
@@ -147,13 +162,13 @@ void judge_tunnel(const struct policy *p, const struct judge_config *cfg, const 
     }
     out->endpoint = c.best;
     choose_timers(p, cfg, c.is_tuned, out);
-    if (is_raw_refused(cfg, &c)) {
+    out->carriage = choose_carriage(cfg, &c, host);
+    if (out->carriage == CARRY_NONE) {
         out->reason = REASON_L7_REQUIRED;
         return;
     }
     out->verdict = VERDICT_ALLOW;
     out->reason = REASON_NONE;
-    out->carriage = CARRY_RAW;
 }
 
 size_t judge_suggest(const struct host *host, uint16_t port, char *out, size_t cap)

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "common/policy/chain_except.h"
 #include "common/policy/policy.h"
 #include "common/policy/reason.h"
 
@@ -37,7 +38,11 @@ bool judge_target(const struct policy *p, const struct host_name *name, uint16_t
 
 enum l7_mode { L7_REFUSE = 0, L7_TUNNEL }; /* --l7 */
 
-enum carriage { CARRY_NONE = 0, CARRY_RAW };
+enum carriage {
+    CARRY_NONE = 0,
+    CARRY_RAW,  /* to an address that was judged */
+    CARRY_CHAIN /* through the chain proxy, by CONNECT */
+};
 
 struct tunnel_verdict {
     enum verdict verdict;
@@ -51,6 +56,8 @@ struct tunnel_verdict {
 struct judge_config { /* borrowed by the calls */
     enum l7_mode l7;
     bool ignore_binaries; /* --binary-identity=ignore; else a rule with binaries admits nobody here */
+    bool has_chain;       /* --chain-proxy */
+    struct chain_excepts chain_excepts; /* --chain-except */
     struct tunnel_timers option_timers; /* options and environment; UNSET where not given */
     struct tunnel_keepalive option_keepalive;
 };

@@ -335,13 +335,14 @@ static bool tell_l7(struct overlap *o, const struct policy_endpoint *winner,
         lint_add(
             o->l, LINT_OVERLAP, winner,
             "write proxy: direct here if it is to be carried raw, or remove one of the two",
-            "\"%s\" port %u is refused although %s would have it carried: this endpoint is about requests",
+            "\"%s\" port %u is not carried raw although %s would have it so: this endpoint is about requests",
             host, (unsigned)port, other);
     } else {
-        lint_add(o->l, LINT_OVERLAP, winner,
-                 "write proxy: direct here if it is to be carried raw, or let both say the same",
-                 "\"%s\" port %u is refused because it is also admitted by %s, which is about requests", host,
-                 (unsigned)port, other);
+        lint_add(
+            o->l, LINT_OVERLAP, winner,
+            "write proxy: direct here if it is to be carried raw, or let both say the same",
+            "\"%s\" port %u is not carried raw because it is also admitted by %s, which is about requests",
+            host, (unsigned)port, other);
     }
     return true;
 }

@@ -194,8 +194,8 @@ static const char *protocol_why(const struct policy_endpoint *ep)
 static void warn_endpoint(struct load *l, const struct policy_endpoint *ep)
 {
     if (ep->proxy == PROXY_CHAIN) {
-        load_warning(l, ep->pos, "write proxy: direct to carry it raw",
-                     "proxy: chain: this version cannot chain to another proxy, so the endpoint is refused");
+        load_warning(l, ep->pos, NULL,
+                     "proxy: chain: this endpoint is carried only where tunneld has a --chain-proxy");
         return;
     }
     if (ep->requires_l7 && ep->proxy == PROXY_DIRECT) {
@@ -205,7 +205,8 @@ static void warn_endpoint(struct load *l, const struct policy_endpoint *ep)
     }
     if (ep->requires_l7) {
         load_warning(l, ep->pos, "proxy: direct, here or in an overlay, carries it raw all the same",
-                     "a tunnel cannot honour this endpoint, so it is refused: %s", protocol_why(ep));
+                     "a tunnel cannot honour this endpoint, so without a --chain-proxy it is refused: %s",
+                     protocol_why(ep));
     }
 }
 

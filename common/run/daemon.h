@@ -35,6 +35,9 @@ struct daemon_spec {
      * (policy). */
     int (*check_settings)(void *ctx, struct err *err);
     int (*check_policy)(void *ctx, const struct policy *p, struct err *err); /* at start and at each reload */
+    /* The main thread is asked to reload, or files have changed: what the daemon reads besides the policy.
+     * May be NULL. */
+    void (*reload)(void *ctx);
     /* Binds sockets, opens the map. Takes the descriptors of passed. admin is the address of the admin
      * listener, one more that nothing may reach; NULL: none. -errno with *err -> exit 71, -EINVAL -> 78. */
     int (*open)(void *ctx, struct listen_fds *passed, unsigned worker_count, const struct addr *admin,

@@ -150,6 +150,9 @@ static void reload(struct daemon_loop *l)
 {
     struct policy_diags diags = {0};
     struct policy_reading reading;
+    if (l->spec->reload != NULL) {
+        l->spec->reload(l->spec->ctx);
+    }
     if (l->watch != NULL) {
         path_watch_begin(l->watch);
     }

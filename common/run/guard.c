@@ -7,6 +7,8 @@
 #include <ifaddrs.h>
 #include <stdlib.h>
 
+static const char own_listener[] = "own listener";
+
 static int add(struct guard *g, const struct ip_prefix *prefix, uint16_t port, const char *what)
 {
     if (g->view.count == g->cap) {
@@ -26,7 +28,7 @@ static int add(struct guard *g, const struct ip_prefix *prefix, uint16_t port, c
 static int add_ip(struct guard *g, const struct ip *ip, uint16_t port)
 {
     const struct ip_prefix whole = {.base = *ip, .bits = ip->family == IP_V4 ? 32 : 128};
-    return add(g, &whole, port, "own listener");
+    return add(g, &whole, port, own_listener);
 }
 
 static bool is_wildcard(const struct ip *ip)
@@ -53,7 +55,10 @@ static int add_wildcard(struct guard *g, const struct addr *listener, const stru
             continue; /* a link-layer entry */
         }
         if (listener->ip.family == IP_V6 || own.ip.family == IP_V4) {
-            rc = add_ip(g, &own.ip, listener->port);
+            rc = ip_classify(&own.ip) == IP_CLASS_LOOPBACK && own.ip.family == IP_V4
+                     ? add(g, &(const struct ip_prefix){.base = ip_v4(127, 0, 0, 0), .bits = 8},
+                           listener->port, own_listener) /* all of it is this host */
+                     : add_ip(g, &own.ip, listener->port);
         }
     }
     return rc;
@@ -171,6 +176,22 @@ int guard_build(const struct settings_shared *s, const struct addr *listeners, s
         guard_fini(out);
     }
     return rc;
+}
+
+bool guard_is_own(const struct guard *g, const struct addr *a)
+{
+    enum ip_class cls = ip_classify(&a->ip);
+    if (cls == IP_CLASS_UNSPECIFIED || cls == IP_CLASS_EMBEDDED) {
+        return true;
+    }
+    for (size_t i = 0; i < g->view.count; i++) {
+        const struct dest_never *item = &g->items[i];
+        if (item->what == own_listener && item->port == a->port &&
+            ip_prefix_contains(&item->prefix, &a->ip)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void guard_fini(struct guard *g)

@@ -18,6 +18,9 @@ struct guard {
 MUST_CHECK int guard_build(const struct settings_shared *s, const struct addr *listeners,
                            size_t listener_count, struct guard *out, struct err *err);
 void guard_fini(struct guard *g);
+/* Is it one of the listeners that guard_build was given, or an address that may lead to one (unspecified, or
+ * IPv6 that wraps IPv4)? */
+bool guard_is_own(const struct guard *g, const struct addr *a);
 /* "CIDR", "CIDR:PORT", "[v6/bits]:PORT", "ADDR". -EINVAL. */
 MUST_CHECK int guard_parse_never(struct span text, struct ip_prefix *prefix, uint16_t *port);
 /* The pools of --pool (at most one per family), for guard and map. */

@@ -39,6 +39,7 @@ struct settings_dnsd {
     uint32_t synthetic_ttl_s, map_grace_s;                    /* 30, 3600 */
 };
 
+enum chain_target { CHAIN_TARGET_NAME = 0, CHAIN_TARGET_ADDRESS };
 enum binary_identity { BINARY_ENFORCE = 0, BINARY_IGNORE };
 
 struct settings_tunneld {
@@ -49,8 +50,12 @@ struct settings_tunneld {
     struct tunnel_timers timers; /* connect-timeout, idle-timeout, lifetime, half-close-timeout, user-timeout:
                                     UNSET if not given */
     struct tunnel_keepalive keepalive;
-    int64_t head_ms; /* 10 s */
-    int l7;          /* enum l7_mode: refuse, tunnel */
+    int64_t head_ms;         /* 10 s */
+    int l7;                  /* enum l7_mode: refuse, tunnel */
+    const char *chain_proxy; /* URL, NULL = none */
+    int chain_target;        /* enum chain_target */
+    const char *chain_auth_file;
+    struct str_list chain_except; /* HOST|CIDR[:PORT] */
     int binary_identity;
     uint32_t max_tunnels, max_tunnels_per_client; /* 0 = no limit, 1024 */
     int64_t revoke_grace_ms, drain_ms;            /* 5 s, 30 s */

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 static const char *const l7_modes[] = {"refuse", "tunnel", NULL};
+static const char *const chain_targets[] = {"name", "address", NULL};
 static const char *const binary_identities[] = {"enforce", "ignore", NULL};
 
 bool settings_upstream_identity_is_off(void)
@@ -56,6 +57,14 @@ const struct setting settings_tunneld_table[] = {
      .help = "TCP_USER_TIMEOUT of both legs; 0: the kernel's (built in auto)"},
     {.name = "l7", .kind = SETTING_CHOICE, .offset = AT(l7), .choices = l7_modes, .fallback = "refuse",
      .help = "endpoints whose rules need an HTTP proxy"},
+    {.name = "chain-proxy", .kind = SETTING_STRING, .offset = AT(chain_proxy), .arg = "URL",
+     .help = "carry these, and proxy: chain, through this HTTP proxy (http://HOST:PORT)"},
+    {.name = "chain-target", .kind = SETTING_CHOICE, .offset = AT(chain_target), .choices = chain_targets,
+     .fallback = "name", .help = "what the chain proxy is asked for"},
+    {.name = "chain-auth-file", .kind = SETTING_STRING, .offset = AT(chain_auth_file), .arg = "FILE",
+     .help = "USER:PASSWORD for the chain proxy (Basic)"},
+    {.name = "chain-except", .kind = SETTING_LIST, .offset = AT(chain_except), .arg = "HOST|CIDR[:PORT]",
+     .help = "keep this from the chain proxy"},
     {.name = "binary-identity", .kind = SETTING_CHOICE, .offset = AT(binary_identity), .choices = binary_identities,
      .fallback = "enforce", .derive = upstream_identity, .help = "rules that name binaries"},
     {.name = "max-tunnels", .kind = SETTING_NUMBER, .offset = AT(max_tunnels), .arg = "N", .fallback = "0",

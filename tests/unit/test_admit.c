@@ -151,14 +151,53 @@ static void test_still(void **state)
     policy_unref(rig.policy);
 }
 
+/* What goes through the chain proxy, and what a live tunnel through it still needs. */
+static void test_chain(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct tunnel_verdict v;
+    rig_start(&rig, "version: 1\nnetwork_policies:\n  web:\n    endpoints:\n"
+                    "      - { host: rest.example, port: 443, protocol: rest, enforcement: enforce, access: "
+                    "read-only }\n"
+                    "      - { host: far.example, port: 443, proxy: chain }\n"
+                    "      - { host: x.example, port: 443 }\n");
+    const struct host rest = host_of("rest.example"), far = host_of("far.example"), x = host_of("x.example");
+    const struct ip public = addr_of("192.0.46.8:443").ip, private = addr_of("127.0.0.1:443").ip;
+    const struct addr to = addr_of("192.0.46.8:443");
+    assert_false(admit_tunnel(&rig.admit, &rest, 443, &v));
+    assert_int_equal(v.reason, REASON_L7_REQUIRED);
+    assert_false(admit_tunnel(&rig.admit, &far, 443, &v));
+    assert_false(admit_still_chained(&rig.admit, &far, 443, NULL));
+    rig.judge.has_chain = true;
+    assert_true(admit_tunnel(&rig.admit, &rest, 443, &v));
+    assert_int_equal(v.carriage, CARRY_CHAIN);
+    assert_true(admit_tunnel(&rig.admit, &far, 443, &v));
+    assert_int_equal(v.carriage, CARRY_CHAIN);
+    assert_true(admit_tunnel(&rig.admit, &x, 443, &v));
+    assert_int_equal(v.carriage, CARRY_RAW);
+    assert_false(admit_name(&rig.admit, &far, 443, &v)); /* nothing but raw will do */
+    assert_int_equal(v.reason, REASON_L7_REQUIRED);
+    assert_true(admit_name(&rig.admit, &x, 443, &v));
+    assert_true(admit_still_chained(&rig.admit, &far, 443, NULL));
+    assert_true(admit_still_chained(&rig.admit, &far, 443, &public));
+    assert_false(admit_still_chained(&rig.admit, &far, 443, &private));
+    assert_false(admit_still_chained(&rig.admit, &far, 80, NULL));
+    assert_false(admit_still_chained(&rig.admit, &x, 443, NULL)); /* it is raw now */
+    assert_false(admit_still(&rig.admit, &far, &to));             /* and the other way round */
+    assert_true(admit_still(&rig.admit, &x, &to));
+    policy_unref(rig.policy);
+}
+
 static void test_settings_and_binaries(void **state)
 {
     (void)state;
     struct settings_tunneld settings = {.l7 = L7_TUNNEL, .binary_identity = BINARY_IGNORE};
+    const struct chain_config chain = {.by_name = true};
     tunnel_timers_unset(&settings.timers);
     settings.timers.idle_ms = 5;
     settings.keepalive.mode = KEEPALIVE_OFF;
-    struct judge_config judge = admit_config(&settings);
+    struct judge_config judge = admit_config(&settings, &chain);
     assert_int_equal(judge.l7, L7_TUNNEL);
     assert_true(judge.ignore_binaries);
     assert_int_equal(judge.option_timers.idle_ms, 5);
@@ -170,7 +209,7 @@ static void test_settings_and_binaries(void **state)
               "  some: { binaries: [{ path: /bin/a }], endpoints: [{ host: b.example.com, port: 1 }] }\n");
     assert_null(admit_unenforceable(rig.policy, &judge));
     settings.binary_identity = BINARY_ENFORCE;
-    judge = admit_config(&settings);
+    judge = admit_config(&settings, &chain);
     const struct policy_rule *r = admit_unenforceable(rig.policy, &judge);
     assert_non_null(r);
     assert_string_equal(r->key, "some");
@@ -180,11 +219,9 @@ static void test_settings_and_binaries(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_settings_and_binaries),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_addresses),
-        cmocka_unit_test(test_static_hosts),
-        cmocka_unit_test(test_still),
+        cmocka_unit_test(test_chain),        cmocka_unit_test(test_settings_and_binaries),
+        cmocka_unit_test(test_names),        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_static_hosts), cmocka_unit_test(test_still),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,7 +79,7 @@ static void test_verdicts(void **state)
         {"raw.github.com:443", REASON_L7_REQUIRED, 13, "(test.yaml:12) needs a proxy"},
         {"direct.github.com:443", REASON_NONE, 14, "carried raw (proxy: direct, test.yaml:14)"},
         {"chained.example.com:443", REASON_L7_REQUIRED, 15,
-         "says proxy: chain, and there is no proxy to chain to"},
+         "says proxy: chain, and there is no --chain-proxy"},
         {"10.9.1.1:5432", REASON_NONE, 16, "10.9.1.1        private, permitted"},
         {"10.8.1.1:5432", REASON_POLICY_DENIED, 0, "no rule names this address"},
         {"9.9.9.9:53", REASON_SSRF_DENIED, 17, "9.9.9.9 is refused: egress.never"},
@@ -312,6 +312,49 @@ static void test_warnings(void **state)
     explain_scene_stop(&s);
 }
 
+/* What the chain proxy changes: who is carried, what is looked at here, and what the loader warned of. */
+static void test_chain(void **state)
+{
+    (void)state;
+    static const char *const by_name[] = {"--chain-proxy=http://10.200.0.1:3128", "--binary-identity=ignore",
+                                          "--chain-except=raw.github.com", NULL};
+    static const char *const by_address[] = {"--chain-proxy=http://10.200.0.1:3128", "--chain-target=address",
+                                             NULL};
+    struct explain_scene s;
+    explain_scene_start(&s, policy_yaml, by_name);
+    explain_scene_ask(&s, "api.github.com:443");
+    assert_true(s.facts.is_allowed);
+    assert_int_equal(s.facts.warning_count, 0);
+    char *text = explain_scene_text(&s);
+    assert_non_null(strstr(text,
+                           "port 443: carried through the chain proxy 10.200.0.1:3128, which is asked for "
+                           "the name\n"));
+    assert_non_null(strstr(text, "not looked at here: the chain proxy resolves the name"));
+    free(text);
+    text = explain_scene_json(&s);
+    assert_non_null(strstr(text, "\"action\":\"chain\",\"chain\":{\"proxy\":\"10.200.0.1:3128\",\"target\":"
+                                 "\"name\"}"));
+    free(text);
+    explain_scene_ask(&s, "chained.example.com:443");
+    assert_true(s.facts.is_allowed);
+    explain_scene_ask(&s, "gateway.discord.gg:443");
+    text = explain_scene_json(&s);
+    assert_non_null(strstr(text, "\"action\":\"raw\",\"chain\":null"));
+    free(text);
+    explain_scene_ask(&s, "raw.github.com:443");
+    assert_int_equal(s.facts.reason, REASON_L7_REQUIRED);
+    assert_non_null(strstr(s.facts.why, "--chain-except keeps it from the chain proxy"));
+    explain_scene_stop(&s);
+    explain_scene_start(&s, policy_yaml, by_address);
+    explain_scene_ask(&s, "chained.example.com:443");
+    assert_true(s.facts.is_allowed);
+    text = explain_scene_text(&s);
+    assert_non_null(strstr(text, "which is asked for a permitted address\n"));
+    assert_non_null(strstr(text, "addresses  public and private ones"));
+    free(text);
+    explain_scene_stop(&s);
+}
+
 /* A name that is too long for a wildcard is denied by both daemons, so explain does not call it allowed. */
 static void test_brakes(void **state)
 {
@@ -355,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_dns),
         cmocka_unit_test(test_suggestions),
         cmocka_unit_test(test_warnings),
+        cmocka_unit_test(test_chain),
         cmocka_unit_test(test_brakes),
     };
     clearenv();

@@ -56,6 +56,14 @@ static void test_build(void **state)
     assert_string_equal(covered(&g, "10.43.0.1:443"), "--never");
     assert_null(covered(&g, "10.43.0.1:444"));
     assert_string_equal(covered(&g, "192.0.2.9:65535"), "--never");
+    static const char *const ours[] = {"10.0.0.7:3128", "[2001:db8::7]:53", "0.0.0.0:9", "[::]:9",
+                                       "[::ffff:10.0.0.9]:9"};
+    static const char *const others[] = {"10.0.0.7:3129", "10.0.0.8:3128", "198.18.0.1:1", "10.43.0.1:443",
+                                         "127.0.0.1:3128"};
+    for (size_t i = 0; i < 5; i++) {
+        assert_true(guard_is_own(&g, &(const struct addr[]){addr_of(ours[i])}[0]));
+        assert_false(guard_is_own(&g, &(const struct addr[]){addr_of(others[i])}[0]));
+    }
     guard_fini(&g);
     assert_int_equal(g.view.count, 0);
 }

@@ -83,6 +83,18 @@ static void test_table(void **state)
     }
 }
 
+/* RFC 9209 2.1.4: what the next proxy answered, which the client is never given as our own status. */
+static void test_chain_failed(void **state)
+{
+    (void)state;
+    struct http_reply r = {
+        .reason = REASON_CHAIN_FAILED, .received_status = 407, .error_type = "proxy_configuration_error"};
+    (void)write_reply(&r);
+    assert_int_equal(strncmp(text, "HTTP/1.1 502 Bad Gateway\r\n", 26), 0);
+    assert_non_null(strstr(text, "\r\nProxy-Status: openshell-tunneld; error=proxy_configuration_error; "
+                                 "details=\"chain_failed\"; received-status=407\r\n"));
+}
+
 static void test_limit_of_one_client(void **state)
 {
     (void)state;
@@ -128,6 +140,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
+        cmocka_unit_test(test_chain_failed),
         cmocka_unit_test(test_limit_of_one_client),
         cmocka_unit_test(test_everything_is_escaped),
         cmocka_unit_test(test_long_texts_are_left_out),

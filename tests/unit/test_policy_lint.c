@@ -267,14 +267,14 @@ static void test_proxy_and_l7(void **state)
 #define READ_ONLY "protocol: rest, enforcement: enforce, access: read-only"
     static const struct row rows[] = {
         {EP("host: '*.example.com', port: 443, " READ_ONLY) EP("host: a.example.com, port: 443"),
-         {"7: \"a.example.com\" port 443 is refused because it is also admitted by \"*.example.com\" on line "
+         {"7: \"a.example.com\" port 443 is not carried raw because it is also admitted by \"*.example.com\" on line "
           "6"}},
         {EP("host: '*.example.com', port: 443, " READ_ONLY)
              EP("host: a.example.com, port: 443, proxy: direct"),
          {NULL}},
         {EP("host: '*.example.com', port: 443") EP("host: a.example.com, port: 443, " READ_ONLY), {NULL}},
         {EP("host: a.example.com, port: 443, " READ_ONLY) EP("host: a.example.com, ports: [443, 80]"),
-         {"6: \"a.example.com\" port 443 is refused although line 7 would have it carried"}},
+         {"6: \"a.example.com\" port 443 is not carried raw although line 7 would have it so"}},
         {EP("host: '*.example.com', port: 443, proxy: direct, " READ_ONLY)
              EP("host: a.example.com, port: 443, " READ_ONLY),
          {"7: \"a.example.com\" port 443 is also admitted by \"*.example.com\" on line 6, which differs in "
@@ -354,7 +354,7 @@ static void test_shadows(void **state)
          {"7: this endpoint never decides, and what it says of timeouts and keepalive has no"}},
         /* it makes the tunnel require L7, or opens other addresses: not without effect */
         {EP("host: a.example.com, port: 443") EP("host: a.example.com, port: 443, " READ_ONLY),
-         {"6: \"a.example.com\" port 443 is refused because it is also admitted by line 7"}},
+         {"6: \"a.example.com\" port 443 is not carried raw because it is also admitted by line 7"}},
         {EP("host: a.example.com, port: 443") EP("host: a.example.com, port: 443, allowed_ips: [10.0.0.1]"),
          {"6: which differs in allowed_ips"}},
         /* a wildcard reaches no private address, an exact host does, and names under it count against limits
