@@ -8,12 +8,12 @@
 #include <unistd.h>
 
 /* What is wrong with the file itself, or NULL. */
-static const char *file_fault(const struct stat *st)
+static const char *file_fault(const struct stat *st, uid_t owner)
 {
     if (!S_ISREG(st->st_mode)) {
         return "is not a regular file";
     }
-    if (st->st_uid != 0 && st->st_uid != geteuid()) {
+    if (st->st_uid != 0 && st->st_uid != owner) {
         return "belongs to another user than root and the daemon's own";
     }
     if ((st->st_mode & (S_IWGRP | S_IRWXO)) != 0) {
@@ -61,14 +61,14 @@ static ssize_t read_all(int fd, uint8_t *text, size_t cap)
     return (ssize_t)len;
 }
 
-static int read_basic(int fd, char *basic, const char **fault)
+static int read_basic(int fd, uid_t owner, char *basic, const char **fault)
 {
     uint8_t text[CHAIN_CREDENTIALS_CAP + 3]; /* CR LF, and one byte more shows that it is too long */
     struct stat st;
     if (fstat(fd, &st) < 0) {
         return -errno;
     }
-    *fault = file_fault(&st);
+    *fault = file_fault(&st, owner);
     if (*fault != NULL) {
         return -EINVAL;
     }
@@ -92,12 +92,12 @@ void chain_auth_init(struct chain_auth *a)
     (void)pthread_mutex_init(&a->lock, NULL);
 }
 
-int chain_auth_load(struct chain_auth *a, const char *file, struct err *err)
+int chain_auth_load(struct chain_auth *a, const char *file, uid_t owner, struct err *err)
 {
     char basic[CHAIN_BASIC_CAP];
     const char *fault = NULL;
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    int rc = fd < 0 ? -errno : read_basic(fd, basic, &fault);
+    int rc = fd < 0 ? -errno : read_basic(fd, owner, basic, &fault);
     if (fd >= 0) {
         (void)close(fd);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tunneld/tunneld.h"
 
+#include "common/run/privs.h"
 #include "tunneld/admit.h"
 #include "tunneld/tunneld_counters.h"
 #include "tunneld/tunneld_worker.h"
@@ -98,13 +99,21 @@ void tunneld_warn_raw(const struct tunneld *d, const struct policy *p)
     }
 }
 
+/* Does nothing without --chain-auth-file. */
+static int load_credentials(struct tunneld *d, struct err *err)
+{
+    const char *file = d->settings.chain_auth_file;
+    uid_t owner = 0;
+    int rc = file == NULL ? 0 : privs_uid(d->settings.shared.user, &owner, err);
+    return file == NULL || rc != 0 ? rc : chain_auth_load(&d->chain_auth, file, owner, err);
+}
+
 static int check_policy(void *ctx, const struct policy *p, struct err *err)
 {
     struct tunneld *d = ctx;
     const struct policy_rule *r = admit_unenforceable(p, &d->judge);
     if (r == NULL) { /* credentials that cannot be read stop a start, but no reload */
-        const char *file = d->settings.chain_auth_file;
-        return file == NULL || d->is_serving ? 0 : chain_auth_load(&d->chain_auth, file, err);
+        return d->is_serving ? 0 : load_credentials(d, err);
     }
     err_set(err,
             "%s:%u: rule \"%s\" names binaries, which this version cannot enforce: remove the list, or start "
@@ -118,8 +127,7 @@ static void reload_credentials(void *ctx)
 {
     struct tunneld *d = ctx;
     struct err err = {""};
-    const char *file = d->settings.chain_auth_file;
-    if (file != NULL && chain_auth_load(&d->chain_auth, file, &err) != 0) {
+    if (load_credentials(d, &err) != 0) {
         log_event(LOG_ERROR, "chain_credentials_kept", LOG_KV(kv_str("why", err.text)));
     }
 }

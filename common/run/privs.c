@@ -52,6 +52,15 @@ static int find_user(const char *name, struct target *out, struct err *err)
     return 0;
 }
 
+int privs_uid(const char *name, uid_t *out, struct err *err)
+{
+    struct target t = {.uid = geteuid()};
+    int rc = name != NULL ? find_user(name, &t, err) : 0;
+    *out = t.uid;
+    free(t.name);
+    return rc;
+}
+
 static int read_capabilities(uint64_t *effective, uint64_t *permitted)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};

@@ -5,6 +5,7 @@
 #include "common/base/err.h"
 
 #include <stdint.h>
+#include <sys/types.h>
 
 /*
  * --user: supplementary groups, gid, uid of NAME, verified not to be regainable; then every capability but
@@ -12,5 +13,8 @@
  * sets; no_new_privs. name NULL: keeps the uid (a warning is logged for uid 0). 0 or -errno with *err.
  */
 MUST_CHECK int privs_drop(const char *name, uint64_t keep, struct err *err);
+/* The uid that we shall have: that of the user NAME, or with name NULL the one that we have. 0 or -errno with
+ * *err. */
+MUST_CHECK int privs_uid(const char *name, uid_t *out, struct err *err);
 /* The capabilities this thread could use, 1 << CAP_*: its permitted set; 0 if the kernel does not tell. */
 uint64_t privs_held(void);

@@ -8,6 +8,7 @@ import base64
 import contextlib
 import json
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -528,6 +529,26 @@ def test_credentials(env):
         assert not [line for line in d.stderr_lines if any(word in line for word in secrets)]
 
 
+def check_another_user(env, uid):
+    """--user: the file may be that user's, and must be readable for it, which is found out before READY."""
+    with auth_file(b"u:p\n") as path:
+        directory = os.path.dirname(path)
+        os.chmod(directory, 0o755)
+        policy_path = os.path.join(directory, "policy.yaml")
+        with open(policy_path, "w", encoding="utf-8") as f:
+            f.write(ALL)
+        options = ["--upstream", "127.0.0.1", "--chain-proxy", env.parent.url, "--chain-auth-file", path, "--user", "nobody"]
+        os.chown(path, uid, -1)
+        with Daemon(env.program, None, *options, policy_path=policy_path) as d:
+            d.process.send_signal(signal.SIGHUP)
+            d.wait_log("policy_unchanged")
+            assert d.count_log("chain_credentials_kept") == 0
+        os.chown(path, 0, -1)
+        command = [env.program, "--policy", policy_path, "--listen", "127.0.0.1:0", *options]
+        done = subprocess.run(command, stderr=subprocess.PIPE, timeout=20, check=False)
+        assert done.returncode == 78 and path.encode() in done.stderr, done.stderr
+
+
 def test_bad_credentials(env):
     rows = ((b"u:p\n", 0o644, "chmod"), (b"u:p\n", 0o620, "chmod"), (b"u:p\nx:y\n", 0o600, "second line"),
             (b"up\n", 0o600, "USER:PASSWORD"), (b":p\n", 0o600, "USER:PASSWORD"), (b"", 0o600, "USER:PASSWORD"),
@@ -546,6 +567,7 @@ def test_bad_credentials(env):
             status, said = run_once(env, "--chain-proxy", env.parent.url, "--chain-auth-file", path, "--check")
             assert status == 0, (text, status, said)
     if os.getuid() == 0:
+        check_another_user(env, pwd.getpwnam("nobody").pw_uid)
         with auth_file(b"u:p\n") as path:
             os.chown(path, 12345, -1)
             status, said = run_once(env, "--chain-proxy", env.parent.url, "--chain-auth-file", path)

@@ -38,7 +38,7 @@ static void test_good(void **state)
     assert_string_equal(basic, "");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         put(rows[i][0], strlen(rows[i][0]), i % 2 == 0 ? 0600 : 0440);
-        assert_int_equal(chain_auth_load(&a, path, &err), 0);
+        assert_int_equal(chain_auth_load(&a, path, geteuid(), &err), 0);
         chain_auth_get(&a, basic);
         assert_string_equal(basic, rows[i][1]);
         (void)unlink(path); /* a mode of 0440 would stop an ordinary user from writing it */
@@ -48,7 +48,7 @@ static void test_good(void **state)
     longest[1] = ':';
     memcpy(longest + CHAIN_CREDENTIALS_CAP, "\r\n", 2);
     put(longest, sizeof longest, 0600);
-    assert_int_equal(chain_auth_load(&a, path, &err), 0);
+    assert_int_equal(chain_auth_load(&a, path, geteuid(), &err), 0);
     chain_auth_fini(&a);
 }
 
@@ -83,10 +83,10 @@ static void test_bad(void **state)
     char basic[CHAIN_BASIC_CAP];
     chain_auth_init(&a);
     put("a:b", 3, 0600);
-    assert_int_equal(chain_auth_load(&a, path, &err), 0);
+    assert_int_equal(chain_auth_load(&a, path, geteuid(), &err), 0);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         put((const char *)rows[i].text.data, rows[i].text.len, rows[i].mode);
-        assert_int_equal(chain_auth_load(&a, path, &err), -EINVAL);
+        assert_int_equal(chain_auth_load(&a, path, geteuid(), &err), -EINVAL);
         if (strstr(err.text, rows[i].why) == NULL || strstr(err.text, path) == NULL) {
             fail_msg("row %zu: %s", i, err.text);
         }
@@ -94,9 +94,16 @@ static void test_bad(void **state)
         chain_auth_get(&a, basic);
         assert_string_equal(basic, "YTpi");
     }
-    assert_int_equal(chain_auth_load(&a, "/nonexistent/file", &err), -ENOENT);
-    assert_int_equal(chain_auth_load(&a, "/dev/null", &err), -EINVAL);
-    assert_int_equal(chain_auth_load(&a, "/", &err), -EINVAL);
+    put("a:b", 3, 0600);
+    if (geteuid() == 0) { /* else it cannot be given away */
+        assert_int_equal(chown(path, 12345, (gid_t)-1), 0);
+        assert_int_equal(chain_auth_load(&a, path, 12345, &err), 0);
+    }
+    assert_int_equal(chain_auth_load(&a, path, 12346, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "another user"));
+    assert_int_equal(chain_auth_load(&a, "/nonexistent/file", geteuid(), &err), -ENOENT);
+    assert_int_equal(chain_auth_load(&a, "/dev/null", geteuid(), &err), -EINVAL);
+    assert_int_equal(chain_auth_load(&a, "/", geteuid(), &err), -EINVAL);
     chain_auth_fini(&a);
 }
 

@@ -100,7 +100,7 @@ static void random_policy(char *text, size_t cap, uint64_t *seed)
 
 struct naive {
     const struct policy_endpoint *best;
-    bool requires_l7, has_other_binary;
+    bool requires_l7, has_other_binary, is_chained;
 };
 
 static int rank(const struct policy_endpoint *ep)
@@ -173,11 +173,12 @@ static enum reason naive_reason(const struct policy *p, const struct judge_confi
     if (n->best == NULL) {
         return n->has_other_binary ? REASON_BINARY_DENIED : REASON_POLICY_DENIED;
     }
-    if (n->best->proxy == PROXY_CHAIN ||
-        (n->requires_l7 && n->best->proxy != PROXY_DIRECT && cfg->l7 != L7_TUNNEL)) {
-        return REASON_L7_REQUIRED;
+    bool wants_chain = n->best->proxy == PROXY_CHAIN || (n->requires_l7 && n->best->proxy == PROXY_UNSET);
+    n->is_chained = wants_chain && cfg->has_chain;
+    if (n->is_chained || !wants_chain || (n->best->proxy == PROXY_UNSET && cfg->l7 == L7_TUNNEL)) {
+        return REASON_NONE;
     }
-    return REASON_NONE;
+    return REASON_L7_REQUIRED;
 }
 
 /* Every address known without a lookup is refused, or none could be permitted. */
@@ -188,6 +189,9 @@ static bool is_ssrf(const struct explain_scene *s, const struct naive *n, uint16
     const struct dest_guard *guard = &s->cfg.tunneld_guard.view;
     const struct policy_host *fixed = NULL;
     struct dest_verdict v;
+    if (n->is_chained && s->cfg.chain.by_name && h->kind == HOST_DNS) {
+        return false; /* nobody here knows its address */
+    }
     if (h->kind == HOST_IP) {
         judge_dest(s->policy, guard, n->best, &h->ip, port, false, &v);
         return v.verdict != VERDICT_ALLOW;
@@ -254,7 +258,7 @@ static bool check_host(struct explain_scene *s, const char *target, uint64_t see
     explain_scene_ask(s, target);
     const struct explain_facts *f = &s->facts;
     const struct explain_tunnel *t = &f->tunnels[0];
-    struct naive n = {NULL, false, false};
+    struct naive n = {NULL, false, false, false};
     struct tunnel_verdict v;
     enum reason want = naive_reason(s->policy, &s->cfg.judge, &s->target.host, s->target.port, &n);
     judge_tunnel(s->policy, &s->cfg.judge, &s->target.host, s->target.port, &v);
@@ -281,10 +285,13 @@ static bool check_host(struct explain_scene *s, const char *target, uint64_t see
 static void test_agreement(void **state)
 {
     (void)state;
-    static const char *const options[][3] = {{NULL},
-                                             {"--l7=tunnel", NULL},
-                                             {"--binary-identity=ignore", NULL},
-                                             {"--strict-private", "--idle-timeout=5s", NULL}};
+    static const char *const options[][3] = {
+        {NULL},
+        {"--l7=tunnel", NULL},
+        {"--binary-identity=ignore", NULL},
+        {"--strict-private", "--idle-timeout=5s", NULL},
+        {"--chain-proxy=http://10.200.0.1:3128", "--l7=tunnel", NULL},
+        {"--chain-proxy=http://10.200.0.1:3128", "--chain-target=address", NULL}};
     static const unsigned ports[] = {80, 443, 6443, 81};
     const char *rounds_text = getenv("EXPLAIN_AGREE_ROUNDS");
     uint64_t rounds = rounds_text == NULL ? ROUNDS : strtoull(rounds_text, NULL, 10);
@@ -295,7 +302,7 @@ static void test_agreement(void **state)
         char yaml[4096];
         struct explain_scene s;
         random_policy(yaml, sizeof yaml, &seed);
-        explain_scene_start(&s, yaml, options[below(&seed, 4)]);
+        explain_scene_start(&s, yaml, options[below(&seed, 6)]);
         for (size_t k = 0; k < HOSTS_PER_ROUND; k++) {
             char target[64];
             struct wbuf w = wbuf_make(target, sizeof target);

@@ -64,14 +64,17 @@ static void test_options_go_to_the_daemon_that_has_them(void **state)
     assert_int_equal(
         parse(ARGS("--policy", "a.yaml", "--policy=b", "--upstream", "192.0.2.1", "--zone=lan=192.0.2.2,open",
                    "--idle-timeout=2s", "--serve-stale=0", "--deny-ttl", "5s", "--strict-private",
-                   "--proxy-env", "off", "--log", "x.log", "--", "true"),
+                   "--chain-proxy=http://10.200.0.1:3128", "--chain-target", "address", "--chain-auth-file=f",
+                   "--chain-except", "a.example", "--proxy-env", "off", "--log", "x.log", "--", "true"),
               &o, &err),
         0);
     assert_list(&o.policies, ARGS("a.yaml", "b"));
     assert_list(&o.daemons.dnsd, ARGS("--upstream", "192.0.2.1", "--zone=lan=192.0.2.2,open",
                                       "--serve-stale=0", "--deny-ttl", "5s", "--strict-private"));
-    assert_list(&o.daemons.tunneld, ARGS("--upstream", "192.0.2.1", "--zone=lan=192.0.2.2,open",
-                                         "--idle-timeout=2s", "--strict-private"));
+    assert_list(&o.daemons.tunneld,
+                ARGS("--upstream", "192.0.2.1", "--zone=lan=192.0.2.2,open", "--idle-timeout=2s",
+                     "--strict-private", "--chain-proxy=http://10.200.0.1:3128", "--chain-target", "address",
+                     "--chain-auth-file=f", "--chain-except", "a.example"));
     assert_true(o.no_proxy_env);
     assert_string_equal(o.log, "x.log");
     run_options_fini(&o);
