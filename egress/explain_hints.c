@@ -6,6 +6,8 @@
 #include "egress/explain_words.h"
 #include "tunneld/admit.h"
 
+#include "common/run/policy_pools.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -215,7 +217,8 @@ static bool is_same_pos(const struct policy_pos *a, const struct policy_pos *b)
     return a->file == b->file && a->line == b->line && a->col == b->col;
 }
 
-/* What the diagnostic stands in: the last rule or endpoint that begins at or before it. */
+/* What the diagnostic stands in: the last rule or endpoint that begins at or before it. One about a whole
+ * file, line 0, stands in none. */
 static void find_owner(const struct policy_rules *rules, const struct policy_diag *d,
                        const struct policy_rule **rule, struct policy_pos *pos)
 {
@@ -280,6 +283,23 @@ static struct explain_warning *next_warning(struct explain_facts *f)
     return f->warning_count < EXPLAIN_WARNINGS_MAX ? &f->warnings[f->warning_count++] : NULL;
 }
 
+static void warn_pools(struct explain_facts *f)
+{
+    const struct policy_rules *rules = policy_rules_of(f->policy);
+    struct err dnsd = {""};
+    struct err tunneld = {""};
+    bool is_dnsd = policy_pools_check(&f->cfg->dnsd.shared.pool, rules, &dnsd) != 0;
+    bool is_tunneld = policy_pools_check(&f->cfg->tunneld.shared.pool, rules, &tunneld) != 0;
+    struct explain_warning *w = is_dnsd || is_tunneld ? next_warning(f) : NULL;
+    if (w != NULL) {
+        const char *who = is_dnsd && is_tunneld ? "the daemons do"
+                          : is_dnsd             ? "openshell-dnsd does"
+                                                : "openshell-tunneld does";
+        (void)snprintf(w->text, sizeof w->text, "%s not start with this policy: %.340s", who,
+                       is_dnsd ? dnsd.text : tunneld.text);
+    }
+}
+
 /* What no file says alone: it comes from the options, or stops a daemon. */
 static void warn_settings(struct explain_facts *f)
 {
@@ -287,6 +307,7 @@ static void warn_settings(struct explain_facts *f)
     struct explain_warning *w = r == NULL ? NULL : next_warning(f);
     char place[EXPLAIN_WORDS_CAP];
     char key[EXPLAIN_WORDS_CAP / 4];
+    warn_pools(f);
     if (w != NULL) {
         (void)snprintf(
             w->text, sizeof w->text,

@@ -8,6 +8,7 @@
 #include "common/run/daemon_reload.h"
 #include "common/run/exit_status.h"
 #include "common/run/notify.h"
+#include "common/run/policy_pools.h"
 #include "common/run/policy_report.h"
 #include "common/run/privs.h"
 
@@ -101,6 +102,12 @@ static int check_settings(const struct start *s)
 
 /* ---- policy ---- */
 
+int daemon_check_policy(const struct daemon_spec *spec, const struct policy *p, struct err *err)
+{
+    int rc = policy_pools_check(&spec->shared->pool, policy_rules_of(p), err);
+    return rc == 0 && spec->check_policy != NULL ? spec->check_policy(spec->ctx, p, err) : rc;
+}
+
 /* Reads the policy, or reads it again; what was found goes to standard error. */
 static int load_policy(struct start *s)
 {
@@ -118,7 +125,7 @@ static int load_policy(struct start *s)
     if (rc < 0) {
         err_set(&err, "no usable policy (%zu errors)", diags.error_count);
         status = fail(s, rc == -ENOMEM ? EXIT_STATUS_OS : EXIT_STATUS_CONFIG, &err);
-    } else if (s->spec->check_policy != NULL && s->spec->check_policy(s->spec->ctx, current, &err) < 0) {
+    } else if (daemon_check_policy(s->spec, current, &err) < 0) {
         status = fail(s, EXIT_STATUS_CONFIG, &err);
     }
     policy_diags_fini(&diags);
@@ -151,7 +158,7 @@ static int judge_checked(const struct start *s, const struct policy_check *c, in
         err_set(&err, "no usable policy (%zu errors)", c->diags.error_count);
         return fail(s, rc == -ENOMEM ? EXIT_STATUS_OS : EXIT_STATUS_CONFIG, &err);
     }
-    if (s->spec->check_policy != NULL && s->spec->check_policy(s->spec->ctx, c->policy, &err) < 0) {
+    if (daemon_check_policy(s->spec, c->policy, &err) < 0) {
         return fail(s, EXIT_STATUS_CONFIG, &err);
     }
     return GO_ON;

@@ -32,6 +32,8 @@ struct daemon_loop {
     bool is_drained;
 };
 
+/* Can this daemon serve the policy? 0, or -EINVAL with *err. At start and at each reload. */
+MUST_CHECK int daemon_check_policy(const struct daemon_spec *spec, const struct policy *p, struct err *err);
 /* Starts the watchers. Takes control_fd (-1: none). 0 or -errno with *err. */
 MUST_CHECK int daemon_loop_init(struct daemon_loop *l, const struct daemon_spec *spec, int control_fd,
                                 struct err *err);

@@ -114,7 +114,7 @@ static void agreed(struct daemon_loop *l)
 static void consider(struct daemon_loop *l, struct policy *candidate, const struct policy_diags *diags)
 {
     struct err err = {""};
-    if (l->spec->check_policy != NULL && l->spec->check_policy(l->spec->ctx, candidate, &err) < 0) {
+    if (daemon_check_policy(l->spec, candidate, &err) < 0) {
         refused(l, diags, err.text);
         policy_store_refuse(l->store, candidate);
         return;

@@ -109,6 +109,41 @@ static void test_policy_errors(void **state)
     fake_printed(&c, "fake: this policy cannot be served here");
 }
 
+#define IN_POOL                                                                                              \
+    "  r9:\n    endpoints: [{ host: a.example.org, port: 1, allowed_ips: [198.18.7.0/24] }]\n"               \
+    "    binaries: [{ path: /** }]\n"
+#define IN_POOL_SAID "allowed_ips: 198.18.7.0/24 is in the way of the synthetic addresses 198.18.0.0/15"
+
+/* At a start, with --check, and at a reload; another pool makes the same policy good. */
+static void test_policy_in_pool(void **state)
+{
+    (void)state;
+    struct fake_child c;
+    fake_write_policy(1, IN_POOL);
+    FAKE_START(&c, &fake_plain, "--workers=1");
+    assert_int_equal(fake_end_of(&c), 78);
+    fake_printed(&c, IN_POOL_SAID);
+    assert_int_equal(fake_counts->opened, 0);
+    FAKE_START(&c, &fake_plain, "--check");
+    assert_int_equal(fake_end_of(&c), 78);
+    fake_printed(&c, IN_POOL_SAID);
+    FAKE_START(&c, &fake_plain, "--check", "--pool=10.64.0.0/16");
+    assert_int_equal(fake_end_of(&c), 0);
+    fake_write_policy(1, "");
+    FAKE_START(&c, &fake_plain, "--workers=1");
+    fake_wait_ready(&c);
+    fake_write_policy(1, IN_POOL);
+    assert_int_equal(kill(c.pid, SIGHUP), 0);
+    fake_wait_for(&c, IN_POOL_SAID, 1);
+    fake_wait_for(&c, "kept_generation=1", 1);
+    fake_write_policy(2, "");
+    assert_int_equal(kill(c.pid, SIGHUP), 0);
+    fake_wait_for(&c, " policy_loaded generation=2", 1);
+    assert_int_equal(kill(c.pid, SIGTERM), 0);
+    assert_int_equal(fake_end_of(&c), 0);
+    fake_write_policy(1, "");
+}
+
 static void test_check(void **state)
 {
     (void)state;
@@ -414,11 +449,12 @@ static void test_user(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_asked_for_text), CASE(test_usage_errors),    CASE(test_bad_control_descriptor),
-        CASE(test_policy_errors),  CASE(test_check),           CASE(test_open_errors),
-        CASE(test_serve_and_end),  CASE(test_drain),           CASE(test_launcher_gone),
-        CASE(test_reload),         CASE(test_many_reloads),    CASE(test_files_change),
-        CASE(test_refused_once),   CASE(test_service_manager), CASE(test_user),
+        CASE(test_asked_for_text), CASE(test_usage_errors),   CASE(test_bad_control_descriptor),
+        CASE(test_policy_errors),  CASE(test_policy_in_pool), CASE(test_check),
+        CASE(test_open_errors),    CASE(test_serve_and_end),  CASE(test_drain),
+        CASE(test_launcher_gone),  CASE(test_reload),         CASE(test_many_reloads),
+        CASE(test_files_change),   CASE(test_refused_once),   CASE(test_service_manager),
+        CASE(test_user),
     };
     return cmocka_run_group_tests_name("daemon", tests, NULL, NULL);
 }
