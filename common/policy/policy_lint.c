@@ -55,6 +55,7 @@ static void tell_rest(struct lint *l)
 {
     static const char *const what[LINT_KIND_COUNT] = {
         [LINT_CONTROL_PLANE] = "control-plane ports",
+        [LINT_NEVER_DIALLED] = "addresses that are never dialled",
         [LINT_SHARED_NAME] = "wildcards under which anybody can own a name",
         [LINT_RESOLVER] = "endpoints that admit a public resolver",
         [LINT_OVERLAP] = "endpoints that overlap and disagree",
@@ -85,6 +86,11 @@ const char *lint_host(const struct policy_endpoint *ep, char text[LINT_HOST_CAP]
     }
     (void)snprintf(text, LINT_HOST_CAP, "%s", host);
     return text;
+}
+
+static bool is_same_pos(struct policy_pos a, struct policy_pos b)
+{
+    return a.file == b.file && a.line == b.line && a.col == b.col;
 }
 
 /* ---- control-plane ports ---- */
@@ -127,6 +133,35 @@ static void check_control_plane(struct lint *l, const struct policy_endpoint *ep
     }
 }
 
+/* ---- addresses that are refused whatever asks for them ---- */
+
+/* Every port of the endpoint is refused; why: the last one. */
+static bool is_never_dialled(const struct policy *p, const struct policy_endpoint *ep, const char **why)
+{
+    static const struct dest_guard no_guard = {0};
+    struct dest_verdict v = {.verdict = VERDICT_DENY};
+    for (size_t i = 0; ep->host_kind == ENDPOINT_IP && v.verdict == VERDICT_DENY && i < ep->port_count; i++) {
+        judge_dest(p, &no_guard, ep, &ep->ip, ep->ports[i], false, &v);
+        *why = v.why;
+    }
+    return ep->host_kind == ENDPOINT_IP && v.verdict == VERDICT_DENY;
+}
+
+/* at: the first of the pieces that an endpoint may have been cut into. */
+static void check_never_dialled(struct lint *l, const struct policy_rule *rule, size_t at)
+{
+    const struct policy_endpoint *ep = &rule->endpoints[at];
+    char host[LINT_HOST_CAP];
+    const char *why = "";
+    for (size_t i = at; i < rule->endpoint_count && is_same_pos(rule->endpoints[i].pos, ep->pos); i++) {
+        if (!is_never_dialled(l->p, &rule->endpoints[i], &why)) {
+            return;
+        }
+    }
+    lint_add(l, LINT_NEVER_DIALLED, ep, "remove the endpoint, or write the address of another machine",
+             "\"%s\" admits nothing: %s", lint_host(ep, host), why);
+}
+
 /* ---- wildcards under shared suffixes ---- */
 
 static void check_shared_name(struct lint *l, const struct policy_endpoint *ep)
@@ -149,11 +184,6 @@ static void check_shared_name(struct lint *l, const struct policy_endpoint *ep)
              "\"%s\" admits hosts of strangers: %s", lint_host(ep, host), shared->why);
 }
 
-static bool is_same_pos(struct policy_pos a, struct policy_pos b)
-{
-    return a.file == b.file && a.line == b.line && a.col == b.col;
-}
-
 static void check_endpoints(struct lint *l)
 {
     for (size_t r = 0; r < l->rules->rule_count; r++) {
@@ -163,6 +193,7 @@ static void check_endpoints(struct lint *l)
             check_control_plane(l, ep);
             /* an overlay may have cut one endpoint into several, by ports */
             if (i == 0 || !is_same_pos(ep->pos, rule->endpoints[i - 1].pos)) {
+                check_never_dialled(l, rule, i);
                 check_shared_name(l, ep);
             }
         }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is likely to be a mistake in a policy that loads: control-plane ports, public resolvers, wildcards
- * under which anybody can own a name, endpoints that overlap and disagree, endpoints that never decide.
+ * What is likely to be a mistake in a policy that loads: control-plane ports, address literals that are
+ * never dialled, public resolvers, wildcards under which anybody can own a name, endpoints that overlap and
+ * disagree, endpoints that never decide.
  * Rather silent than wrong: a finding names its repair. Pure; one thread. Cost is near linear in the number
  * of endpoints: where too many of them match the same names, not all are compared, and a finding says so.
  */

@@ -5,8 +5,15 @@
 #include "common/policy/policy_lint.h"
 #include "common/policy/policy_source.h"
 
-enum lint_kind { LINT_CONTROL_PLANE = 0, LINT_SHARED_NAME, LINT_RESOLVER, LINT_OVERLAP, LINT_SHADOWED };
-#define LINT_KIND_COUNT 5
+enum lint_kind {
+    LINT_CONTROL_PLANE = 0,
+    LINT_NEVER_DIALLED,
+    LINT_SHARED_NAME,
+    LINT_RESOLVER,
+    LINT_OVERLAP,
+    LINT_SHADOWED
+};
+#define LINT_KIND_COUNT 6
 
 struct lint {
     const struct policy *p;

@@ -142,6 +142,40 @@ static void test_control_plane(void **state)
     CHECK_ROWS(rows);
 }
 
+static void test_never_dialled(void **state)
+{
+    (void)state;
+#define NEVER "egress: { never: ['192.0.2.1:80', 192.0.2.2] }\n"
+#define HEAD "version: 1\nnetwork_policies:\n  r:\n    binaries: [{ path: /** }]\n    endpoints:\n"
+    static const struct row rows[] = {
+        {EP("host: 127.0.0.1, port: 80"), {"6: \"127.0.0.1\" admits nothing: a loopback address is never"}},
+        {EP("host: '::1', ports: [80, 443]"), {"6: \"::1\" admits nothing: a loopback address is never"}},
+        {EP("host: 169.254.169.254, port: 80"),
+         {"6: \"169.254.169.254\" admits nothing: the address of a metadata service is never dialled"}},
+        {EP("host: 169.254.1.1, port: 80"), {"6: \"169.254.1.1\" admits nothing: a link-local address is"}},
+        {EP("host: '::ffff:10.0.0.1', port: 80"), {"6: \"::ffff:10.0.0.1\" admits nothing: an IPv6 address"}},
+        {EP("host: 10.0.0.1, port: 80") EP("host: 192.0.2.1, port: 80") EP("host: 203.0.113.1, port: 80"),
+         {NULL}},
+        {EP("host: 10.0.0.1, port: 80, allowed_ips: [10.0.0.2]"),
+         {"6: \"10.0.0.1\" admits nothing: the endpoint's allowed_ips do not list this address"}},
+        {EP("host: 10.0.0.1, port: 80, allowed_ips: [10.0.0.0/24]"), {NULL}},
+        {EP("port: 80, allowed_ips: [10.0.0.0/24]"), {NULL}},
+        {HEAD EP("host: 192.0.2.2, ports: [1, 2]") NEVER, {"6: \"192.0.2.2\" admits nothing: egress.never"}},
+        {HEAD EP("host: 192.0.2.1, port: 80") NEVER, {"6: \"192.0.2.1\" admits nothing: egress.never"}},
+        /* some port of it can be dialled, also where an overlay has cut it into two */
+        {HEAD EP("host: 192.0.2.1, ports: [80, 81]") NEVER, {NULL}},
+        {HEAD EP("host: 192.0.2.1, ports: [80, 81]") "egress: { never: ['192.0.2.1:80'], endpoints: [{ host: "
+                                                     "192.0.2.1, port: 81, keepalive: off }] }\n",
+         {NULL}},
+        {HEAD EP("host: 192.0.2.1, ports: [80, 81]") "egress: { never: [192.0.2.1], endpoints: [{ host: "
+                                                     "192.0.2.1, port: 81, keepalive: off }] }\n",
+         {"6: \"192.0.2.1\" admits nothing: egress.never"}},
+    };
+    CHECK_ROWS(rows);
+#undef NEVER
+#undef HEAD
+}
+
 static void test_shared_names(void **state)
 {
     (void)state;
@@ -499,12 +533,19 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_control_plane),  cmocka_unit_test(test_shared_names),
-        cmocka_unit_test(test_resolvers),      cmocka_unit_test(test_overlaps),
-        cmocka_unit_test(test_proxy_and_l7),   cmocka_unit_test(test_ambiguities_there),
-        cmocka_unit_test(test_binaries),       cmocka_unit_test(test_shadows),
-        cmocka_unit_test(test_two_files),      cmocka_unit_test(test_findings_are_capped),
-        cmocka_unit_test(test_work_is_capped), cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_control_plane),
+        cmocka_unit_test(test_never_dialled),
+        cmocka_unit_test(test_shared_names),
+        cmocka_unit_test(test_resolvers),
+        cmocka_unit_test(test_overlaps),
+        cmocka_unit_test(test_proxy_and_l7),
+        cmocka_unit_test(test_ambiguities_there),
+        cmocka_unit_test(test_binaries),
+        cmocka_unit_test(test_shadows),
+        cmocka_unit_test(test_two_files),
+        cmocka_unit_test(test_findings_are_capped),
+        cmocka_unit_test(test_work_is_capped),
+        cmocka_unit_test(test_tables),
         cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests_name("policy_lint", tests, NULL, NULL);
