@@ -6,6 +6,8 @@
 #include "dnsd/answer_reverse.h"
 #include "dnsd/denied_class.h"
 
+#include "common/base/shown.h"
+
 #include <stdio.h>
 
 #define DENIED_TEXT "policy_denied: no rule names this host; see openshell-egress explain"
@@ -81,6 +83,7 @@ static void say_more(struct answer *out, const char *before, struct span what)
         memcpy(out->ede_text + at, before, before_len);
         memcpy(out->ede_text + at + before_len, what.data, what.len);
         out->ede_text[at + before_len + what.len] = '\0';
+        (void)shown_clean(out->ede_text);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "egress/commands.h"
 
 #include "common/base/json.h"
+#include "common/base/shown.h"
 #include "common/policy/policy_files.h"
 #include "common/run/policy_report.h"
 
@@ -65,7 +66,7 @@ static int read_options(struct check_options *o, int argc, char **argv)
             return 0;
         }
         bool is_format = strcmp(argument, "--format") == 0 || strncmp(argument, "--format=", 9) == 0;
-        rc = is_format ? read_format(o, argc, argv) : refuse(": no such option", argument);
+        rc = is_format ? read_format(o, argc, argv) : refuse(": no such option", shown_clean(argv[o->first]));
     }
     if (rc == 0 && o->first >= argc) {
         return refuse("no file is given", "");

@@ -226,7 +226,7 @@ static void find_owner(const struct policy_rules *rules, const struct policy_dia
     *pos = (struct policy_pos){0};
     for (size_t i = 0; i < rules->rule_count; i++) {
         const struct policy_rule *r = &rules->rules[i];
-        if (strcmp(rules->files[r->pos.file], d->file) != 0 || !is_behind(d, &r->pos)) {
+        if (r->pos.file != d->file_index || !is_behind(d, &r->pos)) {
             continue;
         }
         if (*rule == NULL || is_behind(&(struct policy_diag){.line = r->pos.line, .col = r->pos.col}, pos)) {
@@ -253,10 +253,15 @@ static bool is_about(const struct policy_rule *rule, const struct policy_pos *po
  * makes it untrue and is warned of. */
 static bool is_overridden(const struct explain_facts *f, const struct policy_diag *d)
 {
-    if (f->cfg->judge.has_chain && strstr(d->message, "--chain-proxy") != NULL) {
-        return true;
+    switch (d->topic) {
+    case DIAG_TOPIC_OTHER:
+        break;
+    case DIAG_TOPIC_CHAINED:
+        return f->cfg->judge.has_chain;
+    case DIAG_TOPIC_L7_REFUSED:
+        return f->cfg->judge.has_chain || f->cfg->judge.l7 == L7_TUNNEL;
     }
-    return f->cfg->judge.l7 == L7_TUNNEL && strstr(d->message, "it is refused: ") != NULL;
+    return false;
 }
 
 /* About the endpoint that decides, and about those that have a say in it. */

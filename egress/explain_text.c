@@ -308,7 +308,9 @@ static void print_warnings(FILE *out, const struct explain_facts *f)
         if (w->diag == NULL) {
             (void)fprintf(out, "%s\n", w->text);
         } else {
-            (void)fprintf(out, "%s:%u: %s\n", w->diag->file, w->diag->line, w->diag->message);
+            char file[EXPLAIN_WORDS_CAP];
+            (void)fprintf(out, "%s:%u: %s\n", explain_clean(span_str(w->diag->file), file, sizeof file),
+                          w->diag->line, w->diag->message);
         }
     }
 }

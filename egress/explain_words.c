@@ -2,6 +2,7 @@
 #include "egress/explain_words.h"
 
 #include "common/base/num.h"
+#include "common/base/shown.h"
 #include "common/dns/dns_ldns.h"
 
 #include <stdio.h>
@@ -90,26 +91,15 @@ const char *explain_level_word(const struct explain_source *s)
 const char *explain_place(const struct explain_facts *f, const struct policy_pos *pos, char *out, size_t cap)
 {
     (void)snprintf(out, cap, "%s:%u", policy_rules_of(f->policy)->files[pos->file], pos->line);
-    return out;
+    return shown_clean(out);
 }
 
 const char *explain_clean(struct span text, char *out, size_t cap)
 {
     struct wbuf w = wbuf_make(out, cap - 1);
-    for (size_t i = 0; i < text.len;) {
-        size_t len = text.data[i] < 0x80 ? 1 : span_char_len(text, i);
-        bool is_control = len < 2 ? text.data[i] < 0x20 || text.data[i] > 0x7e /* no ASCII, or no UTF-8 */
-                                  : len == 2 && text.data[i] == 0xc2 && text.data[i + 1] < 0xa0;
-        len = len == 0 ? 1 : len;
-        if (is_control) {
-            wbuf_u8(&w, '?');
-        } else {
-            wbuf_put(&w, span_sub(text, i, len));
-        }
-        i += len;
-    }
+    wbuf_put(&w, span_sub(text, 0, cap - 1));
     out[w.len] = '\0';
-    return out;
+    return shown_clean(out);
 }
 
 const char *explain_rule(const struct explain_facts *f, const struct policy_endpoint *ep, char *out,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "egress/commands.h"
 
+#include "common/base/shown.h"
 #include "common/policy/policy_export.h"
 #include "common/policy/policy_files.h"
 #include "common/run/exit_status.h"
@@ -24,7 +25,7 @@ static void print_notes(const struct policy_diags *notes)
 {
     for (size_t i = 0; i < notes->count; i++) {
         const struct policy_diag *d = &notes->items[i];
-        (void)fprintf(stderr, "%s:%u:%u: note: %s\n", d->file, d->line, d->col, d->message);
+        (void)fprintf(stderr, "%s:%u:%u: note: %s\n", shown_clean(d->file), d->line, d->col, d->message);
     }
     if (notes->overflowed) {
         (void)fprintf(stderr, "(more than %zu notes: only the first are shown)\n", notes->count);
@@ -74,7 +75,7 @@ int command_export(int argc, char **argv)
         return 0;
     }
     if (argc >= 2 && argv[1][0] == '-' && strcmp(argv[1], "--") != 0) {
-        (void)fprintf(stderr, "openshell-egress export: %s: no such option\n", argv[1]);
+        (void)fprintf(stderr, "openshell-egress export: %s: no such option\n", shown_clean(argv[1]));
         export_usage(stderr);
         return 2;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "egress/fence.h"
 
+#include "common/base/shown.h"
 #include "common/run/privs.h"
 
 #include <errno.h>
@@ -108,7 +109,7 @@ static void exec_command(const struct fence_config *cfg)
     fence_environment(cfg->no_proxy_env);
     (void)execvp(cfg->cmd[0], cfg->cmd);
     int error = exec_fault(cfg->cmd[0], errno);
-    (void)fprintf(stderr, "openshell-egress: %s: %s\n", cfg->cmd[0], strerror(error));
+    (void)fprintf(stderr, "openshell-egress: %s: %s\n", shown_clean(cfg->cmd[0]), strerror(error));
     _exit(error == ENOENT || error == ENOTDIR ? 127 : 126);
 }
 

@@ -2,6 +2,7 @@
 #include "egress/commands.h"
 
 #include "common/base/log.h"
+#include "common/base/shown.h"
 #include "common/run/exit_status.h"
 
 #include <fcntl.h>
@@ -67,7 +68,7 @@ int main(int argc, char **argv)
             return commands[i].function(argc - 1, argv + 1);
         }
     }
-    (void)fprintf(stderr, "openshell-egress: '%s' is no command\n", argv[1]);
+    (void)fprintf(stderr, "openshell-egress: '%s' is no command\n", shown_clean(argv[1]));
     usage(stderr);
     return EXIT_STATUS_USAGE;
 }

@@ -146,7 +146,9 @@ static bool can_log(const char *path)
 {
     int fd = path == NULL ? -1 : open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0600);
     if (fd < 0 && path != NULL) {
-        (void)fprintf(stderr, "openshell-egress run: --log: %s: %s\n", path, strerror(errno));
+        struct err err;
+        err_set(&err, "--log: %s: %s", path, strerror(errno));
+        (void)fprintf(stderr, "openshell-egress run: %s\n", err.text);
         return false;
     }
     return fd < 0 || close(fd) == 0;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/err.h"
 
+#include "common/base/shown.h"
+
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -27,6 +29,7 @@ void err_set(struct err *e, const char *fmt, ...)
     if (n < 0) {
         e->text[0] = '\0';
     }
+    (void)shown_clean(e->text);
 }
 
 void err_prefix(struct err *e, const char *fmt, ...)
@@ -49,6 +52,7 @@ void err_prefix(struct err *e, const char *fmt, ...)
     if (snprintf(e->text + len, sizeof e->text - len, ": %s", said) < 0) {
         e->text[len] = '\0';
     }
+    (void)shown_clean(e->text);
 }
 
 /* One write(2): whole lines even when several threads fail at once; no lock, no memory, no log. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * struct err: one sentence for a person, filled beside a -errno result. Every function accepts NULL.
+ * struct err: one sentence for a person, filled beside a -errno result. Every function accepts NULL. What it
+ * quotes may be hostile: a character that would steer a terminal is shown as "?".
  * REQUIRE: memory is corrupt if false: abort, always on. CHECK: a bug of ours that is survivable: logged and
  * counted, aborts only with --enable-debug-checks; evaluates to the condition. Neither is for peer input.
  */

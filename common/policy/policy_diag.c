@@ -2,6 +2,7 @@
 #include "common/policy/policy_diag.h"
 
 #include "common/base/buf.h"
+#include "common/base/shown.h"
 #include "common/policy/yaml_text.h"
 
 #include <errno.h>
@@ -11,31 +12,6 @@
 #define TEXT_MAX_BYTES ((size_t)16384)
 #define WINDOW_CHARS ((size_t)120) /* of a source line */
 #define WINDOW_BEFORE ((size_t)60) /* of them in front of the caret */
-
-/*
- * Bytes to show for the character at s.data[i]; sets *is_safe if it may go to a terminal as it is. Controls
- * and the marks that reorder a line (U+202A..E, U+2066..9) may not.
- */
-static size_t next_char(struct span s, size_t i, bool *is_safe)
-{
-    size_t len = span_char_len(s, i);
-    const uint8_t *c = s.data + i;
-    *is_safe = true;
-    if (len == 0) {
-        *is_safe = false;
-        return 1;
-    }
-    if (len == 1) {
-        *is_safe = c[0] >= 0x20 && c[0] != 0x7f;
-    } else if (len == 2) {
-        *is_safe = !(c[0] == 0xc2 && c[1] < 0xa0);
-    } else if (len == 3 && c[0] == 0xe2) {
-        bool is_embedding = c[1] == 0x80 && c[2] >= 0xa8 && c[2] <= 0xae;
-        bool is_isolate = c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9;
-        *is_safe = !is_embedding && !is_isolate;
-    }
-    return len;
-}
 
 /* One character stays one character, so that columns keep their meaning. */
 static char *safe_copy(struct span s, size_t max)
@@ -48,7 +24,7 @@ static char *safe_copy(struct span s, size_t max)
     size_t i = 0;
     while (i < s.len) {
         bool is_safe;
-        size_t len = next_char(s, i, &is_safe);
+        size_t len = shown_char(s, i, &is_safe);
         if (used + len > max) {
             break;
         }
@@ -105,7 +81,9 @@ int policy_diags_add(struct policy_diags *d, enum diag_severity severity, const 
     bool has_hint = hint != NULL && hint[0] != '\0';
     struct policy_diag item = {
         .severity = severity,
-        .file = safe_copy(span_str(place->file), POLICY_DIAG_LINE_MAX_BYTES),
+        .topic = place->topic,
+        .file = strndup(place->file, POLICY_DIAG_LINE_MAX_BYTES),
+        .file_index = place->file_index,
         .line = place->pos.line,
         .col = place->pos.col,
         .len = place->pos.len == 0 ? 1 : place->pos.len,
@@ -221,13 +199,17 @@ static void put_source(struct wbuf *w, const struct policy_diag *d, const struct
 
 char *policy_diag_text(const struct policy_diag *d, bool colour)
 {
+    char *file = safe_copy(span_str(d->file), POLICY_DIAG_LINE_MAX_BYTES);
     char *out = malloc(TEXT_MAX_BYTES);
-    if (out == NULL) {
+    if (out == NULL || file == NULL) {
+        free(file);
+        free(out);
         return NULL;
     }
     struct wbuf w = wbuf_make(out, TEXT_MAX_BYTES - 1);
     struct paint paint = choose_paint(d, colour);
-    wbuf_printf(&w, "%s%s:", paint.bold, d->file);
+    wbuf_printf(&w, "%s%s:", paint.bold, file);
+    free(file);
     if (d->line > 0) {
         wbuf_printf(&w, "%u:%u:", d->line, d->col);
     }

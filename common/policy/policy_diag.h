@@ -12,6 +12,8 @@ struct diag_place {
     const char *file;
     struct yaml_pos pos;     /* line 0: about the whole file */
     struct span source_line; /* as in the file; may be empty */
+    uint32_t file_index;     /* in the texts, if there is a line */
+    enum diag_topic topic;
 };
 
 /*

@@ -36,7 +36,8 @@ const char *export_section_key(enum export_section_id id)
 void export_note(struct exporter *e, struct policy_pos pos, const char *fmt, ...)
 {
     char message[MESSAGE_CAP];
-    struct diag_place place = {.file = e->texts[pos.file].file, .pos = {.line = pos.line, .col = pos.col}};
+    struct diag_place place = {
+        .file = e->texts[pos.file].file, .pos = {.line = pos.line, .col = pos.col}, .file_index = pos.file};
     va_list args;
     va_start(args, fmt);
     (void)vsnprintf(message, sizeof message, fmt, args);

@@ -194,8 +194,8 @@ static const char *protocol_why(const struct policy_endpoint *ep)
 static void warn_endpoint(struct load *l, const struct policy_endpoint *ep)
 {
     if (ep->proxy == PROXY_CHAIN) {
-        load_warning(l, ep->pos, NULL,
-                     "proxy: chain: this endpoint is carried only where tunneld has a --chain-proxy");
+        load_warning_on(l, DIAG_TOPIC_CHAINED, ep->pos, NULL,
+                        "proxy: chain: this endpoint is carried only where tunneld has a --chain-proxy");
         return;
     }
     if (ep->requires_l7 && ep->proxy == PROXY_DIRECT) {
@@ -204,9 +204,11 @@ static void warn_endpoint(struct load *l, const struct policy_endpoint *ep)
         return;
     }
     if (ep->requires_l7) {
-        load_warning(l, ep->pos, "proxy: direct, here or in an overlay, carries it raw all the same",
-                     "a tunnel cannot honour this endpoint, so without a --chain-proxy it is refused: %s",
-                     protocol_why(ep));
+        load_warning_on(
+            l, DIAG_TOPIC_L7_REFUSED, ep->pos,
+            "proxy: direct, here or in an overlay, carries it raw all the same",
+            "a tunnel cannot honour this endpoint, so without a --chain-proxy it is refused by default: %s",
+            protocol_why(ep));
     }
 }
 

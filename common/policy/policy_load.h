@@ -10,11 +10,19 @@
 
 enum diag_severity { DIAG_ERROR = 0, DIAG_WARNING };
 
+enum diag_topic { /* for who must do something about a diagnostic; people read the message */
+                  DIAG_TOPIC_OTHER = 0,
+                  DIAG_TOPIC_CHAINED,   /* an endpoint that is carried only with --chain-proxy */
+                  DIAG_TOPIC_L7_REFUSED /* one that is refused without --chain-proxy or --l7=tunnel */
+};
+
 struct policy_diag {
     enum diag_severity severity;
-    char *file;                         /* owned */
+    enum diag_topic topic;
+    char *file;                         /* owned; as the user named it: to be cleaned before it is shown */
+    uint32_t file_index;                /* in the texts; means something only with a line */
     uint32_t line, col, len;            /* 0 line: about the whole file */
-    char *message, *hint, *source_line; /* owned; hint may be NULL */
+    char *message, *hint, *source_line; /* owned, fit for a terminal; hint may be NULL */
 };
 
 struct policy_diags { /* zero-initialised = empty; owner calls policy_diags_fini */

@@ -45,6 +45,7 @@ struct diag_at {
     uint32_t file;
     struct yaml_pos pos;
     enum diag_severity severity;
+    enum diag_topic topic;
     const char *hint;
 };
 
@@ -57,6 +58,7 @@ __attribute__((format(printf, 3, 0))) static void add_diag(struct load *l, const
     if (is_kept(l) && policy_source_place(&l->source, at->file, at->pos, &place) != 0) {
         l->is_out_of_memory = true;
     }
+    place.topic = at->topic;
     if (policy_diags_add(l->diags, at->severity, &place, message, at->hint) != 0) {
         l->is_out_of_memory = true;
     }
@@ -66,7 +68,7 @@ void load_error(struct load *l, struct yaml_pos pos, const char *hint, const cha
 {
     va_list args;
     va_start(args, fmt);
-    add_diag(l, &(struct diag_at){l->file, pos, DIAG_ERROR, hint}, fmt, args);
+    add_diag(l, &(struct diag_at){l->file, pos, DIAG_ERROR, DIAG_TOPIC_OTHER, hint}, fmt, args);
     va_end(args);
 }
 
@@ -75,7 +77,7 @@ void load_error_at(struct load *l, struct policy_pos pos, const char *hint, cons
     struct yaml_pos at = {.line = pos.line, .col = pos.col};
     va_list args;
     va_start(args, fmt);
-    add_diag(l, &(struct diag_at){pos.file, at, DIAG_ERROR, hint}, fmt, args);
+    add_diag(l, &(struct diag_at){pos.file, at, DIAG_ERROR, DIAG_TOPIC_OTHER, hint}, fmt, args);
     va_end(args);
 }
 
@@ -84,7 +86,17 @@ void load_warning(struct load *l, struct policy_pos pos, const char *hint, const
     struct yaml_pos at = {.line = pos.line, .col = pos.col};
     va_list args;
     va_start(args, fmt);
-    add_diag(l, &(struct diag_at){pos.file, at, DIAG_WARNING, hint}, fmt, args);
+    add_diag(l, &(struct diag_at){pos.file, at, DIAG_WARNING, DIAG_TOPIC_OTHER, hint}, fmt, args);
+    va_end(args);
+}
+
+void load_warning_on(struct load *l, enum diag_topic topic, struct policy_pos pos, const char *hint,
+                     const char *fmt, ...)
+{
+    struct yaml_pos at = {.line = pos.line, .col = pos.col};
+    va_list args;
+    va_start(args, fmt);
+    add_diag(l, &(struct diag_at){pos.file, at, DIAG_WARNING, topic, hint}, fmt, args);
     va_end(args);
 }
 

@@ -96,6 +96,8 @@ void load_error(struct load *l, struct yaml_pos pos, const char *hint, const cha
     __attribute__((format(printf, 4, 5)));
 void load_warning(struct load *l, struct policy_pos pos, const char *hint, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+void load_warning_on(struct load *l, enum diag_topic topic, struct policy_pos pos, const char *hint,
+                     const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 /* An error at a place in any file. */
 void load_error_at(struct load *l, struct policy_pos pos, const char *hint, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

@@ -97,7 +97,7 @@ static uint32_t word_len(struct span line, uint32_t col)
 
 int policy_source_place(struct policy_source *s, uint32_t file, struct yaml_pos pos, struct diag_place *out)
 {
-    *out = (struct diag_place){.file = s->texts[file].file, .pos = pos};
+    *out = (struct diag_place){.file = s->texts[file].file, .pos = pos, .file_index = file};
     int rc = find_line(s, file, pos.line, &out->source_line);
     if (pos.len == 0) {
         out->pos.len = word_len(out->source_line, pos.col);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/run/daemon_reload.h"
 
+#include "common/base/shown.h"
 #include "common/policy/policy_files.h"
 #include "common/run/notify.h"
 #include "common/run/policy_report.h"
@@ -60,11 +61,7 @@ static void note_refused(struct policy_health *h, const struct policy_diags *dia
     } else {
         (void)snprintf(h->error, sizeof(h->error), "%s:%u:%u: %s", d->file, d->line, d->col, d->message);
     }
-    for (char *p = h->error; *p != '\0'; p++) {
-        if ((unsigned char)*p < ' ' || *p == 0x7f) { /* a file may have any name; readers get one line */
-            *p = '?';
-        }
-    }
+    (void)shown_clean(h->error); /* a file may have any name */
 }
 
 static void note_agreed(struct policy_health *h)

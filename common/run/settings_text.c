@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/run/settings_value.h"
 
+#include "common/base/shown.h"
+
 #include <stdio.h>
 
 static const char *origin_text(enum settings_origin origin)
@@ -21,9 +23,10 @@ void settings_dump(const struct settings_source *src, const void *settings,
 {
     char text[8192]; /* a longer list is cut */
     for (const struct setting *row = src->table; row->name != NULL; row++) {
-        struct wbuf w = wbuf_make(text, sizeof(text));
+        struct wbuf w = wbuf_make(text, sizeof(text) - 1);
         settings_value_text(row, settings, &w);
-        printf("%-22s %.*s  # from %s\n", row->name, (int)w.len, text,
+        text[w.len] = '\0';
+        printf("%-22s %s  # from %s\n", row->name, shown_clean(text),
                origin_text(settings_origin_of(arena, (size_t)(row - src->table))));
     }
 }

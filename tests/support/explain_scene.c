@@ -11,9 +11,9 @@
 
 #include <stdlib.h>
 
-static void load(struct explain_scene *s, const char *yaml)
+static void load(struct explain_scene *s, const char *file, const char *yaml)
 {
-    struct policy_text text = {.file = "test.yaml", .text = span_str(yaml)};
+    struct policy_text text = {.file = file, .text = span_str(yaml)};
     struct policy_rules *rules = NULL;
     if (policy_load(&text, 1, &rules, &s->diags) != 0) {
         fail_msg("%s", s->diags.count > 0 ? s->diags.items[0].message : "the policy does not load");
@@ -22,6 +22,12 @@ static void load(struct explain_scene *s, const char *yaml)
 }
 
 void explain_scene_start(struct explain_scene *s, const char *yaml, const char *const *options)
+{
+    explain_scene_start_file(s, "test.yaml", yaml, options);
+}
+
+void explain_scene_start_file(struct explain_scene *s, const char *file, const char *yaml,
+                              const char *const *options)
 {
     char *argv[34] = {NULL};
     int argc = 0;
@@ -40,7 +46,7 @@ void explain_scene_start(struct explain_scene *s, const char *yaml, const char *
     if (explain_config_init(&s->cfg, &s->args, &err) != 0) {
         fail_msg("%s", err.text);
     }
-    load(s, yaml);
+    load(s, file, yaml);
 }
 
 void explain_scene_ask(struct explain_scene *s, const char *target)

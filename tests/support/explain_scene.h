@@ -17,6 +17,9 @@ struct explain_scene {
 
 /* options: NULL-terminated, as on the command line; may be NULL. No environment but the test's own. */
 void explain_scene_start(struct explain_scene *s, const char *yaml, const char *const *options);
+/* The same, from a file of that name instead of test.yaml. */
+void explain_scene_start_file(struct explain_scene *s, const char *file, const char *yaml,
+                              const char *const *options);
 /* Replaces the facts by those about the target. */
 void explain_scene_ask(struct explain_scene *s, const char *target);
 void explain_scene_stop(struct explain_scene *s);

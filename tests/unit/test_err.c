@@ -31,6 +31,17 @@ static void test_set_and_prefix(void **state)
     err_prefix(NULL, "nobody listens");
 }
 
+/* What an error quotes may come from anywhere: it must not steer a terminal, nor add a line of its own. */
+static void test_hostile_texts(void **state)
+{
+    (void)state;
+    struct err e;
+    err_set(&e, "no file \"%s\"", "a\x1b[2J\nb");
+    assert_string_equal(e.text, "no file \"a?[2J?b\"");
+    err_prefix(&e, "%s", "\xc2\x9b\xff");
+    assert_string_equal(e.text, "??: no file \"a?[2J?b\"");
+}
+
 static void test_long_texts_are_cut(void **state)
 {
     (void)state;
@@ -141,9 +152,8 @@ static void test_check_says_and_counts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_set_and_prefix),
-        cmocka_unit_test(test_long_texts_are_cut),
-        cmocka_unit_test(test_require_aborts),
+        cmocka_unit_test(test_set_and_prefix),        cmocka_unit_test(test_hostile_texts),
+        cmocka_unit_test(test_long_texts_are_cut),    cmocka_unit_test(test_require_aborts),
         cmocka_unit_test(test_check_says_and_counts),
     };
     return cmocka_run_group_tests_name("err", tests, NULL, NULL);

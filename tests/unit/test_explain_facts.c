@@ -355,6 +355,57 @@ static void test_chain(void **state)
     explain_scene_stop(&s);
 }
 
+/* Addresses that a policy may not name stop the daemons, which explain says as well. */
+static void test_pool_warning(void **state)
+{
+    (void)state;
+    static const char yaml[] =
+        "version: 1\nnetwork_policies:\n  r:\n    binaries: [{ path: \"/**\" }]\n"
+        "    endpoints: [{ host: a.example.com, port: 1, allowed_ips: [198.18.0.1] }]\n";
+    static const char *const moved[] = {"--pool=10.64.0.0/16", NULL};
+    struct explain_scene s;
+    explain_scene_start(&s, yaml, NULL);
+    explain_scene_ask(&s, "a.example.com:1");
+    assert_int_equal(s.facts.warning_count, 1);
+    assert_non_null(strstr(s.facts.warnings[0].text,
+                           "the daemons do not start with this policy: test.yaml:5:17: allowed_ips: "));
+    explain_scene_stop(&s);
+    setenv("OPENSHELL_DNSD_POOL", "10.64.0.0/16", 1);
+    explain_scene_start(&s, yaml, NULL);
+    explain_scene_ask(&s, "a.example.com:1");
+    assert_int_equal(s.facts.warning_count, 1);
+    assert_non_null(strstr(s.facts.warnings[0].text, "openshell-tunneld does not start with this policy: "));
+    explain_scene_stop(&s);
+    unsetenv("OPENSHELL_DNSD_POOL");
+    explain_scene_start(&s, yaml, moved);
+    explain_scene_ask(&s, "a.example.com:1");
+    assert_int_equal(s.facts.warning_count, 0);
+    explain_scene_stop(&s);
+}
+
+/* Nothing of a policy steers the terminal, and a strange name of its file loses no warning. */
+static void test_hostile_names(void **state)
+{
+    (void)state;
+    static const char yaml[] =
+        "version: 1\nnetwork_policies:\n  \"r\\e[2J\\n\\u202e\":\n    binaries: [{ path: \"/**\" }]\n"
+        "    endpoints: [{ host: a.example.com, port: 1, " LESS " }]\n";
+    struct explain_scene s;
+    explain_scene_start_file(&s, "p\x1b[2J\n\xe2\x80\xae.yaml", yaml, NULL);
+    explain_scene_ask(&s, "a.example.com:1");
+    assert_int_equal(s.facts.warning_count, 1);
+    char *text = explain_scene_text(&s);
+    assert_null(strchr(text, '\x1b'));
+    assert_null(strstr(text, "\xe2\x80\xae"));
+    assert_non_null(strstr(text, "rule \"r?[2J??\" (p?[2J??.yaml:5)"));
+    assert_non_null(strstr(text, "Warning   p?[2J??.yaml:5: a tunnel cannot honour this endpoint"));
+    free(text);
+    char *json = explain_scene_json(&s); /* a program gets them as they are */
+    assert_non_null(strstr(json, "\"file\":\"p\\u001b[2J\\n\\u202e.yaml\",\"line\":5"));
+    free(json);
+    explain_scene_stop(&s);
+}
+
 /* A name that is too long for a wildcard is denied by both daemons, so explain does not call it allowed. */
 static void test_brakes(void **state)
 {
@@ -399,6 +450,8 @@ int main(void)
         cmocka_unit_test(test_suggestions),
         cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_pool_warning),
+        cmocka_unit_test(test_hostile_names),
         cmocka_unit_test(test_brakes),
     };
     clearenv();

@@ -26,23 +26,23 @@ static void check_text(const struct diag_place *place, const char *message, cons
 static void test_text(void **state)
 {
     (void)state;
-    struct diag_place place = {"p.yaml", {12, 5, 3}, SPAN_LIT("    one: two")};
+    struct diag_place place = {.file = "p.yaml", .pos = {12, 5, 3}, .source_line = SPAN_LIT("    one: two")};
     check_text(&place, "wrong", "right",
                "p.yaml:12:5: error: wrong\n    12 |     one: two\n       |     ^^^\n       = hint: right\n");
     check_text(&place, "wrong", NULL, "p.yaml:12:5: error: wrong\n    12 |     one: two\n       |     ^^^\n");
     check_text(&place, "wrong", "", "p.yaml:12:5: error: wrong\n    12 |     one: two\n       |     ^^^\n");
     /* about the whole file */
-    place = (struct diag_place){"p.yaml", {0, 0, 0}, {0}};
+    place = (struct diag_place){.file = "p.yaml", .pos = {0, 0, 0}, .source_line = {0}};
     check_text(&place, "wrong", NULL, "p.yaml: error: wrong\n");
     /* the caret behind the last character, and a mark that is longer than its line */
-    place = (struct diag_place){"p.yaml", {1, 4, 9}, SPAN_LIT("abc")};
+    place = (struct diag_place){.file = "p.yaml", .pos = {1, 4, 9}, .source_line = SPAN_LIT("abc")};
     check_text(&place, "end", NULL, "p.yaml:1:4: error: end\n     1 | abc\n       |    ^\n");
-    place = (struct diag_place){"p.yaml", {1, 2, 9}, SPAN_LIT("abc")};
+    place = (struct diag_place){.file = "p.yaml", .pos = {1, 2, 9}, .source_line = SPAN_LIT("abc")};
     check_text(&place, "long", NULL, "p.yaml:1:2: error: long\n     1 | abc\n       |  ^^\n");
     /* a place that the line does not have shows no line */
-    place = (struct diag_place){"p.yaml", {1, 9, 1}, SPAN_LIT("abc")};
+    place = (struct diag_place){.file = "p.yaml", .pos = {1, 9, 1}, .source_line = SPAN_LIT("abc")};
     check_text(&place, "off", NULL, "p.yaml:1:9: error: off\n");
-    place = (struct diag_place){"p.yaml", {7, 1, 1}, {0}};
+    place = (struct diag_place){.file = "p.yaml", .pos = {7, 1, 1}, .source_line = {0}};
     check_text(&place, "empty", NULL, "p.yaml:7:1: error: empty\n");
 }
 
@@ -50,20 +50,34 @@ static void test_text(void **state)
 static void test_hostile_text(void **state)
 {
     (void)state;
-    struct diag_place place = {"a\x1b[1m.yaml",
-                               {1, 5, 1},
-                               SPAN_LIT("\t\xc3\xa9\x1b\xff"
-                                        "x\xe2\x80\xae\xe2\x81\xa6y")};
+    struct diag_place place = {.file = "a\x1b[1m.yaml",
+                               .pos = {1, 5, 1},
+                               .source_line = SPAN_LIT("\t\xc3\xa9\x1b\xff"
+                                                       "x\xe2\x80\xae\xe2\x81\xa6y")};
     check_text(
         &place, "bad \x07 bell", "\xc2\x9b",
         "a?[1m.yaml:1:5: error: bad ? bell\n     1 |  \xc3\xa9??x??y\n       |     ^\n       = hint: ?\n");
+}
+
+/* Programs want the name as it is, and facts that no wording changes. */
+static void test_facts(void **state)
+{
+    (void)state;
+    struct policy_diags d = {0};
+    const struct diag_place place = {
+        .file = "a\x1b[1m\n.yaml", .pos = {1, 1, 1}, .file_index = 3, .topic = DIAG_TOPIC_L7_REFUSED};
+    assert_int_equal(policy_diags_add(&d, DIAG_WARNING, &place, "odd", NULL), 0);
+    assert_string_equal(d.items[0].file, "a\x1b[1m\n.yaml");
+    assert_int_equal(d.items[0].file_index, 3);
+    assert_int_equal(d.items[0].topic, DIAG_TOPIC_L7_REFUSED);
+    policy_diags_fini(&d);
 }
 
 static void test_colour(void **state)
 {
     (void)state;
     struct policy_diags d = {0};
-    struct diag_place place = {"p.yaml", {1, 1, 1}, SPAN_LIT("abc")};
+    struct diag_place place = {.file = "p.yaml", .pos = {1, 1, 1}, .source_line = SPAN_LIT("abc")};
     assert_int_equal(policy_diags_add(&d, DIAG_WARNING, &place, "odd", "try"), 0);
     assert_int_equal(d.warning_count, 1);
     assert_int_equal(d.error_count, 0);
@@ -84,7 +98,8 @@ static void test_long_lines(void **state)
     memset(line, 'x', sizeof line);
     memcpy(line + 3000, "HERE", 4);
     struct policy_diags d = {0};
-    struct diag_place place = {"p.yaml", {1, 3001, 4}, span_make(line, sizeof line)};
+    struct diag_place place = {
+        .file = "p.yaml", .pos = {1, 3001, 4}, .source_line = span_make(line, sizeof line)};
     assert_int_equal(policy_diags_add(&d, DIAG_ERROR, &place, "far", NULL), 0);
     char *text = policy_diag_text(&d.items[0], false);
     assert_true(strlen(text) < 500);
@@ -106,7 +121,7 @@ static void test_overflow(void **state)
 {
     (void)state;
     struct policy_diags d = {0};
-    struct diag_place place = {"p.yaml", {1, 1, 1}, SPAN_LIT("abc")};
+    struct diag_place place = {.file = "p.yaml", .pos = {1, 1, 1}, .source_line = SPAN_LIT("abc")};
     for (size_t i = 0; i < POLICY_DIAGS_MAX; i++) {
         assert_int_equal(policy_diags_add(&d, DIAG_ERROR, &place, "one", NULL), 0);
     }
@@ -138,8 +153,9 @@ static void test_quote(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),       cmocka_unit_test(test_hostile_text), cmocka_unit_test(test_colour),
-        cmocka_unit_test(test_long_lines), cmocka_unit_test(test_overflow),     cmocka_unit_test(test_quote),
+        cmocka_unit_test(test_text),   cmocka_unit_test(test_hostile_text), cmocka_unit_test(test_facts),
+        cmocka_unit_test(test_colour), cmocka_unit_test(test_long_lines),   cmocka_unit_test(test_overflow),
+        cmocka_unit_test(test_quote),
     };
     return cmocka_run_group_tests_name("policy_diag", tests, NULL, NULL);
 }
