@@ -29,12 +29,13 @@ int fence_wait_status(int status)
 
 void fence_environment(bool no_proxy_env)
 {
-    /* Plain http goes natively in this version, so no variable may send it to the CONNECT listener. */
-    static const char *const cleared[] = {"HTTP_PROXY", "http_proxy", "ALL_PROXY",
-                                          "all_proxy",  "FTP_PROXY",  "ftp_proxy",
+    /* What is neither https nor http goes natively: no variable may send it to the proxy. */
+    static const char *const cleared[] = {"ALL_PROXY",  "all_proxy",  "FTP_PROXY",     "ftp_proxy",
                                           "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"};
     static const char *const set[][2] = {{"HTTPS_PROXY", FENCE_PROXY_URL},
                                          {"https_proxy", FENCE_PROXY_URL},
+                                         {"HTTP_PROXY", FENCE_PROXY_URL},
+                                         {"http_proxy", FENCE_PROXY_URL},
                                          {"NO_PROXY", "localhost,127.0.0.1,::1"},
                                          {"no_proxy", "localhost,127.0.0.1,::1"},
                                          {"NODE_USE_ENV_PROXY", "1"}};

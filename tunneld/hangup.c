@@ -4,6 +4,7 @@
 #include "common/net/sock.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -72,13 +73,19 @@ int hangup_start(struct hangup *h, struct hangup_watch *w, int fd)
     if (w->is_active) {
         return 0;
     }
-    struct epoll_event event = {.events = 0, .data.ptr = w};
+    struct epoll_event event = {.events = w->wants_fin ? EPOLLRDHUP : 0U, .data.ptr = w};
     if (epoll_ctl(h->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
         return -errno;
     }
     w->fd = fd;
     w->is_active = true;
     return 0;
+}
+
+bool hangup_is_fin(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = 0};
+    return poll(&p, 1, 0) >= 0 && (p.revents & (POLLERR | POLLHUP)) == 0;
 }
 
 int hangup_error(int fd)

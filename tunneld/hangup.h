@@ -13,7 +13,8 @@
 
 struct hangup;
 struct hangup_watch;
-/* The watch is stopped when called. The peer has reset the connection, or the kernel has given it up. */
+/* The watch is stopped when called. The peer has reset the connection, or the kernel has given it up; or
+ * there is a FIN, which hangup_is_fin() tells apart. */
 typedef void hangup_event_fn(struct hangup_watch *w);
 
 struct hangup_watch { /* embedded; zero-initialised = stopped */
@@ -21,6 +22,7 @@ struct hangup_watch { /* embedded; zero-initialised = stopped */
     void *ctx;
     int fd;
     bool is_active;
+    bool wants_fin; /* set by the caller before: the peer's FIN counts, too */
 };
 
 MUST_CHECK int hangup_new(struct ev_loop *loop, struct hangup **out); /* 0 or -errno */
@@ -29,5 +31,7 @@ void hangup_free(struct hangup *h);                                   /* NULL-sa
 MUST_CHECK int hangup_start(struct hangup *h, struct hangup_watch *w, int fd);
 void hangup_stop(struct hangup *h,
                  struct hangup_watch *w); /* before the descriptor is closed; fine when stopped */
+/* With wants_fin, when called: nothing is wrong with the socket, the peer has only finished sending. */
+bool hangup_is_fin(int fd);
 /* What became of the socket: a positive errno; ECONNRESET if the kernel does not say. */
 int hangup_error(int fd);

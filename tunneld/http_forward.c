@@ -265,3 +265,9 @@ void http_forward_down_end(struct http_forward *f)
         }
     }
 }
+
+bool http_forward_ends_by_close(const struct http_forward *f)
+{
+    return f->status != 0 &&
+           (f->down.kind == HTTP_BODY_TO_CLOSE || (f->down.kind == HTTP_BODY_CHUNKED && f->is_http10));
+}

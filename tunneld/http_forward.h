@@ -74,5 +74,7 @@ size_t http_forward_up(struct http_forward *f, struct span bytes);
  * BODY. 0 with the state unchanged only if there were no bytes.
  */
 size_t http_forward_down(struct http_forward *f, struct span bytes, struct buf *out, struct span *pass);
+/* Is the end of the connection all that tells the client that the answer it is getting has ended? */
+bool http_forward_ends_by_close(const struct http_forward *f);
 /* The server has ended its side: the state becomes DONE or BAD. */
 void http_forward_down_end(struct http_forward *f);

@@ -40,6 +40,7 @@ int http_reply_status(enum reason r)
     case REASON_NONE:
     case REASON_DNS_FAILED:
     case REASON_UPSTREAM_UNREACHABLE:
+    case REASON_BAD_RESPONSE:
     case REASON_CHAIN_FAILED:
     case REASON_PROXY_LOOP:
     case REASON_CLIENT_CLOSED:
@@ -111,15 +112,19 @@ static const char *proxy_error(const struct http_reply *r)
     case REASON_HEAD_TIMEOUT:
     case REASON_HEAD_TOO_LARGE:
         return "http_request_error";
+    case REASON_BAD_RESPONSE:
+        return "http_protocol_error";
+    case REASON_UPSTREAM_CLOSED:
+    case REASON_UPSTREAM_RESET:
+    case REASON_PEER_VANISHED:
+        return "connection_terminated";
+    case REASON_IDLE:
+    case REASON_LIFETIME:
+        return "http_response_timeout";
     case REASON_NONE:
     case REASON_CHAIN_FAILED:
     case REASON_CLIENT_CLOSED:
-    case REASON_UPSTREAM_CLOSED:
     case REASON_CLIENT_RESET:
-    case REASON_UPSTREAM_RESET:
-    case REASON_PEER_VANISHED:
-    case REASON_IDLE:
-    case REASON_LIFETIME:
     case REASON_HALF_CLOSED:
     case REASON_POLICY_CHANGED:
     case REASON_SHUTDOWN:
@@ -165,7 +170,7 @@ size_t http_reply_write(const struct http_reply *r, void *out, size_t cap)
     wbuf_printf(&w, "HTTP/1.1 %d %s\r\n", status, status_phrase(status));
     wbuf_str(&w, "Content-Type: application/json\r\n");
     wbuf_printf(&w, "Content-Length: %zu\r\n", body.len);
-    wbuf_str(&w, "Cache-Control: no-store\r\nConnection: close\r\n");
+    wbuf_printf(&w, "Cache-Control: no-store\r\nConnection: %s\r\n", r->keeps_open ? "keep-alive" : "close");
     wbuf_printf(&w, "Proxy-Status: openshell-tunneld; error=%s; details=\"%s\"",
                 r->error_type != NULL ? r->error_type : proxy_error(r), reason_text(r->reason));
     if (r->received_status != 0) {
@@ -173,12 +178,14 @@ size_t http_reply_write(const struct http_reply *r, void *out, size_t cap)
     }
     wbuf_str(&w, "\r\n");
     if (status == 405) {
-        wbuf_str(&w, "Allow: CONNECT\r\n");
+        wbuf_str(&w, "Allow: CONNECT, GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
     }
     if (r->retry_after_s > 0) {
         wbuf_printf(&w, "Retry-After: %u\r\n", r->retry_after_s);
     }
     wbuf_str(&w, "\r\n");
-    wbuf_put(&w, wbuf_span(&body));
+    if (!r->has_no_body) {
+        wbuf_put(&w, wbuf_span(&body));
+    }
     return w.overflow ? 0 : w.len;
 }

@@ -8,6 +8,7 @@
 
 #include "common/policy/reason.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,8 @@ struct http_reply {
     const char *why;          /* one clause more; NULL = none */
     const char *rule_missing; /* YAML that would admit it; NULL = none */
     unsigned retry_after_s;   /* 0 = no Retry-After */
+    bool keeps_open;          /* the connection goes on behind it */
+    bool has_no_body;         /* it answers HEAD */
 };
 
 /* The status that belongs to a reason; 502 for those that end established tunnels (they are never answered).

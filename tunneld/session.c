@@ -62,6 +62,16 @@ bool session_is_unused(const struct session *s)
     return s->state == SESSION_READ_HEAD && s->head->total == 0;
 }
 
+static int64_t last_ms(const struct session *s)
+{
+    return s->forward != NULL ? session_forward_last_ms(s) : s->relay.last_ms;
+}
+
+static bool is_between_requests(const struct session *s)
+{
+    return s->is_kept && session_is_unused(s);
+}
+
 static bool is_established(const struct session *s)
 {
     return s->state == SESSION_RELAY || s->state == SESSION_HALF_CLOSED;
@@ -74,12 +84,13 @@ static void earlier(int64_t *at_ms, int64_t from_ms, int64_t after_ms)
     }
 }
 
-/* When an established tunnel is to be looked at again; -1 = never. Idle time is counted from the last byte.
+/* When an established tunnel, or a request that is passed on, is to be looked at again; -1 = never. Idle time
+ * is counted from the last byte.
  */
 static int64_t tunnel_deadline(const struct session *s)
 {
     int64_t at_ms = s->revoke_at_ms;
-    earlier(&at_ms, s->relay.last_ms, s->timers.idle_ms);
+    earlier(&at_ms, last_ms(s), s->timers.idle_ms);
     earlier(&at_ms, s->opened_ms, s->timers.lifetime_ms);
     if (s->state == SESSION_HALF_CLOSED) {
         earlier(&at_ms, s->relay.last_ms, s->timers.half_close_ms);
@@ -103,7 +114,7 @@ static enum reason tunnel_due(const struct session *s, int64_t now_ms)
     if (s->state == SESSION_HALF_CLOSED && is_due(now_ms, s->relay.last_ms, s->timers.half_close_ms)) {
         return REASON_HALF_CLOSED;
     }
-    return is_due(now_ms, s->relay.last_ms, s->timers.idle_ms) ? REASON_IDLE : REASON_NONE;
+    return is_due(now_ms, last_ms(s), s->timers.idle_ms) ? REASON_IDLE : REASON_NONE;
 }
 
 static int64_t state_deadline(const struct session *s)
@@ -111,7 +122,9 @@ static int64_t state_deadline(const struct session *s)
     int64_t at_ms = -1;
     switch (s->state) {
     case SESSION_READ_HEAD:
-        earlier(&at_ms, clock_mono_ms(), s->tw->daemon->settings.head_ms);
+        earlier(&at_ms, clock_mono_ms(),
+                is_between_requests(s) ? s->tw->daemon->settings.forward_idle_ms
+                                       : s->tw->daemon->settings.head_ms);
         break;
     case SESSION_RESOLVE:
     case SESSION_DIAL: /* with connect 0 the resolver's and the kernel's own limits end these */
@@ -126,6 +139,7 @@ static int64_t state_deadline(const struct session *s)
         break;
     case SESSION_RELAY:
     case SESSION_HALF_CLOSED:
+    case SESSION_FORWARD:
         return tunnel_deadline(s);
     case SESSION_LINGER:
         earlier(&at_ms, clock_mono_ms(), LINGER_MS);
@@ -188,6 +202,7 @@ void session_end(struct session *s, enum reason reason)
             s->must_reset_upstream = true;
         }
     }
+    session_forward_stop(s, reason);
     s->state = SESSION_CLOSED;
     deadline_cancel(tw->deadlines, &s->deadline);
     session_head_stop(s);
@@ -212,9 +227,14 @@ void session_fail(struct session *s, const struct session_fault *fault)
         session_end(s, fault->reason);
         return;
     }
+    if (s->forward != NULL) {
+        session_forward_refuse(s, fault);
+        return;
+    }
     uint8_t text[HTTP_REPLY_CAP];
     size_t len = session_write_reply(s, fault, text, sizeof text);
-    /* Nothing was sent on this socket before: its buffer takes an answer whole, or the client is gone. */
+    /* Nothing is waiting in this socket's buffer: it takes an answer whole, or the client is gone or does not
+     * read what it asked for. */
     if (send(s->client_fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len) {
         session_end(s, fault->reason);
         return;
@@ -261,6 +281,10 @@ void session_established(struct session *s, int upstream_fd, const struct addr *
                             .reason = REASON_INTERNAL, .cause = -rc, .why = "the kernel refused keepalive"});
         return;
     }
+    if (s->forward != NULL) {
+        session_forward_established(s);
+        return;
+    }
     size_t len = strlen(http_reply_established);
     if (s->kind == LISTEN_CONNECT &&
         send(s->client_fd, http_reply_established, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len) {
@@ -268,17 +292,22 @@ void session_established(struct session *s, int upstream_fd, const struct addr *
         session_end(s, REASON_CLIENT_RESET);
         return;
     }
+    session_tunnel_start(s, s->endpoint->rule->key);
+}
+
+void session_tunnel_start(struct session *s, const char *rule)
+{
     s->relay.env = &s->tw->relay_env;
     s->relay.fn = on_relay_event;
     s->relay.ctx = s;
     s->opened_ms = clock_mono_ms();
-    rc = relay_start(&s->relay, (const int[2]){s->client_fd, s->upstream_fd}, &s->early, s->opened_ms);
+    int rc = relay_start(&s->relay, (const int[2]){s->client_fd, s->upstream_fd}, &s->early, s->opened_ms);
     if (rc != 0) {
         session_log_fault(s, &(struct session_fault){.reason = REASON_INTERNAL, .cause = -rc});
         session_end(s, REASON_INTERNAL);
         return;
     }
-    session_log_open(s, s->opened_ms);
+    session_log_open(s, rule, s->opened_ms);
     s->endpoint = NULL; /* it may not outlive the policy */
     session_move(s, SESSION_RELAY);
 }
@@ -289,6 +318,10 @@ void session_on_deadline(void *ctx, struct deadline *d, int64_t now_ms)
     struct session *s = SESSION_OF(d, deadline);
     switch (s->state) {
     case SESSION_READ_HEAD:
+        if (is_between_requests(s)) { /* nothing was asked, so nothing is answered */
+            session_end(s, REASON_IDLE);
+            break;
+        }
         session_fail(s, &(struct session_fault){.reason = REASON_HEAD_TIMEOUT,
                                                 .why = "no complete request head arrived in time"});
         break;
@@ -298,12 +331,15 @@ void session_on_deadline(void *ctx, struct deadline *d, int64_t now_ms)
         session_decide_timeout(s);
         break;
     case SESSION_RELAY:
-    case SESSION_HALF_CLOSED: {
+    case SESSION_HALF_CLOSED:
+    case SESSION_FORWARD: {
         enum reason reason = tunnel_due(s, now_ms);
-        if (reason != REASON_NONE) {
-            session_end(s, reason);
-        } else {
+        if (reason == REASON_NONE) {
             arm_deadline(s); /* bytes have moved since it was armed */
+        } else if (s->state == SESSION_FORWARD) {
+            session_forward_due(s, reason);
+        } else {
+            session_end(s, reason);
         }
         break;
     }
@@ -349,6 +385,11 @@ void session_rejudge(struct session *s)
     case SESSION_RELAY:
     case SESSION_HALF_CLOSED:
         rejudge_tunnel(s);
+        break;
+    case SESSION_FORWARD:
+        if (s->upstream_fd >= 0) { /* else it is being refused already */
+            rejudge_tunnel(s);
+        }
         break;
     case SESSION_READ_HEAD:
     case SESSION_LINGER:

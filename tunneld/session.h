@@ -5,6 +5,7 @@
  *   READ_HEAD | CAPTURED -> DECIDE_NAME -> RESOLVE -> DECIDE_ADDR -> DIAL [-> CHAIN] -> REPLY_200 -> RELAY ->
  * HALF_CLOSED -> CLOSED
  *
+ * a request for an http:// URL instead: DIAL -> FORWARD -> READ_HEAD again, or RELAY after 101, or LINGER,
  * and from any state before RELAY, when it fails: LINGER (the answer is sent, the client's bytes are
  * discarded for a while so that it can read it) -> CLOSED. One function moves the state, one arms its
  * deadline, one ends it. The worker's list owns it; it is freed by the reaper after session_end().
@@ -26,6 +27,7 @@ enum session_state {
     SESSION_REPLY_200,
     SESSION_RELAY,
     SESSION_HALF_CLOSED,
+    SESSION_FORWARD,
     SESSION_LINGER
 };
 

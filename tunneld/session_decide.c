@@ -77,6 +77,13 @@ static int add_addr(struct session *s, const struct ip *ip)
     return 0;
 }
 
+/* A request that is passed on to ourselves would come back for ever. */
+static enum reason refused_reason(const struct session *s)
+{
+    bool is_loop = s->is_forwarded && guard_is_own(&s->tw->daemon->guard, &s->refused_addr);
+    return is_loop ? REASON_PROXY_LOOP : REASON_SSRF_DENIED;
+}
+
 /* Judges each address; only those that pass reach the dial. complete: no more will come. */
 static void decide_addrs(struct session *s, const struct ip *addrs, size_t count, bool complete,
                          const struct session_fault *if_none)
@@ -95,7 +102,7 @@ static void decide_addrs(struct session *s, const struct ip *addrs, size_t count
     if (complete && s->dial != NULL) {
         dial_complete(s->dial);
     } else if (complete && s->refused_addr.ip.family != IP_NONE) {
-        session_fail(s, &(struct session_fault){.reason = REASON_SSRF_DENIED, .why = s->refused.why});
+        session_fail(s, &(struct session_fault){.reason = refused_reason(s), .why = s->refused.why});
         return;
     } else if (complete) {
         session_fail(s, if_none);

@@ -27,24 +27,70 @@ static void fail_head(struct session *s)
     session_fail(s, &fault);
 }
 
-/* The head is whole: behind bytes of it belong to the tunnel. */
-static void start_request(struct session *s, struct span behind)
+/* The head is whole. text: all of it, where it is a request to be passed on; behind: what follows it. */
+static void start_request(struct session *s, struct span text, struct span behind)
 {
+    struct session_fault fault = {.reason = REASON_NONE};
+    struct buf early = {.data = NULL};
     s->host = s->head->host;
     s->port = s->head->port;
     s->asked_ms = clock_mono_ms();
+    if (s->head->status == HTTP_HEAD_FORWARD) {
+        fault = session_forward_begin(s, text);
+    }
+    int rc = buf_append(&early, behind, RELAY_BUFFER_BYTES);
+    if (rc != 0) {
+        fault = (struct session_fault){.reason = REASON_INTERNAL, .cause = -rc};
+    }
+    buf_fini(&s->early); /* text and behind may have been its */
+    s->early = early;
     session_head_stop(s);
-    int rc = buf_append(&s->early, behind, HEAD_READ_BYTES);
+    if (fault.reason != REASON_NONE) {
+        session_fail(s, &fault);
+    } else {
+        session_decide_name(s);
+    }
+}
+
+/* Feeds bytes, which are new, or all that s->early holds. */
+static void take_head(struct session *s, struct span bytes, bool is_early)
+{
+    bool is_first = s->head->total == 0;
+    size_t taken = http_head_feed(s->head, bytes);
+    struct span text = span_sub(bytes, 0, taken);
+    bool is_kept_text = s->head->status != HTTP_HEAD_BAD && !http_head_is_connect(s->head);
+    int rc = 0;
+    if (!is_early && is_kept_text && (s->head->status == HTTP_HEAD_MORE || s->early.len > 0)) {
+        rc = buf_append(&s->early, text, HTTP_HEAD_MAX_BYTES);
+        text = buf_span(&s->early);
+    }
     if (rc != 0) {
         session_fail(s, &(struct session_fault){.reason = REASON_INTERNAL, .cause = -rc});
         return;
     }
-    session_decide_name(s);
+    switch (s->head->status) {
+    case HTTP_HEAD_MORE:
+        if (is_first && s->is_kept) {
+            session_move(s, SESSION_READ_HEAD); /* its time starts with its first byte */
+        }
+        break;
+    case HTTP_HEAD_BAD:
+        fail_head(s);
+        break;
+    case HTTP_HEAD_CONNECT:
+    case HTTP_HEAD_FORWARD:
+        start_request(s, text, span_sub(bytes, taken, bytes.len));
+        break;
+    }
 }
 
 static void read_head(struct session *s)
 {
     uint8_t *buffer = s->tw->relay_env.buffer;
+    if (s->head->total == 0 && s->early.len > 0) { /* it came with the request before */
+        take_head(s, buf_span(&s->early), true);
+        return;
+    }
     ssize_t got = recv(s->client_fd, buffer, HEAD_READ_BYTES, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
@@ -53,24 +99,7 @@ static void read_head(struct session *s)
         session_end(s, REASON_CLIENT_CLOSED);
         return;
     }
-    struct span bytes = span_make(buffer, (size_t)got);
-    size_t taken = http_head_feed(s->head, bytes);
-    switch (s->head->status) {
-    case HTTP_HEAD_MORE:
-        break;
-    case HTTP_HEAD_BAD:
-        fail_head(s);
-        break;
-    case HTTP_HEAD_CONNECT:
-        start_request(s, span_sub(bytes, taken, bytes.len));
-        break;
-    case HTTP_HEAD_FORWARD:
-        session_fail(s,
-                     &(struct session_fault){.reason = REASON_BAD_REQUEST,
-                                             .why = "this version of the proxy carries CONNECT only; plain "
-                                                    "HTTP works without a proxy inside the fence"});
-        break;
-    }
+    take_head(s, span_make(buffer, (size_t)got), false);
 }
 
 /* The answer is out. Closing with unread bytes would send RST, which makes the client lose it (RFC 9112 9.6).
@@ -129,4 +158,27 @@ void session_head_stop(struct session *s)
     ev_io_stop(s->tw->relay_env.loop, &s->client_io);
     free(s->head);
     s->head = NULL;
+}
+
+void session_head_again(struct session *s)
+{
+    s->head = malloc(sizeof(*s->head));
+    if (s->head == NULL || s->tw->is_draining) {
+        session_end(s, s->head == NULL ? REASON_INTERNAL : REASON_SHUTDOWN);
+        return;
+    }
+    http_head_init(s->head);
+    s->host = (struct host){.kind = HOST_NONE};
+    s->port = 0;
+    s->upstream = (struct addr){.port = 0};
+    s->refused_addr = (struct addr){.port = 0};
+    s->chained_ip = (struct ip){.family = IP_NONE};
+    s->revoke_at_ms = -1;
+    s->is_forwarded = false;
+    s->is_kept = true;
+    ev_io_start(s->tw->relay_env.loop, &s->client_io);
+    if (s->early.len > 0) { /* in an event of its own: a client may have sent many at once */
+        ev_feed_event(s->tw->relay_env.loop, &s->client_io, EV_READ);
+    }
+    session_move(s, SESSION_READ_HEAD);
 }

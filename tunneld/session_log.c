@@ -56,7 +56,10 @@ static const char *cause_text(int cause)
 
 static const char *via_text(const struct session *s)
 {
-    return s->kind == LISTEN_CAPTURE ? "capture" : "connect";
+    if (s->kind == LISTEN_CAPTURE) {
+        return "capture";
+    }
+    return s->is_forwarded ? "forward" : "connect";
 }
 
 struct session_texts {
@@ -87,7 +90,7 @@ static void count(const struct session *s, enum tunneld_counter c, uint64_t n)
     metrics_add(&s->tw->worker->metrics, (size_t)c, n);
 }
 
-void session_log_open(struct session *s, int64_t now_ms)
+void session_log_open(struct session *s, const char *rule, int64_t now_ms)
 {
     struct session_texts t;
     struct kv_list l = {.count = 0};
@@ -96,7 +99,7 @@ void session_log_open(struct session *s, int64_t now_ms)
     add_names(&l, s, &t);
     add(&l, kv_str("addr", addr_text(&s->upstream, t.addr)));
     add_chain(&l, s, &t);
-    add(&l, kv_str("rule", s->endpoint->rule->key));
+    add(&l, kv_str("rule", rule));
     add(&l, kv_str("via", via_text(s)));
     add(&l, kv_i64("connect_ms", now_ms - s->asked_ms));
     log_event(LOG_INFO, "tunnel_open", l.items);
@@ -140,6 +143,29 @@ void session_log_close(struct session *s, enum reason reason, int64_t now_ms)
     log_event(LOG_INFO, "tunnel_close", l.items);
 }
 
+void session_log_forward(struct session *s, const struct session_exchange *x, int64_t now_ms)
+{
+    struct session_texts t;
+    struct kv_list l = {.count = 0};
+    count(s, TUNNELD_COUNTER_FORWARDED, 1);
+    count(s, TUNNELD_COUNTER_BYTES_UP, x->bytes_up);
+    count(s, TUNNELD_COUNTER_BYTES_DOWN, x->bytes_down);
+    if (x->reason != REASON_NONE) {
+        add(&l, kv_str("reason", reason_text(x->reason)));
+    }
+    if (x->status != 0) {
+        add(&l, kv_u64("status", x->status));
+    }
+    add(&l, kv_str("method", x->method));
+    add_names(&l, s, &t);
+    add(&l, kv_str("addr", addr_text(&s->upstream, t.addr)));
+    add(&l, kv_str("rule", x->rule));
+    add(&l, kv_u64("bytes_up", x->bytes_up));
+    add(&l, kv_u64("bytes_down", x->bytes_down));
+    add(&l, kv_i64("duration_ms", now_ms - s->asked_ms));
+    log_event(LOG_INFO, "forward", l.items);
+}
+
 enum fault_class { FAULT_DENIED = 0, FAULT_FAILED, FAULT_REQUEST };
 
 static enum fault_class classify(enum reason r)
@@ -166,6 +192,7 @@ static enum fault_class classify(enum reason r)
     case REASON_UPSTREAM_TIMEOUT:
     case REASON_CHAIN_FAILED:
     case REASON_PROXY_LOOP:
+    case REASON_BAD_RESPONSE:
     case REASON_CLIENT_CLOSED:
     case REASON_UPSTREAM_CLOSED:
     case REASON_CLIENT_RESET:
@@ -189,6 +216,12 @@ static const struct addr *fault_addr(const struct session *s)
 {
     const struct addr *a = s->refused_addr.ip.family != IP_NONE ? &s->refused_addr : &s->upstream;
     return a->ip.family == IP_NONE ? NULL : a;
+}
+
+static const char *rule_text(const struct session *s)
+{
+    const char *rule = s->endpoint != NULL ? s->endpoint->rule->key : session_forward_rule(s);
+    return rule != NULL ? rule : "none";
 }
 
 static const char *fault_why(const struct session_fault *fault)
@@ -223,7 +256,7 @@ void session_log_fault(struct session *s, const struct session_fault *fault)
     if (addr != NULL) {
         add(&l, kv_str("addr", addr_text(addr, t.addr)));
     }
-    add(&l, kv_str("rule", s->endpoint != NULL ? s->endpoint->rule->key : "none"));
+    add(&l, kv_str("rule", rule_text(s)));
     add(&l, kv_str("via", via_text(s)));
     if (fault->received_status != 0) {
         add(&l, kv_i64("received_status", fault->received_status));
@@ -267,21 +300,27 @@ static const char *outcome_text(enum reason r)
     case REASON_METHOD_NOT_ALLOWED:
     case REASON_HEAD_TIMEOUT:
     case REASON_HEAD_TOO_LARGE:
-    case REASON_PROXY_LOOP:
     case REASON_CLIENT_CLOSED:
-    case REASON_UPSTREAM_CLOSED:
     case REASON_CLIENT_RESET:
-    case REASON_UPSTREAM_RESET:
-    case REASON_PEER_VANISHED:
-    case REASON_IDLE:
-    case REASON_LIFETIME:
     case REASON_HALF_CLOSED:
-    case REASON_POLICY_CHANGED:
     case REASON_SHUTDOWN:
     case REASON_INTERNAL:
     case REASON_NONE:
     case REASON_COUNT:
         break;
+    case REASON_PROXY_LOOP:
+        return "refused: it leads back to this proxy";
+    case REASON_BAD_RESPONSE:
+        return "failed: the server's answer is not one that can be passed on";
+    case REASON_UPSTREAM_CLOSED:
+    case REASON_UPSTREAM_RESET:
+    case REASON_PEER_VANISHED:
+        return "failed: the server ended the connection";
+    case REASON_IDLE:
+    case REASON_LIFETIME:
+        return "failed: no answer in time";
+    case REASON_POLICY_CHANGED:
+        return "no longer permitted by policy";
     }
     return "refused";
 }
@@ -297,8 +336,8 @@ size_t session_write_reply(const struct session *s, const struct session_fault *
     if (s->host.kind == HOST_NONE) {
         wbuf_str(&w, "request refused");
     } else {
-        wbuf_printf(&w, "CONNECT %s:%u %s", host_text(&s->host, host), (unsigned)s->port,
-                    outcome_text(fault->reason));
+        wbuf_printf(&w, "%s%s:%u %s", s->is_forwarded ? "http://" : "CONNECT ", host_text(&s->host, host),
+                    (unsigned)s->port, outcome_text(fault->reason));
         if (a != NULL) {
             wbuf_printf(&w, " (%s)", addr_text(a, addr));
         }
@@ -310,6 +349,8 @@ size_t session_write_reply(const struct session *s, const struct session_fault *
                            .received_status = fault->received_status,
                            .error_type = fault->error_type,
                            .detail = (const char *)detail,
+                           .keeps_open = fault->keeps_open,
+                           .has_no_body = fault->has_no_body,
                            .why = fault_why(fault)};
     if (fault->reason == REASON_POLICY_DENIED) {
         r.why = "no endpoint of the policy names this host and port";

@@ -8,6 +8,8 @@
 #include "tunneld/resolve.h"
 #include "tunneld/session.h"
 
+struct session_forward;
+
 struct session {
     struct reap_node reap;
     struct session *prev, *next;
@@ -16,6 +18,8 @@ struct session {
     enum listen_kind kind;
     bool is_counted;                             /* by limits */
     bool must_reset_client, must_reset_upstream; /* close(2) so that the side sees RST */
+    bool is_forwarded;                           /* what goes on now began as a request for an http:// URL */
+    bool is_kept;                                /* such a request has been answered; the next one may come */
     struct addr client;
     struct host host; /* HOST_NONE until known */
     uint16_t port;
@@ -25,7 +29,7 @@ struct session {
     /* READ_HEAD and LINGER */
     ev_io client_io;
     struct http_head *head;
-    struct buf early; /* bytes behind the head */
+    struct buf early; /* READ_HEAD: what was read of the head; later: bytes behind it */
     size_t discarded_bytes;
 
     /* DECIDE_NAME to DIAL; endpoint points into the worker's current policy */
@@ -43,6 +47,8 @@ struct session {
     struct ip chained_ip;        /* CARRY_CHAIN: the address the proxy is asked for; none: the name itself */
     bool is_target_known;        /* CARRY_CHAIN: what is looked up now is the proxy */
 
+    struct session_forward *forward; /* from its head to the end of its answer */
+
     /* RELAY and HALF_CLOSED */
     struct addr upstream;
     struct relay relay;
@@ -56,17 +62,20 @@ struct session {
 /* Why a session fails before its tunnel stands. */
 struct session_fault {
     enum reason reason;
-    int status;             /* 0 = the reason's own */
-    int cause;              /* positive errno, 0 = none */
-    const char *why;        /* one clause, a literal or the caller's; NULL = none */
-    int received_status;    /* the chain proxy's; 0 = none */
-    const char *error_type; /* RFC 9209; NULL = the reason's own */
+    int status;                   /* 0 = the reason's own */
+    int cause;                    /* positive errno, 0 = none */
+    const char *why;              /* one clause, a literal or the caller's; NULL = none */
+    int received_status;          /* the chain proxy's; 0 = none */
+    const char *error_type;       /* RFC 9209; NULL = the reason's own */
+    bool keeps_open, has_no_body; /* of the answer; session_forward's to set */
 };
 
 /* session.c */
 void session_move(struct session *s, enum session_state state);
 void session_fail(struct session *s, const struct session_fault *fault);
 void session_established(struct session *s, int upstream_fd, const struct addr *upstream);
+/* Both sides are open and all that was written to them is out: from now on bytes pass as they are. */
+void session_tunnel_start(struct session *s, const char *rule);
 
 /* session_decide.c: from the whole request to a connected upstream */
 void session_decide_name(struct session *s);
@@ -91,10 +100,33 @@ const char *session_chain_text(const struct session *s, char text[SESSION_CHAIN_
 int session_head_start(struct session *s);
 void session_linger_start(struct session *s);
 void session_head_stop(struct session *s);
+/* A request has been answered and its connection is kept: the next one. */
+void session_head_again(struct session *s);
+
+/* session_forward.c: a request for an http:// URL and its answer */
+/* text: the head that s->head was fed. NONE as the reason, or why it fails. */
+struct session_fault session_forward_begin(struct session *s, struct span text);
+void session_forward_established(struct session *s);
+/* The request ends with an answer of ours, which is fault. */
+void session_forward_refuse(struct session *s, const struct session_fault *fault);
+/* The state is FORWARD and a deadline has passed. */
+void session_forward_due(struct session *s, enum reason reason);
+int64_t session_forward_last_ms(const struct session *s); /* when a byte last moved */
+const char *
+session_forward_rule(const struct session *s); /* its rule's key; NULL before a server was reached */
+/* Stops and frees it; the descriptors stay. reason: why, if it is cut off in the middle. */
+void session_forward_stop(struct session *s, enum reason reason);
 
 /* session_log.c */
-void session_log_open(struct session *s, int64_t now_ms);
+void session_log_open(struct session *s, const char *rule, int64_t now_ms);
 void session_log_close(struct session *s, enum reason reason, int64_t now_ms);
+struct session_exchange { /* for the log */
+    const char *method, *rule;
+    unsigned status;    /* of the server's answer; 0 = none was passed on */
+    enum reason reason; /* why it was cut off; NONE = it was not */
+    uint64_t bytes_up, bytes_down;
+};
+void session_log_forward(struct session *s, const struct session_exchange *x, int64_t now_ms);
 void session_log_fault(struct session *s, const struct session_fault *fault);
 /* The HTTP answer to a fault; returns its length. */
 size_t session_write_reply(const struct session *s, const struct session_fault *fault, void *out, size_t cap);

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tunneld/tunneld.h"
 
+#include "common/base/rng.h"
 #include "common/run/privs.h"
 #include "tunneld/admit.h"
 #include "tunneld/tunneld_counters.h"
 #include "tunneld/tunneld_worker.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -226,6 +229,7 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
 {
     struct tunneld *d = ctx;
     d->worker_count = worker_count;
+    (void)snprintf(d->via, sizeof d->via, "openshell-tunneld-%08" PRIx32, rng_u32());
     const struct settings_tunneld *s = &d->settings;
     int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, &d->upstreams, err);
     if (rc == 0) {

@@ -34,6 +34,7 @@ struct tunneld {
     struct zone_set zones;
     struct dns_tls_store *tls; /* NULL: no upstream is asked over TLS */
     unsigned worker_count;
+    char via[32]; /* what we are called in Via: of this process alone, so that only true loops are seen */
 };
 
 /* Warns of every endpoint that --l7=tunnel carries raw although its rules are about requests. */

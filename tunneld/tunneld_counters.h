@@ -14,6 +14,7 @@
     X(TUNNELS_OPENED, "tunnels_opened", COUNTER, "Tunnels opened")                                                  \
     X(TUNNELS_CHAINED, "tunnels_chained", COUNTER, "Of those opened, through --chain-proxy")                           \
     X(CHAIN_FAILED, "chain_failed", COUNTER, "Of those failed, for the chain proxy: refused, silent, unreachable")     \
+    X(FORWARDED, "requests_forwarded", COUNTER, "Requests for http:// URLs that reached a server")                  \
     X(DENIED, "denied", COUNTER, "Connections refused by a rule: policy, address, client, limit, map")              \
     X(FAILED, "failed", COUNTER, "Connections admitted that came to nothing: name, destination, client gone, memory") \
     X(RATE_LIMITED, "rate_limited", COUNTER, "Of those denied, for --rate-limit")                                   \
@@ -21,8 +22,8 @@
     X(WILDCARD_LENGTH, "wildcard_length", COUNTER, "Of those denied, for --wildcard-length")                        \
     X(WILDCARD_NAMES, "wildcard_names", COUNTER, "Names that first went upstream through a wildcard")               \
     X(BAD_REQUESTS, "bad_requests", COUNTER, "Request heads that were bad or late")                                 \
-    X(BYTES_UP, "bytes_up", COUNTER, "Bytes handed to destinations, by tunnels that have ended")                    \
-    X(BYTES_DOWN, "bytes_down", COUNTER, "Bytes handed to clients, by tunnels that have ended")
+    X(BYTES_UP, "bytes_up", COUNTER, "Bytes handed to destinations, by tunnels and requests that have ended")                    \
+    X(BYTES_DOWN, "bytes_down", COUNTER, "Bytes handed to clients, by tunnels and requests that have ended")
 /* clang-format on */
 
 enum tunneld_counter {

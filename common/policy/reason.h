@@ -25,6 +25,7 @@
     X(UPSTREAM_TIMEOUT, "upstream_timeout")                                                                  \
     X(CHAIN_FAILED, "chain_failed")                                                                          \
     X(PROXY_LOOP, "proxy_loop")                                                                              \
+    X(BAD_RESPONSE, "bad_response") /* the server's answer to a forwarded request is not HTTP */             \
     /* ends of an established tunnel */                                                                      \
     X(CLIENT_CLOSED, "client_closed")     /* both ends finished, client first */                             \
     X(UPSTREAM_CLOSED, "upstream_closed") /* both ends finished, upstream first */                           \

@@ -51,6 +51,7 @@ struct settings_tunneld {
                                     UNSET if not given */
     struct tunnel_keepalive keepalive;
     int64_t head_ms;         /* 10 s */
+    int64_t forward_idle_ms; /* 60 s */
     int l7;                  /* enum l7_mode: refuse, tunnel */
     const char *chain_proxy; /* URL, NULL = none */
     int chain_target;        /* enum chain_target */

@@ -36,7 +36,7 @@ static const char *upstream_identity(void)
 /* clang-format off */
 const struct setting settings_tunneld_table[] = {
     {.name = "listen", .kind = SETTING_LIST, .offset = AT(listen), .arg = "ADDR[:PORT]", .fallback = "127.0.0.1:3128",
-     .help = "take HTTP CONNECT here"},
+     .help = "take HTTP CONNECT and http:// requests here"},
     {.name = "transparent", .kind = SETTING_LIST, .offset = AT(transparent), .arg = "ADDR:PORT",
      .help = "take captured connections here"},
     {.name = "resolv-conf", .kind = SETTING_STRING, .offset = AT(resolv_conf), .arg = "FILE",
@@ -45,6 +45,8 @@ const struct setting settings_tunneld_table[] = {
      .help = "resolve and connect within; 0: the kernel's own limit (built in 10s)"},
     {.name = "head-timeout", .kind = SETTING_DURATION, .offset = AT(head_ms), .arg = "DURATION", .fallback = "10s",
      .help = "complete request head within; 0: never"},
+    {.name = "forward-idle-timeout", .kind = SETTING_DURATION, .offset = AT(forward_idle_ms), .arg = "DURATION",
+     .fallback = "60s", .help = "keep a client's connection between two http:// requests for; 0: for ever"},
     {.name = "idle-timeout", .kind = SETTING_DURATION, .offset = TIMER(idle_ms), .arg = "DURATION",
      .help = "close a tunnel that is silent both ways for; 0: never (built in 0)"},
     {.name = "lifetime", .kind = SETTING_DURATION, .offset = TIMER(lifetime_ms), .arg = "DURATION",

@@ -54,11 +54,14 @@ static void test_environment(void **state)
     assert_string_equal(getenv("HTTPS_PROXY"), FENCE_PROXY_URL);
     assert_string_equal(getenv("https_proxy"), FENCE_PROXY_URL);
     assert_string_equal(getenv("NO_PROXY"), "localhost,127.0.0.1,::1");
-    assert_null(getenv("HTTP_PROXY"));
+    assert_string_equal(getenv("HTTP_PROXY"), FENCE_PROXY_URL);
+    assert_string_equal(getenv("http_proxy"), FENCE_PROXY_URL);
     assert_null(getenv("ALL_PROXY"));
     assert_null(getenv("LISTEN_FDS"));
     fence_environment(true);
     assert_null(getenv("HTTPS_PROXY"));
+    assert_null(getenv("HTTP_PROXY"));
+    assert_null(getenv("http_proxy"));
     assert_null(getenv("NO_PROXY"));
 }
 

@@ -131,6 +131,39 @@ static void test_bad_descriptor(void **state)
     assert_false(w.is_active);
 }
 
+/* A FIN counts only for those who want it, and is told from a reset. */
+static void test_fin(void **state)
+{
+    (void)state;
+    int fin[2];
+    int other[2];
+    make_pair(fin);
+    make_pair(other);
+    struct seen wants = {.watch = {.fn = on_hangup, .ctx = &wants, .wants_fin = true}};
+    struct seen wants_reset = {.watch = {.fn = on_hangup, .ctx = &wants_reset, .wants_fin = true}};
+    struct seen does_not = {.calls = 0};
+    assert_int_equal(hangup_start(hangup, &wants.watch, fin[0]), 0);
+    assert_int_equal(hangup_start(hangup, &wants_reset.watch, other[0]), 0);
+    watch(&does_not, fin[1]);
+    settle();
+    assert_int_equal(wants.calls, 0);
+    assert_int_equal(send(fin[1], "data", 4, 0), 4); /* what waits to be read is no reason */
+    settle();
+    assert_int_equal(wants.calls, 0);
+    assert_int_equal(shutdown(fin[1], SHUT_WR), 0);
+    sock_close_reset(other[1]);
+    settle();
+    assert_int_equal(wants.calls, 1);
+    assert_true(hangup_is_fin(fin[0]));
+    assert_int_equal(wants_reset.calls, 1);
+    assert_false(hangup_is_fin(other[0]));
+    assert_int_equal(does_not.calls, 0);
+    hangup_stop(hangup, &does_not.watch);
+    assert_int_equal(close(fin[0]), 0);
+    assert_int_equal(close(fin[1]), 0);
+    assert_int_equal(close(other[0]), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +171,7 @@ int main(void)
         cmocka_unit_test(test_stopped_watches_are_silent),
         cmocka_unit_test(test_stop_from_a_call_back),
         cmocka_unit_test(test_bad_descriptor),
+        cmocka_unit_test(test_fin),
     };
     loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (loop == NULL || hangup_new(loop, &hangup) != 0) {

@@ -57,6 +57,10 @@ static const struct row rows[] = {
     {REASON_UPSTREAM_UNREACHABLE, ECONNREFUSED, "502 Bad Gateway", "connection_refused"},
     {REASON_UPSTREAM_UNREACHABLE, EHOSTUNREACH, "502 Bad Gateway", "destination_ip_unroutable"},
     {REASON_UPSTREAM_TIMEOUT, 0, "504 Gateway Timeout", "connection_timeout"},
+    {REASON_PROXY_LOOP, 0, "502 Bad Gateway", "proxy_loop_detected"},
+    {REASON_BAD_RESPONSE, 0, "502 Bad Gateway", "http_protocol_error"},
+    {REASON_UPSTREAM_CLOSED, 0, "502 Bad Gateway", "connection_terminated"},
+    {REASON_UPSTREAM_RESET, 0, "502 Bad Gateway", "connection_terminated"},
     {REASON_SHUTDOWN, 0, "503 Service Unavailable", "proxy_internal_error"},
     {REASON_INTERNAL, EMFILE, "503 Service Unavailable", "proxy_internal_error"},
 };
@@ -77,7 +81,7 @@ static void test_table(void **state)
         assert_true(snprintf(want, sizeof want, "{\"error\":\"%s\",\"detail\":\"d\"}\n",
                              reason_text(rows[i].reason)) > 0);
         assert_string_equal(body, want);
-        assert_true((strstr(text, "\r\nAllow: CONNECT\r\n") != NULL) ==
+        assert_true((strstr(text, "\r\nAllow: CONNECT, GET, ") != NULL) ==
                     (rows[i].reason == REASON_METHOD_NOT_ALLOWED));
         assert_null(strstr(text, "Retry-After"));
     }
@@ -136,14 +140,38 @@ static void test_established(void **state)
     assert_string_equal(http_reply_established, "HTTP/1.1 200 Connection Established\r\n\r\n");
 }
 
+/* An answer between two requests of one connection, and one to HEAD: its length is told, and it is not sent.
+ */
+static void test_kept_connection(void **state)
+{
+    (void)state;
+    struct http_reply r = {.reason = REASON_POLICY_DENIED, .detail = "d", .keeps_open = true};
+    size_t with_body = 0;
+    for (int i = 0; i < 2; i++) {
+        char out[HTTP_REPLY_CAP + 1];
+        r.has_no_body = i == 1;
+        size_t len = http_reply_write(&r, out, HTTP_REPLY_CAP);
+        out[len] = '\0';
+        const char *head_end = strstr(out, "\r\n\r\n");
+        assert_non_null(head_end);
+        assert_non_null(strstr(out, "\r\nConnection: keep-alive\r\n"));
+        size_t body = len - (size_t)(head_end + 4 - out);
+        if (i == 0) {
+            with_body = body;
+        }
+        char want[64];
+        (void)snprintf(want, sizeof want, "\r\nContent-Length: %zu\r\n", with_body);
+        assert_non_null(strstr(out, want));
+        assert_true(i == 0 ? body > 0 : body == 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),
-        cmocka_unit_test(test_chain_failed),
-        cmocka_unit_test(test_limit_of_one_client),
-        cmocka_unit_test(test_everything_is_escaped),
-        cmocka_unit_test(test_long_texts_are_left_out),
+        cmocka_unit_test(test_kept_connection),       cmocka_unit_test(test_table),
+        cmocka_unit_test(test_chain_failed),          cmocka_unit_test(test_limit_of_one_client),
+        cmocka_unit_test(test_everything_is_escaped), cmocka_unit_test(test_long_texts_are_left_out),
         cmocka_unit_test(test_established),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -68,6 +68,7 @@ static void test_tunneld_defaults(void **state)
     assert_int_equal(r.s.timers.user_ms, TIMER_UNSET);
     assert_int_equal(r.s.keepalive.mode, KEEPALIVE_UNSET);
     assert_int_equal(r.s.head_ms, 10000);
+    assert_int_equal(r.s.forward_idle_ms, 60000);
     assert_int_equal(r.s.l7, 0);
     assert_int_equal(r.s.binary_identity, BINARY_ENFORCE);
     assert_int_equal(r.s.max_tunnels, 0);
