@@ -559,6 +559,21 @@ def test_bad_chunks(env):
                     assert got.fields["Connection"] == "close"
 
 
+def test_bad_chunk_behind_half_an_answer(env):
+    """No second answer follows the half of one."""
+    with env.daemon() as d, d.dial() as s:
+        s.sendall(ask("/half", "Transfer-Encoding: chunked", method="POST"))
+        read_head(s)
+        assert read_exactly(s, 4) == b"half"
+        s.sendall(b"x\r\n")
+        try:
+            rest = read_to_end(s)
+        except ConnectionResetError:
+            rest = b""
+        assert rest == b"", rest
+        d.wait_log("request_refused", reason="bad_request", rule="web")
+
+
 def test_bad_answers(env):
     ok = b"HTTP/1.1 200 OK\r\n"
     bad = (ok + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
