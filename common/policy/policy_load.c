@@ -59,21 +59,20 @@ static bool is_key_match(const struct htab_node *node, const void *key)
     return span_is_equal(r->node->key, *wanted);
 }
 
-/* True if the key is new. The same rule in two files is fine, two rules of one name are not. */
-static bool is_new_rule(struct load *l, const struct yaml_node *n, uint64_t hash)
+/* Another rule of the same key, or NULL. The same rule in two files is fine, two rules of one name are not.
+ */
+static const struct load_rule *find_namesake(struct load *l, const struct yaml_node *n, uint64_t hash)
 {
     const struct htab_node *found = htab_find(&l->rules_by_key, hash, is_key_match, &n->key);
-    if (found == NULL) {
-        return true;
-    }
-    const struct load_rule *first = HTAB_ENTRY(found, const struct load_rule, by_key);
-    if (!yaml_is_same_tree(first->node, n)) {
-        char quoted[DIAG_QUOTE_CAP];
-        load_error(l, n->key_pos, "give one of the two another key, or make them the same",
-                   "rule %s is already in %s on line %u, and differs", diag_quote(n->key, quoted),
-                   l->texts[first->rule.pos.file].file, first->rule.pos.line);
-    }
-    return false;
+    return found == NULL ? NULL : HTAB_ENTRY(found, const struct load_rule, by_key);
+}
+
+static void tell_namesake(struct load *l, const struct yaml_node *n, const struct load_rule *first)
+{
+    char quoted[DIAG_QUOTE_CAP];
+    load_error(l, n->key_pos, "give one of the two another key, or make them the same",
+               "rule %s is already in %s on line %u, and differs", diag_quote(n->key, quoted),
+               l->texts[first->rule.pos.file].file, first->rule.pos.line);
 }
 
 static void load_rule(struct load *l, const struct yaml_node *n)
@@ -85,7 +84,14 @@ static void load_rule(struct load *l, const struct yaml_node *n)
         "{ endpoints: [{ host: api.example.com, port: 443 }], binaries: [{ path: \"/**\" }] }"};
     uint64_t hash = htab_hash(&l->rules_by_key, n->key);
     struct span name = n->key;
-    if (!is_new_rule(l, n, hash) || !load_check_map(l, n, &table)) {
+    const struct load_rule *namesake = find_namesake(l, n, hash);
+    if (namesake != NULL && yaml_is_same_tree(namesake->node, n)) {
+        return;
+    }
+    if (namesake != NULL) {
+        tell_namesake(l, n, namesake);
+    }
+    if (!load_check_map(l, n, &table)) {
         return;
     }
     struct load_rule *r = load_alloc(l, l->scratch, 1, sizeof *r);
@@ -99,6 +105,9 @@ static void load_rule(struct load *l, const struct yaml_node *n)
     r->rule.name = load_text_copy(l, l->out, name);
     load_endpoints(l, load_get_list(n, "endpoints"), r);
     load_binaries(l, load_get_list(n, "binaries"), &r->rule);
+    if (namesake != NULL) {
+        return; /* its own errors are told in the same run; it is not kept */
+    }
     htab_insert(&l->rules_by_key, &r->by_key, hash);
     if (l->last_rule == NULL) {
         l->first_rule = r;

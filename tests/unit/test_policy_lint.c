@@ -301,7 +301,8 @@ static void test_proxy_and_l7(void **state)
 #define READ_ONLY "protocol: rest, enforcement: enforce, access: read-only"
     static const struct row rows[] = {
         {EP("host: '*.example.com', port: 443, " READ_ONLY) EP("host: a.example.com, port: 443"),
-         {"7: \"a.example.com\" port 443 is not carried raw because it is also admitted by \"*.example.com\" on line "
+         {"7: \"a.example.com\" port 443 is not carried raw because it is also admitted by \"*.example.com\" "
+          "on line "
           "6"}},
         {EP("host: '*.example.com', port: 443, " READ_ONLY)
              EP("host: a.example.com, port: 443, proxy: direct"),

@@ -179,8 +179,15 @@ static void test_merge_same_rule(void **state)
         o = load(HEAD RULE("one", "{ host: a.example.com, ports: [1, 2] }"), others[i]);
         assert_int_equal(o.rc, -EINVAL);
         check_diag(&o, 0, "b.yaml:3:3", "rule \"one\" is already in a.yaml on line 3, and differs");
+        assert_int_equal(o.diags.error_count, 1);
         drop(&o);
     }
+    /* what else is wrong with it is told in the same run */
+    o = load(HEAD RULE("one", "{ host: a.example.com, port: 1 }"), HEAD RULE("one", "{ hots: a, port: 0 }"));
+    assert_int_equal(o.diags.error_count, 4);
+    check_diag(&o, 0, "b.yaml:3:3", "rule \"one\" is already in a.yaml on line 3, and differs");
+    check_diag(&o, 1, "b.yaml:4:19", "unknown key \"hots\"");
+    drop(&o);
 }
 
 /* Errors of every file, in order, in one run; also behind a file that is no YAML. */
