@@ -165,6 +165,7 @@ int command_check(int argc, char **argv)
     }
     policy_check_fini(&c);
     if (fflush(stdout) != 0) {
+        (void)fprintf(stderr, "openshell-egress check: standard output: %s\n", strerror(errno));
         rc = -EIO; /* an answer nobody got is no clean bill */
     }
     return rc == 0 ? STATUS_CLEAN : STATUS_ERRORS;

@@ -59,7 +59,8 @@ static int check_shape(struct span text, struct err *err)
             return -EINVAL;
         }
     }
-    if (text.len == 0) {
+    bool is_port_only = text.len > 0 && text.data[0] == ':' && (text.len == 1 || text.data[1] != ':');
+    if (text.len == 0 || is_port_only) { /* "::1" is an address */
         err_set(err, "an empty host: type HOST[:PORT]");
         return -EINVAL;
     }

@@ -23,26 +23,44 @@ struct reader {
     int rc; /* the first failure */
 };
 
+static const char *read_hint(int error)
+{
+    switch (error) {
+    case ENOENT:
+        return "check the path: there is nothing of that name";
+    case EACCES:
+        return "the file must be readable for the user that reads it";
+    case ELOOP:
+        return "the links lead to each other: name the file itself";
+    case E2BIG:
+        return "remove rules that nothing uses, or write patterns in the place of many hosts";
+    default:
+        return "name a policy file, or a directory that holds *.yaml or *.yml files";
+    }
+}
+
 /* Tells about a path and goes on: all of them are told in one run. */
 static void fail(struct reader *r, const char *path, int error, const char *what)
 {
     char message[256];
     struct diag_place place = {.file = path};
-    const char *hint = NULL;
-    if (error == ENOENT) {
-        hint = "check the path: there is nothing of that name";
-    } else if (error == EACCES) {
-        hint = "the file must be readable for the user that reads it";
-    }
     if (what == NULL) {
         (void)snprintf(message, sizeof message, "cannot be read: %s", strerror(error));
         what = message;
     }
-    if (policy_diags_add(r->diags, DIAG_ERROR, &place, what, hint) != 0) {
+    if (policy_diags_add(r->diags, DIAG_ERROR, &place, what, read_hint(error)) != 0) {
         error = ENOMEM;
     }
     if (r->rc == 0) {
         r->rc = -error;
+    }
+}
+
+static void warn(struct reader *r, const char *path, const char *what, const char *hint)
+{
+    struct diag_place place = {.file = path};
+    if (policy_diags_add(r->diags, DIAG_WARNING, &place, what, hint) != 0 && r->rc == 0) {
+        r->rc = -ENOMEM;
     }
 }
 
@@ -120,7 +138,9 @@ static void read_file(struct reader *r, const char *path, bool is_listed)
         fail(r, path, errno, NULL);
     } else if (S_ISREG(st.st_mode)) {
         read_all(r, path, fd);
-    } else if (!is_listed) {
+    } else if (is_listed) {
+        warn(r, path, "is passed over: it is no regular file", "give it another name, or move it elsewhere");
+    } else {
         fail(r, path, EINVAL, "is neither a regular file nor a directory");
     }
     (void)close(fd);
@@ -157,10 +177,8 @@ static void read_directory(struct reader *r, const char *path)
         return;
     }
     if (count == 0) {
-        struct diag_place place = {.file = path};
-        (void)policy_diags_add(r->diags, DIAG_WARNING, &place,
-                               "the directory holds no *.yaml and no *.yml file",
-                               "a policy without rules admits nothing");
+        warn(r, path, "the directory holds no *.yaml and no *.yml file",
+             "a policy without rules admits nothing");
     }
     for (int i = 0; i < count; i++) {
         char file[4096];

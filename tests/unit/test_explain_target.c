@@ -90,6 +90,8 @@ static void test_bad(void **state)
         const char *typed, *expect;
     } rows[] = {
         {"", "type HOST[:PORT]"},
+        {":", "type HOST[:PORT]"},
+        {":443", "type HOST[:PORT]"},
         {"https://discord.com/api", "type discord.com:443"},
         {"HTTP://discord.com", "type discord.com"},
         {"http://discord.com?x", "type discord.com:80"},

@@ -127,6 +127,7 @@ static void check_only_diag(const struct outcome *o, const char *name, const cha
     }
     char *text = policy_diag_text(&o->diags.items[0], false);
     assert_non_null(strstr(text, "error: "));
+    assert_non_null(strstr(text, "= hint: ")); /* each says what to do */
     free(text);
 }
 
@@ -184,9 +185,15 @@ static void test_no_regular_file(void **state)
     check_only_diag(&o, "pipe.yaml", "neither a regular file nor a directory");
     drop(&o);
     put("a.yaml", RULE("r"));
-    o = load("", NULL); /* in a directory it is passed over */
+    o = load("", NULL); /* in a directory it is passed over, which is said */
     assert_int_equal(o.rc, 0);
     assert_int_equal(o.rules->rule_count, 1);
+    size_t told = 0;
+    for (size_t i = 0; i < o.diags.count; i++) {
+        told += strstr(o.diags.items[i].message, "is passed over: it is no regular file") != NULL &&
+                strstr(o.diags.items[i].file, "pipe.yaml") != NULL;
+    }
+    assert_int_equal(told, 1);
     drop(&o);
 }
 
