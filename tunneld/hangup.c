@@ -90,6 +90,5 @@ bool hangup_is_fin(int fd)
 
 int hangup_error(int fd)
 {
-    int rc = sock_connect_result(fd); /* SO_ERROR, whatever it is from */
-    return rc == 0 ? ECONNRESET : -rc;
+    return -sock_connect_result(fd); /* SO_ERROR, whatever it is from */
 }

@@ -14,7 +14,8 @@
 struct hangup;
 struct hangup_watch;
 /* The watch is stopped when called. The peer has reset the connection, or the kernel has given it up; or
- * there is a FIN, which hangup_is_fin() tells apart. */
+ * there is a FIN, which hangup_is_fin() tells apart; or a FIN has gone either way, of which hangup_error()
+ * says 0. */
 typedef void hangup_event_fn(struct hangup_watch *w);
 
 struct hangup_watch { /* embedded; zero-initialised = stopped */
@@ -33,5 +34,6 @@ void hangup_stop(struct hangup *h,
                  struct hangup_watch *w); /* before the descriptor is closed; fine when stopped */
 /* With wants_fin, when called: nothing is wrong with the socket, the peer has only finished sending. */
 bool hangup_is_fin(int fd);
-/* What became of the socket: a positive errno; ECONNRESET if the kernel does not say. */
+/* What became of the socket: a positive errno, or 0 if it has ended in order, perhaps with bytes to be read.
+ * Asked once: the kernel forgets it. */
 int hangup_error(int fd);

@@ -7,6 +7,10 @@
 #include <sys/socket.h>
 
 #define PUMP_ROUNDS 4 /* reads per wake-up: one busy tunnel must not starve the others */
+#define PUMP_BYTES ((size_t)PUMP_ROUNDS * RELAY_BUFFER_BYTES) /* the same, spliced */
+#define FULL_READ_BYTES (RELAY_BUFFER_BYTES / 2)
+/* A wake-up of a bulk direction that brings less ends it: below, splicing costs more than copying. */
+#define BULK_WAKE_BYTES ((size_t)8 * 1024)
 #define SALVAGE_ROUNDS 16
 
 enum pump_result { PUMP_OK = 0, PUMP_ENDED };
@@ -45,6 +49,69 @@ static ssize_t receive_some(struct relay_leg *from)
     return n < 0 ? -errno : n;
 }
 
+static size_t waiting_bytes(const struct relay_leg *to)
+{
+    return to->unsent.len + (to->pipe == NULL ? 0 : to->pipe->len);
+}
+
+static void give_pipe(struct relay_leg *to)
+{
+    pipe_pool_give(to->relay->env->pipes, to->pipe);
+    to->pipe = NULL;
+}
+
+static bool lend_pipe(struct relay_leg *to)
+{
+    to->pipe = pipe_pool_take(to->relay->env->pipes);
+    return to->pipe != NULL;
+}
+
+/* The front of what the pipe holds becomes the tail in memory, for a socket that splice cannot write to.
+ * Bytes moved, or -errno. */
+static ssize_t unpipe_some(struct relay_leg *to)
+{
+    const struct relay_env *env = to->relay->env;
+    ssize_t n = pipe_copy_out(to->pipe, env->buffer, RELAY_BUFFER_BYTES);
+    int rc = n <= 0 ? 0 : buf_append(&to->unsent, span_make(env->buffer, (size_t)n), RELAY_BUFFER_BYTES);
+    return rc == 0 ? n : rc;
+}
+
+/* One step of send_waiting(): bytes taken or brought nearer, 0 if the socket would block, or -errno. */
+static ssize_t send_step(struct relay_leg *to)
+{
+    struct pipe_pool *pipes = to->relay->env->pipes;
+    ssize_t n;
+    if (to->unsent.len > 0) {
+        n = send_some(to, buf_span(&to->unsent));
+        buf_consume(&to->unsent, n > 0 ? (size_t)n : 0);
+        return n;
+    }
+    if (!pipes->is_refused) {
+        n = pipe_drain(to->pipe, to->fd);
+        if (n >= 0 || !pipe_is_refusal((int)-n)) {
+            to->sent_bytes += n > 0 ? (uint64_t)n : 0;
+            return n;
+        }
+        pipe_pool_refuse(pipes, (int)-n);
+    }
+    return unpipe_some(to);
+}
+
+/* Sends what waits for this side as far as its socket takes it; the pipe goes back once it is empty. 0 or
+ * -errno. */
+static int send_waiting(struct relay_leg *to)
+{
+    while (waiting_bytes(to) > 0) {
+        ssize_t n = send_step(to);
+        if (n <= 0) {
+            return (int)n;
+        }
+        to->relay->last_ms = clock_mono_ms();
+    }
+    give_pipe(to);
+    return 0;
+}
+
 static enum pump_result end_relay(struct relay *r, struct relay_end end)
 {
     r->end = end;
@@ -53,17 +120,25 @@ static enum pump_result end_relay(struct relay *r, struct relay_end end)
     return PUMP_ENDED;
 }
 
+/* Of our own making: neither side got all there was. */
+static enum pump_result relay_failed(struct relay *r, int error)
+{
+    return end_relay(
+        r, (struct relay_end){
+               .reason = REASON_INTERNAL, .side = RELAY_NEITHER, .error = error, .must_reset = true});
+}
+
 /*
- * A side is gone. What it sent before may still lie in its receive queue (a server that answers, then resets
- * an upload it did not want): hand that on, so that the other side learns the answer; only without one is it
- * reset too.
+ * A side is gone. What it sent before may still wait here or lie in its receive queue (a server that answers,
+ * then resets an upload it did not want): hand that on, so that the other side learns the answer; only
+ * without one is it reset too.
  */
 static enum pump_result leg_failed(struct relay_leg *leg, int error)
 {
     struct relay *r = leg->relay;
     struct relay_leg *to = other_leg(leg);
     bool is_salvaged = false;
-    bool is_lost = to->unsent.len > 0;
+    bool is_lost = send_waiting(to) != 0 || waiting_bytes(to) > 0;
     for (int i = 0; i < SALVAGE_ROUNDS && !is_lost && !leg->has_eof; i++) {
         ssize_t n = receive_some(leg);
         if (n <= 0) {
@@ -87,10 +162,10 @@ static enum pump_result leg_failed(struct relay_leg *leg, int error)
 static int wanted_events(const struct relay_leg *leg, const struct relay_leg *other)
 {
     int events = 0;
-    if (!leg->has_eof && other->unsent.len == 0) {
+    if (!leg->has_eof && waiting_bytes(other) == 0) {
         events |= EV_READ;
     }
-    if (leg->unsent.len > 0) {
+    if (waiting_bytes(leg) > 0) {
         events |= EV_WRITE;
     }
     return events;
@@ -124,9 +199,7 @@ static enum pump_result arm_both(struct relay *r)
     for (int side = RELAY_CLIENT; side <= RELAY_UPSTREAM; side++) {
         int rc = arm_leg(&r->leg[side]);
         if (rc != 0) {
-            return end_relay(
-                r, (struct relay_end){
-                       .reason = REASON_INTERNAL, .side = RELAY_NEITHER, .error = -rc, .must_reset = true});
+            return relay_failed(r, -rc);
         }
     }
     return PUMP_OK;
@@ -140,7 +213,7 @@ static enum pump_result pass_fin(struct relay_leg *from)
 {
     struct relay *r = from->relay;
     struct relay_leg *to = other_leg(from);
-    (void)CHECK(to->unsent.len == 0);
+    (void)CHECK(waiting_bytes(to) == 0);
     from->has_eof = true;
     if (shutdown(to->fd, SHUT_WR) != 0 && errno != ENOTCONN) {
         return leg_failed(to, errno);
@@ -157,7 +230,16 @@ static enum pump_result pass_fin(struct relay_leg *from)
     return r->is_running ? PUMP_OK : PUMP_ENDED;
 }
 
-static enum pump_result pump(struct relay_leg *from)
+static void note_read(struct relay_leg *from, size_t got)
+{
+    if (got < FULL_READ_BYTES) {
+        from->full_reads = 0;
+    } else if (from->full_reads < RELAY_BULK_READS) {
+        from->full_reads++;
+    }
+}
+
+static enum pump_result pump_copied(struct relay_leg *from)
 {
     struct relay *r = from->relay;
     struct relay_leg *to = other_leg(from);
@@ -173,6 +255,7 @@ static enum pump_result pump(struct relay_leg *from)
             return pass_fin(from);
         }
         r->last_ms = clock_mono_ms();
+        note_read(from, (size_t)got);
         struct span bytes = span_make(r->env->buffer, (size_t)got);
         ssize_t sent = send_some(to, bytes);
         if (sent < 0) {
@@ -180,7 +263,7 @@ static enum pump_result pump(struct relay_leg *from)
         }
         if (sent < got) {
             int rc = buf_append(&to->unsent, span_sub(bytes, (size_t)sent, bytes.len), RELAY_BUFFER_BYTES);
-            return rc == 0 ? PUMP_OK : leg_failed(to, -rc);
+            return rc == 0 ? PUMP_OK : relay_failed(r, -rc);
         }
         if ((size_t)got < RELAY_BUFFER_BYTES) {
             return PUMP_OK;
@@ -189,17 +272,56 @@ static enum pump_result pump(struct relay_leg *from)
     return PUMP_OK;
 }
 
-static enum pump_result flush(struct relay_leg *to)
+/* The pipe is empty before each read, and after it everything inside waits for the other side. */
+static enum pump_result pump_spliced(struct relay_leg *from)
 {
-    ssize_t sent = send_some(to, buf_span(&to->unsent));
-    if (sent < 0) {
-        return leg_failed(to, (int)-sent);
+    struct relay *r = from->relay;
+    struct relay_leg *to = other_leg(from);
+    size_t moved = 0;
+    while (moved < PUMP_BYTES && (to->pipe != NULL || lend_pipe(to))) {
+        ssize_t got = pipe_fill(to->pipe, from->fd);
+        if (got <= 0) {
+            give_pipe(to);
+        }
+        if (got == -EAGAIN) {
+            break;
+        }
+        if (got == 0) {
+            return pass_fin(from);
+        }
+        if (got < 0 && pipe_is_refusal((int)-got)) {
+            pipe_pool_refuse(r->env->pipes, (int)-got);
+            return pump_copied(from);
+        }
+        if (got < 0) {
+            return leg_failed(from, (int)-got);
+        }
+        r->last_ms = clock_mono_ms();
+        moved += (size_t)got;
+        int rc = send_waiting(to);
+        if (rc != 0) {
+            return leg_failed(to, -rc);
+        }
+        if (waiting_bytes(to) > 0) {
+            return PUMP_OK;
+        }
     }
-    if (sent > 0) {
-        to->relay->last_ms = clock_mono_ms();
-        buf_consume(&to->unsent, (size_t)sent);
+    if (moved < BULK_WAKE_BYTES) {
+        from->full_reads = 0;
     }
     return PUMP_OK;
+}
+
+static enum pump_result pump(struct relay_leg *from)
+{
+    bool is_bulk = from->full_reads >= RELAY_BULK_READS && lend_pipe(other_leg(from));
+    return is_bulk ? pump_spliced(from) : pump_copied(from);
+}
+
+static enum pump_result flush(struct relay_leg *to)
+{
+    int rc = send_waiting(to);
+    return rc == 0 ? PUMP_OK : leg_failed(to, -rc);
 }
 
 static void on_leg_event(struct ev_loop *loop, ev_io *w, int revents)
@@ -211,10 +333,11 @@ static void on_leg_event(struct ev_loop *loop, ev_io *w, int revents)
     if ((revents & EV_ERROR) != 0) {
         result = leg_failed(leg, EBADF);
     }
-    if (result == PUMP_OK && (revents & EV_WRITE) != 0 && leg->unsent.len > 0) {
+    if (result == PUMP_OK && (revents & EV_WRITE) != 0 && waiting_bytes(leg) > 0) {
         result = flush(leg);
     }
-    if (result == PUMP_OK && (revents & EV_READ) != 0 && !leg->has_eof && other_leg(leg)->unsent.len == 0) {
+    if (result == PUMP_OK && (revents & EV_READ) != 0 && !leg->has_eof &&
+        waiting_bytes(other_leg(leg)) == 0) {
         result = pump(leg);
     }
     if (result == PUMP_OK) {
@@ -225,7 +348,11 @@ static void on_leg_event(struct ev_loop *loop, ev_io *w, int revents)
 static void on_leg_hangup(struct hangup_watch *w)
 {
     struct relay_leg *leg = w->ctx;
-    (void)leg_failed(leg, hangup_error(leg->fd));
+    int error = hangup_error(leg->fd);
+    if (error !=
+        0) { /* otherwise both have finished, and its last bytes are read when there is room for them */
+        (void)leg_failed(leg, error);
+    }
 }
 
 int relay_start(struct relay *r, const int fds[2], struct buf *early, int64_t now_ms)
@@ -262,10 +389,11 @@ void relay_stop(struct relay *r)
         ev_io_stop(r->env->loop, &leg->io);
         hangup_stop(r->env->hangup, &leg->hangup);
         buf_fini(&leg->unsent);
+        give_pipe(leg);
     }
 }
 
 bool relay_has_unsent(const struct relay *r)
 {
-    return r->leg[RELAY_CLIENT].unsent.len > 0 || r->leg[RELAY_UPSTREAM].unsent.len > 0;
+    return waiting_bytes(&r->leg[RELAY_CLIENT]) > 0 || waiting_bytes(&r->leg[RELAY_UPSTREAM]) > 0;
 }

@@ -2,18 +2,22 @@
 /*
  * Moves bytes between two connected sockets until both have finished. One buffer per worker serves every
  * tunnel: what is read is sent at once, only a tail that the other side would not take is kept, and nothing
- * more is read from that side until it is gone (back-pressure). An idle tunnel holds no buffer. A FIN is
- * passed on as shutdown(SHUT_WR) behind the last byte, the other direction goes on. A reset is noticed in
- * every state, also while nothing is read. The relay owns its watchers; the descriptors are the session's,
- * which closes them after relay_stop().
+ * more is read from that side until it is gone (back-pressure). A direction that has filled the buffer a few
+ * times in a row is bulk: it is spliced through a pipe of the worker's pool instead, until a wake-up brings
+ * little. What a pipe holds when the other side would not take it is such a tail as well. An idle tunnel
+ * holds neither buffer nor pipe. A FIN is passed on as shutdown(SHUT_WR) behind the last byte, the other
+ * direction goes on. A reset is noticed in every state, also while nothing is read. The relay owns its
+ * watchers; the descriptors are the session's, which closes them after relay_stop().
  */
 #pragma once
 
 #include "common/base/buf.h"
 #include "common/policy/reason.h"
 #include "tunneld/hangup.h"
+#include "tunneld/pipe_pool.h"
 
-#define RELAY_BUFFER_BYTES 65536U /* also the longest tail of a direction */
+#define RELAY_BUFFER_BYTES 65536U /* also the longest tail of a direction that is copied */
+#define RELAY_BULK_READS 4        /* that at least half filled the buffer, in a row, make a direction bulk */
 
 enum relay_side { RELAY_CLIENT = 0, RELAY_UPSTREAM, RELAY_NEITHER };
 
@@ -21,6 +25,7 @@ struct relay_env { /* one per worker, borrowed */
     struct ev_loop *loop;
     struct hangup *hangup;
     uint8_t *buffer; /* RELAY_BUFFER_BYTES */
+    struct pipe_pool *pipes;
 };
 
 enum relay_event {
@@ -42,9 +47,11 @@ struct relay_leg {
     int fd;
     ev_io io;
     struct hangup_watch hangup;
-    struct buf unsent;   /* for this side */
-    uint64_t sent_bytes; /* to this side, taken by its socket */
-    bool has_eof;        /* its FIN was read, and ours was sent to the other side */
+    struct buf unsent;      /* for this side */
+    struct pipe_lent *pipe; /* for this side, behind unsent; NULL unless bytes are inside or on their way */
+    uint64_t sent_bytes;    /* to this side, taken by its socket */
+    uint8_t full_reads;     /* of this side, in a row; at most RELAY_BULK_READS */
+    bool has_eof;           /* its FIN was read, and ours was sent to the other side */
 };
 
 struct relay {
@@ -65,5 +72,5 @@ struct relay {
 MUST_CHECK int relay_start(struct relay *r, const int fds[2], struct buf *early, int64_t now_ms);
 /* Stops every watcher and drops unsent bytes; the descriptors stay open. Fine when never started. */
 void relay_stop(struct relay *r);
-/* True if bytes are kept that a side has not taken. */
+/* True if bytes are kept, in memory or in a pipe, that a side has not taken. */
 bool relay_has_unsent(const struct relay *r);

@@ -82,6 +82,7 @@ static int start_parts(struct tunneld_worker *tw, struct err *err)
 {
     struct ev_loop *loop = tw->worker->loop;
     tw->relay_env.loop = loop;
+    tw->relay_env.pipes = &tw->pipes;
     tw->relay_env.buffer = malloc(RELAY_BUFFER_BYTES);
     if (tw->relay_env.buffer == NULL) {
         return -ENOMEM;
@@ -194,6 +195,7 @@ void tunneld_worker_stop(struct worker *w)
     }
     deadline_list_free(tw->deadlines);
     hangup_free(tw->relay_env.hangup);
+    pipe_pool_fini(&tw->pipes);
     free(tw->relay_env.buffer);
     free(tw->listeners);
     free(tw);

@@ -29,7 +29,8 @@ struct tunneld_worker {
     struct admit admit; /* its policy follows the worker's */
     struct resolver *resolver;
     struct deadline_list *deadlines;
-    struct relay_env relay_env; /* owns hangup and buffer */
+    struct pipe_pool pipes;
+    struct relay_env relay_env; /* owns hangup and buffer, borrows pipes */
     struct tunneld_listener *listeners;
     size_t listener_count;
     struct session *sessions; /* doubly linked */

@@ -240,8 +240,20 @@ class Daemon:
             return sum(1 for e in self.logs if e.get("event") == event and
                        all(e.get(k) == v for k, v in fields.items()))
 
+    def fd_links(self):
+        """What each descriptor is; one that is closed meanwhile is left out."""
+        for name in os.listdir("/proc/%d/fd" % self.process.pid):
+            try:
+                yield os.readlink("/proc/%d/fd/%s" % (self.process.pid, name))
+            except OSError:
+                pass
+
     def fd_count(self):
-        return len(os.listdir("/proc/%d/fd" % self.process.pid))
+        """Without pipes: of these a few are kept for the next bulk (pipe_pool.h)."""
+        return sum(1 for link in self.fd_links() if not link.startswith("pipe:"))
+
+    def pipe_count(self):
+        return sum(1 for link in self.fd_links() if link.startswith("pipe:"))
 
     def rss_kib(self):
         with open("/proc/%d/status" % self.process.pid, encoding="ascii") as f:

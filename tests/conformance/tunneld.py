@@ -248,6 +248,29 @@ def test_back_pressure(env):
             assert read_exactly(s, 32) == hashlib.sha256(sent).digest()
 
 
+def test_pipes_at_rest(env):
+    """Bulk goes through pipes, one pipe for a direction; tunnels that have carried it hold none afterwards."""
+    kept = 2 * 8  # PIPE_POOL_KEPT of the one worker, two descriptors each
+    data = lab.pattern(MIB, 6)
+    with env.daemon(ALL, "--workers", "1") as d:
+        first = d.pipe_count()
+        tunnels = [connect(d, "four.example.org:%d" % ECHO) for _ in range(12)]
+        sent = [0] * len(tunnels)
+        for i, s in enumerate(tunnels):  # an echo that is not read: both directions fill up
+            s.settimeout(0.2)
+            try:
+                while True:
+                    sent[i] += s.send(data)
+            except socket.timeout:
+                pass
+        assert d.pipe_count() - first > kept
+        for i, s in enumerate(tunnels):
+            s.settimeout(lab.GIVE_UP_S)
+            read_exactly(s, sent[i])
+        wait_until(lambda: d.pipe_count() - first <= kept)
+        assert d.count_log("tunnel_close") == 0
+
+
 def test_slow_client(env):
     """The other direction: a client that does not read stops the server, and gets every byte in the end."""
     with env.daemon(ALL) as d:
@@ -661,6 +684,7 @@ def test_no_leak(env):
         connect(d, "four.example.org:%d" % ECHO).close()
         wait_until(lambda: d.count_log("tunnel_close") == 1)
         before, = lab.fds_at_rest([d])
+        pipes = d.pipe_count()
 
         def one(i):
             if i % 5 == 3:
@@ -682,6 +706,7 @@ def test_no_leak(env):
             list(pool.map(one, range(2000)))
         wait_until(lambda: d.count_log("tunnel_close") == 1201)
         wait_until(lambda: d.fd_count() <= before)
+        assert d.pipe_count() == pipes  # none of them was bulk
 
 
 def misbehave(env, d, rng, until):
@@ -718,6 +743,7 @@ def test_chaos(env):
     with env.daemon(ALL, *options) as d:
         wait_until(lambda: try_connect(d))
         before, = lab.fds_at_rest([d])
+        pipes = d.pipe_count()
         until = time.monotonic() + 3
         seed = random.randrange(1 << 32)
         print("chaos seed %d" % seed, flush=True)
@@ -737,6 +763,7 @@ def test_chaos(env):
         d.process.send_signal(signal.SIGHUP)
         wait_until(lambda: try_connect(d))
         wait_until(lambda: d.fd_count() <= before)
+        assert d.pipe_count() <= pipes + 4 * 2 * 8  # four workers keep eight pipes each
 
 
 # ---- change and end ----

@@ -102,6 +102,28 @@ static void test_stopped_watches_are_silent(void **state)
     assert_int_equal(close(fds[1]), 0);
 }
 
+/* Both have finished and bytes are still to be read: a hang-up, but not an error. */
+static void test_both_fins_are_no_error(void **state)
+{
+    (void)state;
+    int fds[2];
+    struct seen s = {.error = -1};
+    char c;
+    make_pair(fds);
+    watch(&s, fds[1]);
+    assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
+    settle();
+    assert_int_equal(s.calls, 0);
+    assert_int_equal(recv(fds[0], &c, 1, 0), 0);
+    assert_int_equal(send(fds[0], "x", 1, MSG_NOSIGNAL), 1);
+    assert_int_equal(close(fds[0]), 0);
+    settle();
+    assert_int_equal(s.calls, 1);
+    assert_int_equal(s.error, 0);
+    assert_int_equal(recv(fds[1], &c, 1, 0), 1);
+    assert_int_equal(close(fds[1]), 0);
+}
+
 /* Two at once, and the first call back stops the other one: no call back after a stop. */
 static void test_stop_from_a_call_back(void **state)
 {
@@ -169,6 +191,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reset_is_seen_and_nothing_else),
         cmocka_unit_test(test_stopped_watches_are_silent),
+        cmocka_unit_test(test_both_fins_are_no_error),
         cmocka_unit_test(test_stop_from_a_call_back),
         cmocka_unit_test(test_bad_descriptor),
         cmocka_unit_test(test_fin),
