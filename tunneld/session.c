@@ -72,6 +72,23 @@ static bool is_between_requests(const struct session *s)
     return s->is_kept && session_is_unused(s);
 }
 
+bool session_set_host(struct session *s, const struct host *host)
+{
+    char text[HOST_TEXT_CAP];
+    free(s->host_text);
+    s->host_text = strdup(host_text(host, text));
+    return s->host_text != NULL;
+}
+
+struct host session_host(const struct session *s)
+{
+    struct host host = {.kind = HOST_NONE};
+    if (s->host_text != NULL) {
+        (void)CHECK(host_parse(span_str(s->host_text), &host) == HOST_FAULT_NONE);
+    }
+    return host;
+}
+
 static bool is_established(const struct session *s)
 {
     return s->state == SESSION_RELAY || s->state == SESSION_HALF_CLOSED;
@@ -211,6 +228,8 @@ void session_end(struct session *s, enum reason reason)
     close_fd(&s->client_fd, s->must_reset_client);
     close_fd(&s->upstream_fd, s->must_reset_upstream);
     buf_fini(&s->early);
+    free(s->host_text);
+    s->host_text = NULL;
     unlink_session(s);
     s->reap.free_fn = free_session;
     reap_later(tw->worker->reap, &s->reap);
@@ -358,10 +377,11 @@ void session_on_deadline(void *ctx, struct deadline *d, int64_t now_ms)
 
 static void rejudge_tunnel(struct session *s)
 {
+    const struct host host = session_host(s);
     const struct ip *chained = s->chained_ip.family == IP_NONE ? NULL : &s->chained_ip;
     bool is_admitted = s->carriage == CARRY_CHAIN
-                           ? admit_still_chained(&s->tw->admit, &s->host, s->port, chained)
-                           : admit_still(&s->tw->admit, &s->host, &s->upstream);
+                           ? admit_still_chained(&s->tw->admit, &host, s->port, chained)
+                           : admit_still(&s->tw->admit, &host, &s->upstream);
     if (is_admitted) {
         if (s->revoke_at_ms >= 0) { /* admitted again within the grace */
             s->revoke_at_ms = -1;
@@ -405,10 +425,15 @@ void session_rejudge(struct session *s)
 static void start_captured(struct session *s)
 {
     struct addr dialled;
+    struct host host = {.kind = HOST_NONE};
     enum synth_found found =
-        capture_identify(s->client_fd, s->tw->daemon->map, clock_boot_s(), &dialled, &s->host);
+        capture_identify(s->client_fd, s->tw->daemon->map, clock_boot_s(), &dialled, &host);
     s->port = dialled.port;
     s->asked_ms = clock_mono_ms();
+    if (host.kind != HOST_NONE && !session_set_host(s, &host)) {
+        session_fail(s, &(struct session_fault){.reason = REASON_INTERNAL, .cause = ENOMEM});
+        return;
+    }
     if (found != SYNTH_FOUND) {
         s->refused_addr = dialled;
         const char *why = found == SYNTH_EXPIRED ? "the address was handed out for a name, but long ago"

@@ -35,7 +35,7 @@ static bool is_by_name(const struct session *s)
 /* What the proxy is asked for. */
 static struct host chain_target(const struct session *s)
 {
-    return is_by_name(s) ? s->host : (struct host){.kind = HOST_IP, .ip = s->chained_ip};
+    return is_by_name(s) ? session_host(s) : (struct host){.kind = HOST_IP, .ip = s->chained_ip};
 }
 
 const char *session_chain_text(const struct session *s, char text[SESSION_CHAIN_TEXT_CAP])
@@ -280,10 +280,11 @@ static void find_proxy(struct session *s)
 /* Judges; of those that pass the first IPv4 address is taken, since nothing is known of the proxy's IPv6. */
 static void consider_addrs(struct session *s, const struct ip *addrs, size_t count)
 {
+    const struct host host = session_host(s);
     for (size_t i = 0; i < count; i++) {
         const struct addr to = {.ip = addrs[i], .port = s->port};
         struct dest_verdict v;
-        if (!admit_addr(&s->tw->admit, s->endpoint, &s->host, &to, &v)) {
+        if (!admit_addr(&s->tw->admit, s->endpoint, &host, &to, &v)) {
             if (s->refused_addr.ip.family == IP_NONE) {
                 s->refused = v;
                 s->refused_addr = to;
@@ -334,11 +335,12 @@ static bool pass_brakes(struct session *s)
 void session_chain_start(struct session *s)
 {
     static const struct session_fault none = {.reason = REASON_DNS_FAILED, .why = "the name has no address"};
-    const struct policy_host *h = admit_static(&s->tw->admit, &s->host);
+    const struct host host = session_host(s);
+    const struct policy_host *h = admit_static(&s->tw->admit, &host);
     s->chained_ip = (struct ip){0};
     s->is_target_known = false;
-    if (s->host.kind == HOST_IP) {
-        consider_addrs(s, &s->host.ip, 1);
+    if (host.kind == HOST_IP) {
+        consider_addrs(s, &host.ip, 1);
         choose_addr(s, &none);
     } else if (config(s)->by_name) {
         if (pass_brakes(s)) { /* the proxy asks the DNS for it */
@@ -348,7 +350,7 @@ void session_chain_start(struct session *s)
         consider_addrs(s, h->addrs, h->addr_count);
         choose_addr(s, &none);
     } else if (pass_brakes(s)) {
-        int rc = resolve_start(s->tw->relay_env.loop, s->tw->resolver, &s->host.name, on_target_resolve, s,
+        int rc = resolve_start(s->tw->relay_env.loop, s->tw->resolver, &host.name, on_target_resolve, s,
                                &s->resolve);
         if (rc != 0) {
             fail_internal(s, rc);

@@ -56,11 +56,11 @@ static void on_dial(void *ctx, const struct dial_result *r)
     session_established(s, r->fd, &r->addr);
 }
 
-static int add_addr(struct session *s, const struct ip *ip)
+static int add_addr(struct session *s, const struct host *host, const struct ip *ip)
 {
     struct addr to = {.ip = *ip, .port = s->port};
     struct dest_verdict v;
-    if (!admit_addr(&s->tw->admit, s->endpoint, &s->host, &to, &v)) {
+    if (!admit_addr(&s->tw->admit, s->endpoint, host, &to, &v)) {
         if (s->refused_addr.ip.family == IP_NONE) {
             s->refused = v;
             s->refused_addr = to;
@@ -88,12 +88,13 @@ static enum reason refused_reason(const struct session *s)
 static void decide_addrs(struct session *s, const struct ip *addrs, size_t count, bool complete,
                          const struct session_fault *if_none)
 {
+    const struct host host = session_host(s);
     bool is_dialling = s->dial != NULL;
     if (!is_dialling) {
         session_move(s, SESSION_DECIDE_ADDR);
     }
     for (size_t i = 0; i < count; i++) {
-        int rc = add_addr(s, &addrs[i]);
+        int rc = add_addr(s, &host, &addrs[i]);
         if (rc != 0) {
             session_fail(s, &(struct session_fault){.reason = REASON_INTERNAL, .cause = -rc});
             return;
@@ -147,22 +148,23 @@ static void on_resolve(void *ctx, const struct resolve_result *r)
 }
 
 /* Is the cache going to answer, so that nothing goes upstream? */
-static bool is_cached(const struct session *s, int64_t now_ms)
+static bool is_cached(const struct session *s, const struct host_name *name, int64_t now_ms)
 {
     struct resolver_answer a;
-    return resolver_peek(s->tw->resolver, &s->host.name, DNS_AAAA, now_ms, &a) &&
-           resolver_peek(s->tw->resolver, &s->host.name, DNS_A, now_ms, &a);
+    return resolver_peek(s->tw->resolver, name, DNS_AAAA, now_ms, &a) &&
+           resolver_peek(s->tw->resolver, name, DNS_A, now_ms, &a);
 }
 
 /* What had expired, for a name that the brakes stop: using it leaks nothing. At most 2 * DNS_ADDRS_MAX. */
 static size_t find_stale(const struct session *s, int64_t now_ms, struct ip *addrs)
 {
     static const uint16_t types[] = {DNS_AAAA, DNS_A};
+    const struct host host = session_host(s);
     struct resolver_answer a;
     size_t count = 0;
     for (size_t i = 0; i < 2; i++) {
-        if (resolver_peek(s->tw->resolver, &s->host.name, types[i], now_ms, &a) ||
-            resolver_peek_stale(s->tw->resolver, &s->host.name, types[i], now_ms, &a)) {
+        if (resolver_peek(s->tw->resolver, &host.name, types[i], now_ms, &a) ||
+            resolver_peek_stale(s->tw->resolver, &host.name, types[i], now_ms, &a)) {
             memcpy(addrs + count, a.addrs, a.addr_count * sizeof(a.addrs[0]));
             count += a.addr_count;
         }
@@ -199,15 +201,16 @@ static enum tunneld_counter brake_counter(enum brakes_verdict v)
 
 enum brakes_verdict session_ask_brakes(struct session *s)
 {
+    const struct host host = session_host(s);
     struct name_verdict v; /* of the name alone: an exact rule on another port is an exact rule */
-    judge_name(s->tw->admit.policy, &s->host.name, &v);
+    judge_name(s->tw->admit.policy, &host.name, &v);
     const struct brakes_question q = {.sandbox = 0,
                                       .client = &s->client.ip,
-                                      .name = &s->host.name,
+                                      .name = &host.name,
                                       .pattern = v.is_wildcard ? &v.endpoint->pattern.text : NULL,
                                       .now_ms = clock_mono_ms()};
     struct brakes_outcome outcome;
-    if (is_cached(s, q.now_ms)) {
+    if (is_cached(s, &host.name, q.now_ms)) {
         return BRAKES_GO;
     }
     brakes_judge(s->tw->daemon->brakes, &q, &outcome);
@@ -233,14 +236,15 @@ static bool pass_brakes(struct session *s)
 static void find_addrs(struct session *s)
 {
     static const struct session_fault none = {.reason = REASON_DNS_FAILED, .why = "the name has no address"};
-    const struct policy_host *h = admit_static(&s->tw->admit, &s->host);
-    if (s->host.kind == HOST_IP) {
-        decide_addrs(s, &s->host.ip, 1, true, &none);
+    const struct host host = session_host(s);
+    const struct policy_host *h = admit_static(&s->tw->admit, &host);
+    if (host.kind == HOST_IP) {
+        decide_addrs(s, &host.ip, 1, true, &none);
     } else if (h != NULL) {
         decide_addrs(s, h->addrs, h->addr_count, true, &none);
     } else if (pass_brakes(s)) {
         int rc =
-            resolve_start(s->tw->relay_env.loop, s->tw->resolver, &s->host.name, on_resolve, s, &s->resolve);
+            resolve_start(s->tw->relay_env.loop, s->tw->resolver, &host.name, on_resolve, s, &s->resolve);
         if (rc != 0) {
             session_fail(s, &(struct session_fault){.reason = REASON_INTERNAL, .cause = -rc});
             return;
@@ -266,8 +270,9 @@ static const char *name_why(const struct session *s, const struct tunnel_verdict
 void session_decide_name(struct session *s)
 {
     session_move(s, SESSION_DECIDE_NAME);
+    const struct host host = session_host(s);
     struct tunnel_verdict v;
-    bool is_admitted = admit_tunnel(&s->tw->admit, &s->host, s->port, &v);
+    bool is_admitted = admit_tunnel(&s->tw->admit, &host, s->port, &v);
     s->endpoint = v.endpoint;
     s->carriage = v.carriage;
     s->refused = (struct dest_verdict){0};

@@ -32,13 +32,15 @@ static void start_request(struct session *s, struct span text, struct span behin
 {
     struct session_fault fault = {.reason = REASON_NONE};
     struct buf early = {.data = NULL};
-    s->host = s->head->host;
     s->port = s->head->port;
     s->asked_ms = clock_mono_ms();
     if (s->head->status == HTTP_HEAD_FORWARD) {
         fault = session_forward_begin(s, text);
     }
-    int rc = buf_append(&early, behind, RELAY_BUFFER_BYTES);
+    int rc = session_set_host(s, &s->head->host) ? 0 : -ENOMEM;
+    if (rc == 0) {
+        rc = buf_append(&early, behind, RELAY_BUFFER_BYTES);
+    }
     if (rc != 0) {
         fault = (struct session_fault){.reason = REASON_INTERNAL, .cause = -rc};
     }
@@ -168,7 +170,8 @@ void session_head_again(struct session *s)
         return;
     }
     http_head_init(s->head);
-    s->host = (struct host){.kind = HOST_NONE};
+    free(s->host_text);
+    s->host_text = NULL;
     s->port = 0;
     s->upstream = (struct addr){.port = 0};
     s->refused_addr = (struct addr){.port = 0};

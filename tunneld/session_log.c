@@ -64,15 +64,13 @@ static const char *via_text(const struct session *s)
 
 struct session_texts {
     char client[ADDR_TEXT_CAP];
-    char host[HOST_TEXT_CAP];
     char addr[ADDR_TEXT_CAP];
     char chain[SESSION_CHAIN_TEXT_CAP];
 };
 
 static void add_names(struct kv_list *l, const struct session *s, struct session_texts *t)
 {
-    bool has_host = s->host.kind != HOST_NONE;
-    add(l, kv_str("host", has_host ? host_text(&s->host, t->host) : "-"));
+    add(l, kv_str("host", s->host_text != NULL ? s->host_text : "-"));
     add(l, kv_u64("port", s->port));
     add(l, kv_str("client", addr_text(&s->client, t->client)));
 }
@@ -327,16 +325,15 @@ static const char *outcome_text(enum reason r)
 
 size_t session_write_reply(const struct session *s, const struct session_fault *fault, void *out, size_t cap)
 {
-    char host[HOST_TEXT_CAP];
     char addr[ADDR_TEXT_CAP];
     char rule[1024];
     uint8_t detail[HOST_TEXT_CAP + 256];
     const struct addr *a = fault_addr(s);
     struct wbuf w = wbuf_make(detail, sizeof detail - 1);
-    if (s->host.kind == HOST_NONE) {
+    if (s->host_text == NULL) {
         wbuf_str(&w, "request refused");
     } else {
-        wbuf_printf(&w, "%s%s:%u %s", s->is_forwarded ? "http://" : "CONNECT ", host_text(&s->host, host),
+        wbuf_printf(&w, "%s%s:%u %s", s->is_forwarded ? "http://" : "CONNECT ", s->host_text,
                     (unsigned)s->port, outcome_text(fault->reason));
         if (a != NULL) {
             wbuf_printf(&w, " (%s)", addr_text(a, addr));
@@ -354,7 +351,8 @@ size_t session_write_reply(const struct session *s, const struct session_fault *
                            .why = fault_why(fault)};
     if (fault->reason == REASON_POLICY_DENIED) {
         r.why = "no endpoint of the policy names this host and port";
-        r.rule_missing = judge_suggest(&s->host, s->port, rule, sizeof rule) > 0 ? rule : NULL;
+        const struct host host = session_host(s);
+        r.rule_missing = judge_suggest(&host, s->port, rule, sizeof rule) > 0 ? rule : NULL;
     } else if (fault->reason == REASON_LIMIT_REACHED) {
         r.retry_after_s = RETRY_AFTER_S;
     } else if (fault->reason == REASON_RATE_LIMITED) {

@@ -21,7 +21,8 @@ struct session {
     bool is_forwarded;                           /* what goes on now began as a request for an http:// URL */
     bool is_kept;                                /* such a request has been answered; the next one may come */
     struct addr client;
-    struct host host; /* HOST_NONE until known */
+    char *
+        host_text; /* exactly as long as it is: most of an idle tunnel's memory otherwise; NULL until known */
     uint16_t port;
     int client_fd, upstream_fd;
     struct deadline deadline;
@@ -71,6 +72,9 @@ struct session_fault {
 };
 
 /* session.c */
+/* Who is asked for. false: out of memory, and nobody is known. */
+MUST_CHECK bool session_set_host(struct session *s, const struct host *host);
+struct host session_host(const struct session *s); /* HOST_NONE until known */
 void session_move(struct session *s, enum session_state state);
 void session_fail(struct session *s, const struct session_fault *fault);
 void session_established(struct session *s, int upstream_fd, const struct addr *upstream);
