@@ -10,6 +10,7 @@
 #include "tests/support/scratch_dir.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,16 +49,21 @@ static void redirect(int fd, const char *name, int flags)
 static struct result check(const char *input, const char *const *arguments)
 {
     struct result r = {.status = -1};
-    char *argv[8] = {(char *)(uintptr_t) "check"};
+    char texts[8][32] = {"check"}; /* main's arguments are the program's own to write */
+    char *argv[9] = {texts[0]};
     int argc = 1;
     for (; arguments[argc - 1] != NULL; argc++) {
-        argv[argc] = (char *)(uintptr_t)arguments[argc - 1];
+        assert_true(argc < 8);
+        (void)snprintf(texts[argc], sizeof texts[argc], "%s", arguments[argc - 1]);
+        argv[argc] = texts[argc];
     }
     scratch_dir_write(&dir, "in", input, strlen(input));
     (void)fflush(NULL);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
+        (void)signal(SIGSEGV,
+                     SIG_DFL); /* else cmocka goes on with the next test in here, where nobody sees it */
         redirect(0, "in", O_RDONLY);
         redirect(1, "out", O_WRONLY | O_CREAT | O_TRUNC);
         redirect(2, "err", O_WRONLY | O_CREAT | O_TRUNC);
