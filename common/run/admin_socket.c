@@ -52,7 +52,10 @@ int admin_socket_check(const char *option, struct err *err)
 static int new_unix(void)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    return fd < 0 ? -errno : fd;
+    if (fd < 0) {
+        return -errno;
+    }
+    return fd;
 }
 
 /* The file gets its mode from bind(2): there is no moment in which it has another. */
