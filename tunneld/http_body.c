@@ -43,11 +43,12 @@ static void step_size(struct http_body *b, uint8_t c)
     if (digit >= 0 && b->digits < SIZE_DIGITS) {
         b->left = (b->left << 4) | (unsigned)digit;
         b->digits++;
-    } else if (b->digits == 0 || b->left > HTTP_CHUNK_MAX_BYTES) {
-        b->status = HTTP_BODY_BAD;
-    } else if (c == '\r') {
+        return;
+    }
+    const bool is_size = b->digits > 0 && b->left <= HTTP_CHUNK_MAX_BYTES;
+    if (is_size && c == '\r') {
         b->state = CHUNK_SIZE_LF;
-    } else if (c == ';') {
+    } else if (is_size && c == ';') {
         b->state = CHUNK_EXTENSION;
         b->extension_len = 0;
     } else {
@@ -91,12 +92,25 @@ static void word_add(struct http_body *b, uint8_t c)
     }
 }
 
+static void step_trailer_name(struct http_body *b, uint8_t c)
+{
+    if (http_is_tchar(c)) {
+        word_add(b, c);
+    } else if (c == ':' && !is_forbidden_trailer(b)) {
+        b->state = CHUNK_TRAILER_VALUE;
+    } else {
+        b->status = HTTP_BODY_BAD;
+    }
+}
+
 static void step_trailer(struct http_body *b, uint8_t c)
 {
     b->trailer_len++;
     if (b->trailer_len > HTTP_TRAILER_BYTES) {
         b->status = HTTP_BODY_BAD;
-    } else if (b->state == CHUNK_TRAILER_START) {
+        return;
+    }
+    if (b->state == CHUNK_TRAILER_START) {
         b->word_len = 0;
         word_add(b, c);
         b->state = c == '\r' ? CHUNK_END_LF : CHUNK_TRAILER_NAME;
@@ -104,13 +118,7 @@ static void step_trailer(struct http_body *b, uint8_t c)
             b->status = HTTP_BODY_BAD;
         }
     } else if (b->state == CHUNK_TRAILER_NAME) {
-        if (http_is_tchar(c)) {
-            word_add(b, c);
-        } else if (c == ':' && !is_forbidden_trailer(b)) {
-            b->state = CHUNK_TRAILER_VALUE;
-        } else {
-            b->status = HTTP_BODY_BAD;
-        }
+        step_trailer_name(b, c);
     } else if (c == '\r') {
         b->state = CHUNK_TRAILER_LF;
     } else if (!http_is_text(c)) {

@@ -437,7 +437,7 @@ static bool run_ready(struct resolver_core *c)
     /* What becomes ready meanwhile waits for the next run: a cached answer asked for again must not spin. */
     const struct resolver_question *last = c->ready_last;
     bool is_last = last == NULL;
-    while (!is_last) {
+    while (!is_last && c->ready_first != NULL) {
         struct resolver_question *q = c->ready_first;
         struct resolver_answer answer; /* outlives q if a call back frees the core */
         resolver_answer_copy(&answer, &q->answer);
