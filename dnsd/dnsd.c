@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/dns/dns_ldns.h"
+#include "common/run/pool_routes.h"
 #include "common/run/daemon.h"
 #include "common/run/upstreams.h"
 #include "dnsd/dnsd_counters.h"
@@ -136,6 +137,7 @@ static int open_map(struct dnsd *d, struct err *err)
     }
     const struct synth_map_config cfg = {
         .path = d->settings.shared.map, .pools = d->answer.pools, .grace_s = d->settings.map_grace_s};
+    pool_routes_warn(&cfg.pools);
     return synth_map_open_writer(&cfg, clock_boot_s(), &d->map, err);
 }
 

@@ -91,6 +91,9 @@ static int bind_one(struct listen_set *set, const char *text, enum listen_kind k
             return fd;
         }
         s->fds[i] = fd;
+        if (kind == LISTEN_CAPTURE) { /* without the privilege only TPROXY is not to be had */
+            s->takes_tproxy = sock_set_transparent(fd, (enum ip_family)addr.ip.family) == 0;
+        }
         if (i == 0) { /* port 0: the others share the one the kernel chose */
             int rc = sock_local_addr(fd, &addr);
             if (rc != 0) {

@@ -15,8 +15,9 @@ enum listen_kind { LISTEN_CONNECT = 0, LISTEN_CAPTURE };
 struct listen_socket {
     enum listen_kind kind;
     struct addr addr;
-    int *fds;        /* one per worker; -1 once taken */
-    bool is_foreign; /* it listens in another network namespace: its address is none of this host's */
+    int *fds;          /* one per worker; -1 once taken */
+    bool takes_tproxy; /* capture: IP_TRANSPARENT is set */
+    bool is_foreign;   /* it listens in another network namespace: its address is none of this host's */
 };
 
 struct listen_set { /* zero-initialised = empty */

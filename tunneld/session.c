@@ -94,6 +94,15 @@ static bool is_established(const struct session *s)
     return s->state == SESSION_RELAY || s->state == SESSION_HALF_CLOSED;
 }
 
+bool session_uses_map(struct session *s)
+{
+    const bool is_captured = s->kind == LISTEN_CAPTURE && is_established(s);
+    if (is_captured) {
+        capture_use(s->client_fd, s->tw->daemon->map, clock_boot_s());
+    }
+    return is_captured;
+}
+
 static void earlier(int64_t *at_ms, int64_t from_ms, int64_t after_ms)
 {
     if (after_ms > 0 && (*at_ms < 0 || from_ms + after_ms < *at_ms)) {
@@ -212,6 +221,7 @@ void session_end(struct session *s, enum reason reason)
     if (s->state == SESSION_CLOSED) {
         return;
     }
+    (void)session_uses_map(s);
     if (is_established(s)) {
         session_log_close(s, reason, clock_mono_ms());
         if (relay_has_unsent(&s->relay)) { /* cut off in the middle: a FIN would pass for the end */
@@ -441,6 +451,8 @@ static void start_captured(struct session *s)
         session_fail(s, &(struct session_fault){.reason = REASON_NOT_MAPPED, .why = why});
         return;
     }
+    synth_map_use(s->tw->daemon->map, &dialled.ip, clock_boot_s());
+    tunneld_worker_captured(s->tw);
     session_decide_name(s);
 }
 

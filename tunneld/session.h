@@ -43,5 +43,7 @@ void session_end(struct session *s, enum reason reason);
 /* No request has been made on it yet: nothing is lost when it goes. */
 bool session_is_unused(const struct session *s);
 struct session *session_next(struct session *s);
+/* True for a tunnel that was captured; the map is told that its synthetic address is in use. */
+bool session_uses_map(struct session *s);
 /* The deadline list's call back. */
 void session_on_deadline(void *ctx, struct deadline *d, int64_t now_ms);

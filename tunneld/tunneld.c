@@ -202,9 +202,16 @@ static void log_listeners(const struct tunneld *d)
     for (size_t i = 0; i < d->listeners.count; i++) {
         char text[ADDR_TEXT_CAP];
         const struct listen_socket *s = &d->listeners.items[i];
-        log_event(
-            LOG_INFO, "listening",
-            LOG_KV(kv_str("addr", addr_text(&s->addr, text)), kv_str("kind", listen_kind_text(s->kind))));
+        if (s->kind == LISTEN_CAPTURE) {
+            log_event(LOG_INFO, "listening",
+                      LOG_KV(kv_str("addr", addr_text(&s->addr, text)),
+                             kv_str("kind", listen_kind_text(s->kind)),
+                             kv_str("tproxy", s->takes_tproxy ? "yes" : "no")));
+        } else {
+            log_event(
+                LOG_INFO, "listening",
+                LOG_KV(kv_str("addr", addr_text(&s->addr, text)), kv_str("kind", listen_kind_text(s->kind))));
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 
 #define DENIED_LOGS_PER_S 50
 #define FAILED_LOGS_PER_S 20
+#define USE_S (SYNTH_USE_EVERY_S - 30.0) /* the map must hear in time, also of a loop that is late */
 
 const struct metrics_info tunneld_counters[TUNNELD_COUNTER_COUNT] = {
 #define X(name, text, kind, help) {text, METRICS_##kind, help},
@@ -78,6 +79,26 @@ static int start_resolver(struct tunneld_worker *tw, struct err *err)
     return resolver_new(tw->worker->loop, &cfg, &tw->resolver, err);
 }
 
+static void on_use_timer(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct tunneld_worker *tw = w->data;
+    (void)revents;
+    size_t count = 0;
+    for (struct session *s = tw->sessions; s != NULL; s = session_next(s)) {
+        count += session_uses_map(s) ? 1 : 0;
+    }
+    if (count == 0) {
+        ev_timer_stop(loop, w);
+    }
+}
+
+void tunneld_worker_captured(struct tunneld_worker *tw)
+{
+    if (!ev_is_active(&tw->use_timer)) {
+        ev_timer_again(tw->worker->loop, &tw->use_timer);
+    }
+}
+
 static int start_parts(struct tunneld_worker *tw, struct err *err)
 {
     struct ev_loop *loop = tw->worker->loop;
@@ -111,6 +132,8 @@ int tunneld_worker_start(struct worker *w, struct err *err)
     tw->denied_limit.rate = DENIED_LOGS_PER_S;
     tw->failed_limit.rate = FAILED_LOGS_PER_S;
     brakes_log_init(&tw->brakes_log, w->loop);
+    ev_timer_init(&tw->use_timer, on_use_timer, 0., USE_S);
+    tw->use_timer.data = tw;
     w->data = tw;
     daemon->is_serving = true;
     if (w->index == 0) {
@@ -189,6 +212,7 @@ void tunneld_worker_stop(struct worker *w)
     while (tw->sessions != NULL) {
         session_end(tw->sessions, REASON_SHUTDOWN);
     }
+    ev_timer_stop(tw->worker->loop, &tw->use_timer);
     brakes_log_fini(&tw->brakes_log);
     if (tw->resolver != NULL) {
         resolver_free(tw->resolver);

@@ -38,6 +38,7 @@ struct tunneld_worker {
     size_t uncounted_count; /* of them: refused ones that no limit counts */
     struct log_limit denied_limit, failed_limit;
     struct brakes_log brakes_log;
+    ev_timer use_timer; /* tells the map which captured tunnels stand; not while there is none */
     bool is_draining, is_done;
 };
 
@@ -46,5 +47,7 @@ void tunneld_worker_policy(struct worker *w, struct policy *previous);
 void tunneld_worker_upstreams(struct worker *w, const struct upstream_list *list);
 void tunneld_worker_drain(struct worker *w);
 void tunneld_worker_stop(struct worker *w);
+/* A connection was captured: from now on the map hears of it. */
+void tunneld_worker_captured(struct tunneld_worker *tw);
 /* A session has left the list. */
 void tunneld_worker_session_gone(struct tunneld_worker *tw);

@@ -12,6 +12,9 @@
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71 /* Linux 5.14; missing in older headers */
 #endif
+#ifndef SO_ORIGINAL_DST
+#define SO_ORIGINAL_DST 80 /* of linux/netfilter_ipv4.h, and of netfilter_ipv6 under another name */
+#endif
 
 static int set_int(int fd, int level, int name, int value)
 {
@@ -121,6 +124,22 @@ int sock_peer_addr(int fd, struct addr *out)
         return -errno;
     }
     return addr_from_sockaddr((const struct sockaddr *)&ss, len, out);
+}
+
+int sock_original_dst(int fd, enum ip_family family, struct addr *out)
+{
+    struct sockaddr_storage ss = {0};
+    socklen_t len = family == IP_V4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    if (getsockopt(fd, family == IP_V4 ? IPPROTO_IP : IPPROTO_IPV6, SO_ORIGINAL_DST, &ss, &len) != 0) {
+        return -errno;
+    }
+    return addr_from_sockaddr((const struct sockaddr *)&ss, len, out);
+}
+
+int sock_set_transparent(int fd, enum ip_family family)
+{
+    return family == IP_V4 ? set_int(fd, IPPROTO_IP, IP_TRANSPARENT, 1)
+                           : set_int(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1);
 }
 
 int sock_connect_tcp(const struct addr *to)

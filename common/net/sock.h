@@ -18,6 +18,16 @@ MUST_CHECK int sock_listen_tcp(const struct addr *a, bool reuseport, struct err 
 MUST_CHECK int sock_listen_udp(const struct addr *a, bool reuseport, struct err *err);
 MUST_CHECK int sock_local_addr(int fd, struct addr *out);
 MUST_CHECK int sock_peer_addr(int fd, struct addr *out);
+/*
+ * Where an accepted connection went before the kernel redirected it (SO_ORIGINAL_DST of nf_conntrack: nft's
+ * redirect and dnat). family is that of the local address; IPv4 on an IPv6 socket is IPv4. One that was not
+ * redirected gives its local address. 0 or -errno (-ENOENT: there is no entry for it, -ENOPROTOOPT: no
+ * conntrack).
+ */
+MUST_CHECK int sock_original_dst(int fd, enum ip_family family, struct addr *out);
+/* Lets a listener take what TPROXY sends it (IP_TRANSPARENT; needs CAP_NET_RAW or CAP_NET_ADMIN). 0 or
+ * -errno. */
+MUST_CHECK int sock_set_transparent(int fd, enum ip_family family);
 /* Non-blocking connect: a descriptor in progress or connected, or -errno at once. TCP_NODELAY is set. */
 MUST_CHECK int sock_connect_tcp(const struct addr *to);
 /* A connected UDP socket on a random source port of the kernel's choice. */

@@ -146,20 +146,33 @@ int synth_file_open(const char *path, int flags, int *fd, struct stat *st, struc
     return rc;
 }
 
-int synth_file_lock(const char *path, int fd)
+int synth_file_lock(int fd, enum synth_lock which, bool is_shared)
 {
-    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    struct stat locked, named;
-    if (fcntl(fd, F_OFD_SETLK, &all) < 0) {
+    struct flock byte = {
+        .l_type = is_shared ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)which, .l_len = 1};
+    if (fcntl(fd, F_OFD_SETLK, &byte) < 0) {
         return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
     }
-    if (fstat(fd, &locked) < 0) {
+    return 0;
+}
+
+void synth_file_unlock(int fd, enum synth_lock which)
+{
+    struct flock byte = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = (off_t)which, .l_len = 1};
+    (void)fcntl(fd, F_OFD_SETLK, &byte);
+}
+
+int synth_file_is_named(const char *path, int fd)
+{
+    struct stat opened;
+    struct stat named;
+    if (fstat(fd, &opened) < 0) {
         return -errno;
     }
     if (stat(path, &named) < 0) {
         return errno == ENOENT ? -EAGAIN : -errno;
     }
-    return locked.st_dev == named.st_dev && locked.st_ino == named.st_ino ? 0 : -EAGAIN;
+    return opened.st_dev == named.st_dev && opened.st_ino == named.st_ino ? 0 : -EAGAIN;
 }
 
 static int fill_new(int fd, const char *name, const struct synth_header *header, struct err *err)
@@ -184,26 +197,63 @@ static int fill_new(int fd, const char *name, const struct synth_header *header,
     return synth_file_write(fd, bytes, sizeof(bytes), 0);
 }
 
-int synth_file_create(const char *path, const struct synth_header *header, int *fd, struct err *err)
+/* link(2) and not rename(2) where nothing was there: a map that another writer has put there is not lost. */
+static int put_in_place(const char *name, const char *path, bool is_replacing)
+{
+    if (is_replacing) {
+        return rename(name, path) < 0 ? -errno : 0;
+    }
+    const int rc = link(name, path) == 0 ? 0 : errno == EEXIST ? -EAGAIN : -errno;
+    (void)unlink(name);
+    return rc;
+}
+
+/* A writer that died between its link(2) and its unlink(2) left the map under both names: it must not be
+ * filled anew. */
+static int drop_second_name(const char *name, int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0) {
+        return -errno;
+    }
+    if (st.st_nlink < 2) {
+        return 0;
+    }
+    (void)unlink(name);
+    return -EAGAIN;
+}
+
+int synth_file_create(const char *path, const struct synth_header *header, bool is_replacing, int *fd,
+                      struct err *err)
 {
     char *name = NULL;
-    int rc = 0, made = -1;
+    int rc = 0;
+    int made = -1;
     *fd = -1;
     if (asprintf(&name, "%s.new", path) < 0) {
         err_set(err, "out of memory");
         return -ENOMEM;
     }
     made = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
-    rc = made < 0 ? -errno : synth_file_lock(name, made);
+    rc = made < 0 ? -errno : drop_second_name(name, made);
+    if (rc == 0) {
+        rc = synth_file_lock(made, SYNTH_LOCK_PRESENCE, false);
+    }
+    if (rc == 0) {
+        rc = synth_file_is_named(name, made);
+    }
     if (rc == 0) {
         rc = fill_new(made, name, header, err);
     }
-    if (rc == 0 && rename(name, path) < 0) {
-        rc = -errno;
+    if (rc == 0) {
+        rc = put_in_place(name, path, is_replacing);
     }
+    if (rc == 0) {
+        rc = synth_file_lock(made, SYNTH_LOCK_PRESENCE, true);
+    }
+    rc = rc == -EBUSY ? -EAGAIN : rc;
     if (rc < 0 && rc != -EAGAIN && err != NULL && err->text[0] == '\0') {
-        err_set(err, "%s: %s%s", name, rc == -EBUSY ? "another openshell-dnsd is creating it" : strerror(-rc),
-                rc == -ENOENT ? " (its directory must exist)" : "");
+        err_set(err, "%s: %s%s", name, strerror(-rc), rc == -ENOENT ? " (its directory must exist)" : "");
     }
     if (rc < 0 && made >= 0) {
         (void)close(made);

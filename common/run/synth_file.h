@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The map's file on disk: who may be trusted with it, its lock, its creation. Private to synth_map.c. */
+/* The map's file on disk: who may be trusted with it, its lock, its creation. Private to synth_*.c. */
 #pragma once
 
 #include "common/run/synth_layout.h"
@@ -17,14 +17,23 @@ MUST_CHECK int synth_file_boot_id(uint8_t out[16], struct err *err);
 MUST_CHECK int synth_file_open(const char *path, int flags, int *fd, struct stat *st,
                                struct synth_header *header, struct err *err);
 
-/* The OFD lock of the whole file, and that path still names it. 0, -EBUSY, -EAGAIN (replaced meanwhile) or
- * -errno. */
-MUST_CHECK int synth_file_lock(const char *path, int fd);
+/*
+ * OFD locks, each of a byte of its own. SYNTH_LOCK_CHANGE: exclusive for the time of a change.
+ * SYNTH_LOCK_PRESENCE: shared as long as a writer works with the file, exclusive to replace it. They end with
+ * the descriptor. 0, -EBUSY or -errno.
+ */
+enum synth_lock { SYNTH_LOCK_CHANGE = 0, SYNTH_LOCK_PRESENCE };
+MUST_CHECK int synth_file_lock(int fd, enum synth_lock which, bool is_shared);
+void synth_file_unlock(int fd, enum synth_lock which);
+/* 0 if path names what fd is, -EAGAIN if it was replaced meanwhile, else -errno. */
+MUST_CHECK int synth_file_is_named(const char *path, int fd);
 
-/* Makes an empty map under a temporary name and renames it to path; *fd holds the lock. 0 or -errno with
- * *err. */
-MUST_CHECK int synth_file_create(const char *path, const struct synth_header *header, int *fd,
-                                 struct err *err);
+/*
+ * Makes an empty map under a temporary name and puts it at path; in the place of what is there only if
+ * is_replacing. *fd holds the presence, shared. 0, -EAGAIN (another writer was quicker) or -errno with *err.
+ */
+MUST_CHECK int synth_file_create(const char *path, const struct synth_header *header, bool is_replacing,
+                                 int *fd, struct err *err);
 
 /* Exactly len bytes. 0 or -errno (-EIO if the file is too short). */
 MUST_CHECK int synth_file_read(int fd, void *out, size_t len, uint64_t at);

@@ -6,7 +6,8 @@
 #define MAGIC "OSEGMAP\n"
 #define NAME_BYTES 256u
 #define CHECKSUM_OFFSET 16u
-#define NAME_OFFSET 24u
+#define WILDCARD_OFFSET 24u
+#define NAME_OFFSET 32u
 
 _Static_assert(NAME_OFFSET + NAME_BYTES == SYNTH_RECORD_BYTES, "record layout");
 _Static_assert(1 + HOST_NAME_MAX_LEN <= NAME_BYTES, "every name fits");
@@ -87,7 +88,7 @@ enum synth_header_fault synth_header_decode(const uint8_t in[SYNTH_HEADER_BYTES]
      * zeros. */
     uint8_t again[SYNTH_HEADER_BYTES];
     synth_header_encode(&h, again);
-    if (memcmp(in, again, SYNTH_HEADER_BYTES) != 0 || h.capacity != synth_capacity(&h.pools)) {
+    if (memcmp(in, again, SYNTH_FIXED_BYTES) != 0 || h.capacity != synth_capacity(&h.pools)) {
         return SYNTH_HEADER_DAMAGED;
     }
     *out = h;
@@ -105,11 +106,11 @@ static uint32_t times_check(const struct synth_header *h, uint32_t slot, const u
 
 static uint64_t name_checksum(const struct synth_header *h, uint32_t slot, const uint8_t *record)
 {
-    uint8_t text[1 + 4 + 8 + NAME_BYTES] = {'N'};
+    uint8_t text[1 + 4 + 8 + 8 + NAME_BYTES] = {'N'};
     struct wbuf w = wbuf_make(text + 1, sizeof(text) - 1);
     wbuf_u32(&w, slot);
     wbuf_put(&w, span_make(record, SYNTH_TIMES_OFFSET)); /* sequence */
-    wbuf_put(&w, span_make(record + NAME_OFFSET, NAME_BYTES));
+    wbuf_put(&w, span_make(record + WILDCARD_OFFSET, 8 + NAME_BYTES));
     return hash_siphash(&h->key, span_make(text, sizeof(text)));
 }
 
@@ -119,7 +120,9 @@ void synth_record_encode(const struct synth_header *h, uint32_t slot, const stru
     memset(out, 0, SYNTH_RECORD_BYTES);
     out[NAME_OFFSET] = r->name.len;
     memcpy(out + NAME_OFFSET + 1, r->name.text, r->name.len);
-    struct wbuf w = wbuf_make(out, NAME_OFFSET);
+    struct wbuf wildcard = wbuf_make(out + WILDCARD_OFFSET, 8);
+    put_u64(&wildcard, r->wildcard);
+    struct wbuf w = wbuf_make(out, WILDCARD_OFFSET);
     put_u64(&w, r->sequence);
     wbuf_u32(&w, r->until_s);
     wbuf_u32(&w, times_check(h, slot, out));
@@ -150,6 +153,7 @@ enum synth_record_state synth_record_decode(const struct synth_header *h, uint32
     }
     out->name = n;
     out->until_s = get_u32(in + SYNTH_TIMES_OFFSET);
+    out->wildcard = get_u64(in + WILDCARD_OFFSET);
     return SYNTH_RECORD_GOOD;
 }
 
@@ -205,6 +209,13 @@ uint32_t synth_preferred_slot(const struct host_name *name, uint32_t capacity)
 {
     static const struct hash_key fixed = {0x6f70656e7368656cu, 0x6c2d656772657373u};
     return (uint32_t)(hash_siphash(&fixed, host_name_span(name)) % capacity);
+}
+
+uint64_t synth_wildcard_of(const struct host_name *pattern)
+{
+    static const struct hash_key fixed = {0x77696c6463617264u, 0x6f70656e7368656cu};
+    const uint64_t h = hash_siphash(&fixed, host_name_span(pattern));
+    return h == 0 ? 1 : h;
 }
 
 uint64_t synth_file_bytes(uint32_t capacity)

@@ -3,6 +3,7 @@
 # Each benchmark once, with little to do: it must run and its decisions must be the expected ones.
 set -eu
 "${top_builddir:-.}/tests/bench/bench_policy" --smoke
+"${top_builddir:-.}/tests/bench/bench_map" --smoke
 
 # The tools of `make bench-dns` against each other: the load generator must see a right and a wrong answer.
 dir=${top_builddir:-.}/tests/bench

@@ -20,7 +20,9 @@ static int write_names(struct synth_map *map, uint32_t ttl_s, char **names)
         char text4[IP_TEXT_CAP];
         char text6[IP_TEXT_CAP];
         if (host_name_parse(span_str(*names), &name) != HOST_FAULT_NONE ||
-            synth_map_assign(map, &name, ttl_s, clock_boot_s(), &v4, &v6) != 0) {
+            synth_map_assign(
+                map, &(struct synth_request){.name = &name, .ttl_s = ttl_s, .now_boot_s = clock_boot_s()},
+                &v4, &v6) != 0) {
             fprintf(stderr, "map_write: %s: no address\n", *names);
             return 1;
         }

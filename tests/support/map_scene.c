@@ -26,8 +26,11 @@ int map_tear_down(void **state)
     (void)state;
     char name[128];
     (void)unlink(map_path);
-    snprintf(name, sizeof(name), "%s.new", map_path);
-    (void)unlink(name);
+    static const char *const others[] = {"new", "use"};
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(name, sizeof(name), "%s.%s", map_path, others[i]);
+        (void)unlink(name);
+    }
     return rmdir(map_dir);
 }
 
@@ -75,11 +78,29 @@ struct host_name map_numbered(unsigned i)
     return map_name(text);
 }
 
+int map_ask(struct synth_map *m, const struct host_name *n, uint32_t ttl_s, int64_t now_s, struct ip *v4,
+            struct ip *v6)
+{
+    return synth_map_assign(m, &(struct synth_request){.name = n, .ttl_s = ttl_s, .now_boot_s = now_s}, v4,
+                            v6);
+}
+
 struct ip map_give(struct synth_map *m, const struct host_name *n, int64_t now_s)
 {
     struct ip v4, v6;
-    assert_int_equal(synth_map_assign(m, n, MAP_TTL_S, now_s, &v4, &v6), 0);
+    assert_int_equal(map_ask(m, n, MAP_TTL_S, now_s, &v4, &v6), 0);
     return v4;
+}
+
+int map_ask_wild(struct synth_map *m, const struct host_name *n, const char *pattern, int64_t now_s,
+                 struct ip *v4)
+{
+    struct ip v6;
+    struct host_name wildcard = {.len = (uint8_t)strlen(pattern)};
+    memcpy(wildcard.text, pattern, strlen(pattern));
+    const struct synth_request r = {
+        .name = n, .wildcard = &wildcard, .ttl_s = MAP_TTL_S, .now_boot_s = now_s};
+    return synth_map_assign(m, &r, v4, &v6);
 }
 
 enum synth_found map_look(struct synth_map *m, struct ip ip, int64_t now_s, struct host_name *out)

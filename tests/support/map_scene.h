@@ -25,6 +25,11 @@ void map_writer_refused(int errnum, const char *text);
 struct host_name map_name(const char *text);
 /* The i-th of as many names as wanted. */
 struct host_name map_numbered(unsigned i);
+/* What synth_map_assign says to a name that is admitted exactly, and through a pattern. */
+int map_ask(struct synth_map *m, const struct host_name *n, uint32_t ttl_s, int64_t now_s, struct ip *v4,
+            struct ip *v6);
+int map_ask_wild(struct synth_map *m, const struct host_name *n, const char *pattern, int64_t now_s,
+                 struct ip *v4);
 /* The IPv4 address of n, answered at now_s. */
 struct ip map_give(struct synth_map *m, const struct host_name *n, int64_t now_s);
 enum synth_found map_look(struct synth_map *m, struct ip ip, int64_t now_s, struct host_name *out);

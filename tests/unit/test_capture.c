@@ -38,7 +38,11 @@ static void rig_start(struct rig *rig, uint32_t ttl_s)
     assert_int_equal(synth_map_open_writer(&cfg, clock_boot_s(), &rig->writer, &err), 0);
     assert_int_equal(synth_map_open_reader(rig->path, &rig->reader, &err), 0);
     assert_int_equal(host_name_parse(SPAN_LIT("x.example"), &name), HOST_FAULT_NONE);
-    assert_int_equal(synth_map_assign(rig->writer, &name, ttl_s, clock_boot_s(), &rig->given, &v6), 0);
+    assert_int_equal(
+        synth_map_assign(rig->writer,
+                         &(struct synth_request){.name = &name, .ttl_s = ttl_s, .now_boot_s = clock_boot_s()},
+                         &rig->given, &v6),
+        0);
     struct addr any = {.ip = ip_v4(0, 0, 0, 0)};
     rig->listener = sock_listen_tcp(&any, false, &err);
     assert_true(rig->listener >= 0);
@@ -51,6 +55,9 @@ static void rig_stop(struct rig *rig)
     synth_map_close(rig->reader);
     synth_map_close(rig->writer);
     assert_int_equal(close(rig->listener), 0);
+    char use[sizeof(rig->path) + 4];
+    (void)snprintf(use, sizeof(use), "%s.use", rig->path);
+    assert_int_equal(unlink(use), 0);
     assert_int_equal(unlink(rig->path), 0);
     (void)rmdir(rig->dir);
 }

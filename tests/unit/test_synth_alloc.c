@@ -39,6 +39,9 @@ static int tear_down(void **state)
 {
     struct fixture *f = *state;
     synth_map_close(f->map);
+    char use[sizeof(f->path) + 4];
+    (void)snprintf(use, sizeof(use), "%s.use", f->path);
+    (void)unlink(use);
     (void)unlink(f->path);
     (void)rmdir(f->dir);
     free(f);

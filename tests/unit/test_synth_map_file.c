@@ -39,8 +39,10 @@ static void test_damaged_record(void **state)
     assert_int_equal(map_look(r, ip, MAP_NOW_S, &found), SYNTH_FOUND);
     for (uint64_t i = 0; i < SYNTH_RECORD_BYTES; i++) {
         flip(at + i, 0x55);
-        assert_int_equal(map_look(r, ip, MAP_NOW_S, &found), SYNTH_NEVER);
+        struct synth_map *late = map_reader(); /* one that has not seen it before */
+        assert_int_equal(map_look(late, ip, MAP_NOW_S, &found), SYNTH_NEVER);
         assert_int_equal(found.len, 0);
+        synth_map_close(late);
         flip(at + i, 0x55);
     }
     assert_int_equal(map_look(r, ip, MAP_NOW_S, &found), SYNTH_FOUND);
@@ -51,9 +53,9 @@ static void test_damaged_record(void **state)
     struct host_name other = map_name("api.slack.com"), third = map_name("third.example.org");
     struct ip given = map_give(w, &other, MAP_NOW_S), v4, v6;
     assert_false(ip_is_equal(&given, &ip));
-    assert_int_equal(synth_map_assign(w, &third, MAP_TTL_S, MAP_NOW_S + 3600 + MAP_GRACE_S, &v4, &v6), 0);
+    assert_int_equal(map_ask(w, &third, MAP_TTL_S, MAP_NOW_S + 3600 + MAP_GRACE_S, &v4, &v6), 0);
     assert_true(ip_is_equal(&v4, &given)); /* hold of the other over, the damaged one's not */
-    assert_int_equal(synth_map_assign(w, &other, MAP_TTL_S, MAP_NOW_S + 3600 + MAP_GRACE_S + 1, &v4, &v6), 0);
+    assert_int_equal(map_ask(w, &other, MAP_TTL_S, MAP_NOW_S + 3600 + MAP_GRACE_S + 1, &v4, &v6), 0);
     assert_true(ip_is_equal(&v4, &ip));
     synth_map_close(w);
     synth_map_close(r);
@@ -174,10 +176,10 @@ static void test_other_version_and_damaged_header(void **state)
         flip(damage[i].at, 2);
         refused(damage[i].errnum, damage[i].says);
         w = map_writer("198.18.0.0/29", NULL); /* dnsd replaces it */
-        assert_int_equal(map_look(r, ip, MAP_NOW_S, &found), SYNTH_NEVER);
+        assert_int_equal(map_look(r, ip, MAP_NOW_S + 1, &found), SYNTH_NEVER);
         ip = map_give(w, &n, MAP_NOW_S);
-        assert_int_equal(map_look(r, ip, MAP_NOW_S, &found),
-                         SYNTH_FOUND); /* and an old reader follows at once */
+        assert_int_equal(map_look(r, ip, MAP_NOW_S + 1, &found),
+                         SYNTH_FOUND); /* and an old reader follows within a second */
         synth_map_close(w);
         synth_map_close(r);
     }
@@ -231,7 +233,7 @@ static void assign_for_ever(int out, uint32_t first)
         /* every hold is over at once, so that each assignment takes a slot from another name */
         int64_t now_s = MAP_NOW_S + (int64_t)i * (MAP_TTL_S + MAP_GRACE_S + 1);
         uint32_t report[2] = {i, 0};
-        if (synth_map_assign(m, &n, MAP_TTL_S, now_s, &v4, &v6) < 0) {
+        if (map_ask(m, &n, MAP_TTL_S, now_s, &v4, &v6) < 0) {
             _exit(2);
         }
         memcpy(&report[1], v4.bytes, 4);
@@ -300,6 +302,86 @@ static void test_killed_writer(void **state)
     }
 }
 
+/* FILE.use that is of no use to a reader, or not to be trusted: names are found all the same. */
+static void test_use_file(void **state)
+{
+    (void)state;
+    char use[sizeof(map_path) + 4];
+    struct host_name a = map_numbered(1), b = map_numbered(2), c = map_numbered(3), found;
+    struct stat st;
+    struct ip v4, v6;
+    const int64_t over_s = MAP_NOW_S + MAP_TTL_S + MAP_GRACE_S + 1;
+    snprintf(use, sizeof(use), "%s.use", map_path);
+    for (int kind = 0; kind < 4; kind++) {
+        struct synth_map *w = map_writer("198.18.0.0/30", NULL);
+        assert_int_equal(stat(use, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0660);
+        const struct ip ip = map_give(w, &a, MAP_NOW_S);
+        (void)map_give(w, &b, MAP_NOW_S);
+        if (kind == 1) {
+            assert_int_equal(unlink(use), 0);
+        } else if (kind == 2) {
+            assert_int_equal(chmod(use, 0666), 0);
+        } else if (kind == 3) {
+            assert_int_equal(truncate(use, 70), 0);
+        }
+        struct synth_map *r = map_reader();
+        assert_int_equal(map_look(r, ip, MAP_NOW_S, &found), SYNTH_FOUND);
+        synth_map_use(r, &ip, over_s - 1);
+        assert_int_equal(map_look(r, ip, over_s, &found), kind == 0 ? SYNTH_FOUND : SYNTH_EXPIRED);
+        synth_map_close(w);
+        w = map_writer("198.18.0.0/30", NULL); /* takes over what is good, and makes what is not anew */
+        (void)map_give(w, &b, over_s);
+        assert_int_equal(map_ask(w, &c, MAP_TTL_S, over_s, &v4, &v6), kind == 0 ? -ENOSPC : 0);
+        if (kind != 0) { /* c has a's slot now; a reader that was there finds the new file after a while */
+            assert_int_equal(map_look(r, v4, over_s + 61, &found), SYNTH_FOUND);
+            synth_map_use(r, &v4, over_s + MAP_TTL_S + MAP_GRACE_S);
+            assert_int_equal(map_look(r, v4, over_s + MAP_TTL_S + MAP_GRACE_S + 1, &found), SYNTH_FOUND);
+        }
+        synth_map_close(r);
+        synth_map_close(w);
+        assert_int_equal(unlink(use), 0);
+        assert_int_equal(unlink(map_path), 0);
+    }
+}
+
+/* A writer that died between two names of its new file: the next one does not fill the map anew. */
+static void test_two_names_of_one_file(void **state)
+{
+    (void)state;
+    char name[sizeof(map_path) + 4];
+    struct host_name n = map_name("a.example.org"), found;
+    snprintf(name, sizeof(name), "%s.new", map_path);
+    struct synth_map *w = map_writer("198.18.0.0/29", NULL);
+    struct ip ip = map_give(w, &n, MAP_NOW_S);
+    synth_map_close(w);
+    assert_int_equal(link(map_path, name), 0);
+    flip(11, 1); /* so that it would be replaced */
+    w = map_writer("198.18.0.0/29", NULL);
+    (void)map_give(w, &n, MAP_NOW_S);
+    assert_int_equal(access(name, F_OK), -1);
+    struct synth_map *r = map_reader();
+    assert_int_equal(map_look(r, ip, MAP_NOW_S, &found), SYNTH_FOUND);
+    synth_map_close(r);
+    synth_map_close(w);
+}
+
+/* Another dnsd that is stopped in the middle of a change: this one says so instead of waiting for ever. */
+static void test_locked_by_another(void **state)
+{
+    (void)state;
+    struct synth_map *w = map_writer("198.18.0.0/29", NULL);
+    struct host_name n = map_name("a.example.org");
+    struct ip v4, v6;
+    int fd = open(map_path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(synth_file_lock(fd, SYNTH_LOCK_CHANGE, false), 0);
+    assert_int_equal(map_ask(w, &n, MAP_TTL_S, MAP_NOW_S, &v4, &v6), -EBUSY);
+    close(fd);
+    assert_int_equal(map_ask(w, &n, MAP_TTL_S, MAP_NOW_S, &v4, &v6), 0);
+    synth_map_close(w);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, map_set_up, map_tear_down)
 
 int main(void)
@@ -313,6 +395,9 @@ int main(void)
         CASE(test_other_version_and_damaged_header),
         CASE(test_another_boot),
         CASE(test_killed_writer),
+        CASE(test_use_file),
+        CASE(test_two_names_of_one_file),
+        CASE(test_locked_by_another),
     };
     log_init("test_synth_map_file", LOG_ERROR, LOG_TEXT, STDERR_FILENO);
     return cmocka_run_group_tests_name("synth_map_file", tests, NULL, NULL);
