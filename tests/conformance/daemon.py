@@ -14,7 +14,8 @@ import time
 
 import dns_wire as w
 
-PROGRAM = os.path.join(os.environ.get("top_builddir", "."), "openshell-dnsd")
+PROGRAM, TUNNELD, EGRESS = (os.path.join(os.environ.get("top_builddir", "."), name)
+                            for name in ("openshell-dnsd", "openshell-tunneld", "openshell-egress"))
 READY_FD = 199  # clear of the descriptors that are passed
 # sd_listen_fds: descriptors from 3 on, and the daemon's own process number in LISTEN_PID.
 PASS_SOCKETS = """

@@ -15,7 +15,7 @@ import warnings
 
 import dns_wire as w
 import lab
-from daemon import PROGRAM, Daemon
+from daemon import EGRESS, PROGRAM, TUNNELD, Daemon
 from dns_stub import LOOP_GUARD, Stub, addresses, nodata, silence
 from dot_stub import NAME, DotStub, Pki
 
@@ -31,7 +31,6 @@ network_policies:
 """
 EVERYTHING = {"*": lambda ask: (addresses(V4) if ask.qtype == w.A else nodata)(ask)}
 LIMIT_S = 4.0  # a client's first timer is 5 s
-EGRESS, TUNNELD = (PROGRAM.replace("dnsd", n) for n in ("egress", "tunneld"))
 
 
 def until(what, wait_s=20):

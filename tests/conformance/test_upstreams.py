@@ -8,7 +8,7 @@ import time
 import unittest
 
 import dns_wire as w
-from daemon import PROGRAM, Daemon
+from daemon import TUNNELD, Daemon
 from dns_stub import Stub, addresses, late, rcode, reply, silence
 
 POLICY = """\
@@ -137,8 +137,7 @@ class Upstreams(unittest.TestCase):
         second = self.start(address, expect_ready=False)
         self.assertEqual(second.status, 78)
         self.assertIn("upstream %s is an openshell-dnsd itself" % address, second.log())
-        tunneld = os.path.join(os.path.dirname(PROGRAM), "openshell-tunneld")
-        done = subprocess.run([tunneld, "--policy", first.policy, "--listen", "127.0.0.1:0", "--upstream", address],
+        done = subprocess.run([TUNNELD, "--policy", first.policy, "--listen", "127.0.0.1:0", "--upstream", address],
                               stderr=subprocess.PIPE, text=True, check=False, timeout=20)
         self.assertEqual(done.returncode, 78)
         self.assertIn("is an openshell-dnsd itself", done.stderr)

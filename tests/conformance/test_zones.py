@@ -15,7 +15,7 @@ import unittest
 
 import dns_wire as w
 import lab
-from daemon import PROGRAM, Daemon
+from daemon import EGRESS, PROGRAM, TUNNELD, Daemon
 from dns_stub import OWNER, Stub, addresses, nodata, reply, silence
 
 V4, PRIVATE = "93.184.216.34", "10.43.0.20"
@@ -156,13 +156,12 @@ class TestZones(Case):
         env = dict(os.environ, OPENSHELL_DNSD_ZONE="lan=10.0.0.1,open  corp.example=10.0.0.2:5353")
         out = subprocess.run([PROGRAM, "--dump-config"], env=env, capture_output=True, text=True, check=True).stdout
         self.assertRegex(out, r"(?m)^zone +lan=10\.0\.0\.1,open corp\.example=10\.0\.0\.2:5353 +# from environment")
-        tunneld = PROGRAM.replace("dnsd", "tunneld")
         for options, text in ((["--zone", "lan"], "--zone: lan: not of the form"),
                               (["--zone", ".=10.0.0.1"], "root"),
                               (["--zone", "lan=dns.lan"], "only addresses"),
                               (["--zone", "lan=10.0.0.1", "--zone", "Lan.=10.0.0.2"], "given twice"),
                               (["--zone", "10.in-addr.arpa=10.0.0.1"], "reverse")):
-            for program in (PROGRAM, tunneld):
+            for program in (PROGRAM, TUNNELD):
                 for check in ([], ["--check"]):
                     run = subprocess.run([program, "--policy", os.devnull, "--upstream", "127.0.0.1:9", *options, *check],
                                          capture_output=True, text=True, check=False)
@@ -179,7 +178,7 @@ class TestZones(Case):
     def test_tunneld(self):
         with tempfile.TemporaryDirectory() as d:
             admin = os.path.join(d, "admin")
-            t = lab.Daemon(PROGRAM.replace("dnsd", "tunneld"), POLICY, *self.options, "--admin", "unix:" + admin,
+            t = lab.Daemon(TUNNELD, POLICY, *self.options, "--admin", "unix:" + admin,
                            "--zone", "open.example=127.0.0.1:9,open", "--never", PRIVATE + "/32", "--never", V4 + "/32")
             self.addCleanup(lambda: (t.stop(), t.process.stderr.close()))
             for host, status in (("db.prod.cluster.local:5432", 403), ("gateway.discord.gg:443", 403),
@@ -242,7 +241,7 @@ class TestOpenZone(Case):
             policy = os.path.join(d, "policy.yaml")
             with open(policy, "w", encoding="ascii") as f:
                 f.write(POLICY)
-            argv = [PROGRAM.replace("dnsd", "egress"), "explain", "--policy", policy, *self.options]
+            argv = [EGRESS, "explain", "--policy", policy, *self.options]
             run = subprocess.run([*argv, "--live", "any.svc.cluster.local:443"], capture_output=True, text=True,
                                  check=False)
             self.assertEqual(run.returncode, 1, run.stderr)  # tunneld grants nothing
@@ -370,7 +369,7 @@ class TestResolvConf(Case):
 
     def test_tunneld(self):
         self.write("127.0.0.2")
-        t = lab.Daemon(PROGRAM.replace("dnsd", "tunneld"), POLICY, "--resolv-conf", self.path, "--workers", "2",
+        t = lab.Daemon(TUNNELD, POLICY, "--resolv-conf", self.path, "--workers", "2",
                        "--never", "93.184.216.0/24")
         self.addCleanup(lambda: (t.stop(), t.process.stderr.close()))
         for number, server_of in enumerate((self.first, self.second)):

@@ -244,7 +244,7 @@ class OpenServer(Stub):
     def act(self, raw, is_tcp, port):
         self.zone = {}
         super().act(raw, is_tcp, port)
-        return late(0.3, addresses("93.184.216.66", "2606:2800:220:1::66"))(Ask(raw, is_tcp, port))
+        return late(1.5, addresses("93.184.216.66", "2606:2800:220:1::66"))(Ask(raw, is_tcp, port))
 
     def problems(self, clients):
         """musl asks all name servers at once, whatever the first one says: that is why there must be one only."""
