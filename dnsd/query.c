@@ -22,7 +22,7 @@ struct query {
     struct query *next, *prev;
     struct deadline deadline;
     int64_t started_ms;
-    int64_t arrived_ms; /* when the first addresses came; 0: none yet */
+    int64_t arrived_ms; /* when one family was known so well that the other must not be slow; 0: not yet */
     struct reply to;
     struct dns_query ask; /* its spans point into question */
     uint8_t question[QUESTION_MAX];
@@ -181,14 +181,25 @@ static void fail_query(struct query *q, const struct answer_question *question, 
 
 static void query_step(struct query *q);
 
+/*
+ * Addresses are an answer without the other family, and so is it that A finds no such name (RFC 8020). Not
+ * NODATA: then all that the name has is in the other family, however slow that is.
+ */
+static void note_arrival(struct query *q, const struct query_family *f, const struct resolver_answer *a,
+                         int64_t now_ms)
+{
+    const bool is_no_name = a->status == RESOLVER_NXDOMAIN && f == &q->v4;
+    if ((a->status == RESOLVER_ADDRS || is_no_name) && q->arrived_ms == 0) {
+        q->arrived_ms = now_ms;
+    }
+}
+
 /* Mostly one reply is all that is needed: then nothing is copied. */
 static void take_reply(struct query *q, struct query_family *f, const struct resolver_answer *a)
 {
     f->ticket = 0;
     f->answer = a;
-    if (a->status == RESOLVER_ADDRS && q->arrived_ms == 0) {
-        q->arrived_ms = clock_mono_ms();
-    }
+    note_arrival(q, f, a, clock_mono_ms());
     query_step(q);
     if (!q->has_ended && !query_family_keep(f, a)) {
         const struct answer_question question = make_question(q->engine, &q->ask, &q->name);
@@ -260,9 +271,10 @@ static void query_step(struct query *q)
     }
 }
 
-/* What had expired is better than silence. */
-static void give_up_family(struct query *q, struct query_family *f)
+/* What had expired is better than silence. Silence beside the other family's answer is remembered. */
+static void give_up_family(struct query *q, enum ip_family family, int64_t now_ms)
 {
+    struct query_family *f = family_of(q, family);
     struct resolver_answer stale;
     if (!query_family_is_pending(f)) {
         return;
@@ -274,6 +286,9 @@ static void give_up_family(struct query *q, struct query_family *f)
     }
     query_family_cancel(q->engine->cfg.resolver, f);
     f->is_silent = true;
+    if (q->arrived_ms != 0) {
+        bad_family_put(q->engine->bad, &q->name, family, now_ms);
+    }
 }
 
 static void on_query_deadline(void *ctx, struct deadline *d, int64_t now_ms)
@@ -283,8 +298,8 @@ static void on_query_deadline(void *ctx, struct deadline *d, int64_t now_ms)
     const struct answer_question question = make_question(q->engine, &q->ask, &q->name);
     if (now_ms >= q->started_ms + QUERY_TOTAL_MS ||
         (q->arrived_ms != 0 && now_ms >= q->arrived_ms + QUERY_SILENT_MS)) {
-        give_up_family(q, &q->v4);
-        give_up_family(q, &q->v6);
+        give_up_family(q, IP_V4, now_ms);
+        give_up_family(q, IP_V6, now_ms);
     } else if (!ask_family(q, q->ask.qtype == DNS_A ? IP_V6 : IP_V4)) {
         fail_query(q, &question, "out of memory");
         return;
@@ -361,9 +376,7 @@ static bool take_known(struct query *q, struct query_family *f, const struct que
     if (known->answer == NULL) {
         return true;
     }
-    if (known->answer->status == RESOLVER_ADDRS) {
-        q->arrived_ms = q->started_ms;
-    }
+    note_arrival(q, f, known->answer, q->started_ms);
     return query_family_keep(f, known->answer);
 }
 

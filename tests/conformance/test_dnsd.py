@@ -71,6 +71,8 @@ ZONE = {
     **both("bad-nxdomain.t.example.net", GOOD, rcode(w.NXDOMAIN)),
     **both("bad-notimp.t.example.net", GOOD, rcode(w.NOTIMP)),
     **both("bad-silent.t.example.net", GOOD, silence),
+    **both("gone-silent.t.example.net", rcode(w.NXDOMAIN), silence),
+    **both("private-silent.t.example.net", addresses("10.1.2.3"), silence),
     **both("ill.t.example.net", rcode(w.SERVFAIL), rcode(w.SERVFAIL)),
     **both("gone.t.example.net", rcode(w.NXDOMAIN), rcode(w.NXDOMAIN)),
     **both("private.t.example.net", addresses("10.1.2.3"), nodata),
@@ -253,6 +255,18 @@ class TestFamilies(Case):
         self.assertLess(time.monotonic() - start, 0.8)
         self.assertEqual(len(self.stub.asked(name, w.AAAA)), asked)
         self.assert_addresses(self.dnsd.ask(name), V4)
+
+    def test_no_such_name_does_not_wait_for_a_silent_aaaa(self):
+        name = "gone-silent.t.example.net"
+        start = time.monotonic()
+        self.assert_negative(self.dnsd.ask(name), w.NXDOMAIN, ttl=None)
+        self.assertTrue(0.9 < time.monotonic() - start < 3.0)
+        asked = len(self.stub.asked(name, w.AAAA))
+        start = time.monotonic()
+        for qtype in (w.A, w.AAAA):
+            self.assert_negative(self.dnsd.ask(name, qtype), w.NXDOMAIN, ttl=None)
+        self.assertLess(time.monotonic() - start, 0.8)
+        self.assertEqual(len(self.stub.asked(name, w.AAAA)), asked)
 
     def test_both_bad_is_a_failure(self):
         for qtype in (w.A, w.AAAA):
@@ -720,6 +734,14 @@ class TestSynthetic(Case):
             self.synthetic(name + ".t.example.net")
             self.synthetic(name + ".t.example.net", w.AAAA)
             self.assertLess(time.monotonic() - start, 1.0)
+
+    def test_a_silent_family_beside_a_refused_one_is_remembered(self):
+        took = []
+        for qtype in (w.A, w.AAAA, w.A):
+            start = time.monotonic()
+            self.assert_negative(self.dnsd.ask("private-silent.t.example.net", qtype), w.NOERROR)
+            took.append(time.monotonic() - start)
+        self.assertTrue(0.9 < took[0] < 3.0 and took[1] < 0.8 and took[2] < 0.8, took)
 
     def test_static_hosts_too(self):
         self.synthetic("host.openshell.internal")
