@@ -7,12 +7,9 @@
 #define OPTION_PADDING 12
 #define OPTION_HEAD_LEN 4
 
-/* One question without compression (RFC 9619: exactly one). */
-static bool question_read(struct cursor *c, const struct dns_header *h, struct dns_query *out)
+/* The question (RFC 9619: exactly one), without compression. */
+static bool question_read(struct cursor *c, struct dns_query *out)
 {
-    if (h->qd_count != 1) {
-        return false;
-    }
     size_t start = c->pos;
     struct span qname = dns_qname_read(c);
     uint16_t qtype = cursor_u16(c);
@@ -27,6 +24,29 @@ static bool question_read(struct cursor *c, const struct dns_header *h, struct d
     return true;
 }
 
+static void opt_take(const struct dns_records *found, struct dns_query *out)
+{
+    out->has_opt = found->has_opt;
+    if (found->has_opt) {
+        out->edns_version = found->opt_version;
+        out->dnssec_ok = found->opt_do;
+        out->udp_size = found->opt_size < UDP_MIN ? UDP_MIN : found->opt_size;
+    }
+}
+
+/* Who asks with EDNS is answered with it, whatever else is wrong (RFC 6891 7), if all of it can be read. */
+static void opt_find(struct cursor c, const struct dns_header *h, struct dns_query *out)
+{
+    struct dns_records found;
+    for (uint16_t i = 0; i < h->qd_count && cursor_is_ok(&c); i++) {
+        (void)dns_qname_read(&c);
+        cursor_skip(&c, 4);
+    }
+    if (cursor_is_ok(&c) && dns_records_walk(&c, h, &found)) {
+        opt_take(&found, out);
+    }
+}
+
 /* A query holds nothing but its question, an OPT, a TSIG nobody can check, and the SOA of an IXFR (RFC 1995
  * 3). */
 static bool records_read(struct cursor *c, const struct dns_header *h, struct dns_query *out)
@@ -35,12 +55,7 @@ static bool records_read(struct cursor *c, const struct dns_header *h, struct dn
     if (!dns_records_walk(c, h, &found)) {
         return false;
     }
-    out->has_opt = found.has_opt;
-    if (found.has_opt) {
-        out->edns_version = found.opt_version;
-        out->dnssec_ok = found.opt_do;
-        out->udp_size = found.opt_size < UDP_MIN ? UDP_MIN : found.opt_size;
-    }
+    opt_take(&found, out);
     uint16_t authority_max = out->qtype == DNS_IXFR ? 1 : 0;
     return h->an_count == 0 && h->ns_count <= authority_max && found.plain_count == 0;
 }
@@ -59,11 +74,12 @@ enum dns_query_result dns_query_parse(struct span msg, struct dns_query *out, en
     out->opcode = dns_header_opcode(&h);
     out->rd = (h.flags & DNS_FLAG_RD) != 0;
     out->cd = (h.flags & DNS_FLAG_CD) != 0;
-    if (out->opcode != 0) {
-        *rcode = DNS_NOTIMP; /* what the sections mean is up to the opcode: not read */
+    if (out->opcode != 0 || h.qd_count != 1) {
+        opt_find(c, &h, out);
+        *rcode = out->opcode != 0 ? DNS_NOTIMP : DNS_FORMERR; /* what sections mean is up to the opcode */
         return DNS_QUERY_ERROR;
     }
-    if (!question_read(&c, &h, out) || !records_read(&c, &h, out)) {
+    if (!question_read(&c, out) || !records_read(&c, &h, out)) {
         return DNS_QUERY_ERROR;
     }
     if (out->edns_version != 0) {

@@ -82,6 +82,9 @@ CASES = [
     ("+noedns +opcode=UPDATE %s SOA" % ONE, "NOTIMP", "qr rd ra", 0, 0, NONE),
     ("+noedns +opcode=STATUS %s" % ONE, "NOTIMP", "qr rd ra", 0, 0, NONE),
     ("+noedns +opcode=IQUERY %s" % ONE, "NOTIMP", "qr rd ra", 0, 0, NONE),
+    ("+opcode=STATUS %s" % ONE, "NOTIMP", "qr rd ra", 0, 0, EDNS),
+    ("+header-only +opcode=15 +dnssec", "NOTIMP", "qr rd ra", 0, 0, EDNS_DO),
+    ("+header-only", "FORMERR", "qr rd ra", 0, 0, EDNS),
     # Negatives, and what an Extended DNS Error says
     (DENIED, "NXDOMAIN", "qr rd ra", 0, 1, EDNS, r"; EDE: 15 \(Blocked\): \(policy_denied: .*openshell-egress explain denied\.example\.net"),
     ("+noedns %s" % DENIED, "NXDOMAIN", "qr rd ra", 0, 1, NONE),

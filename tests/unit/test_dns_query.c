@@ -159,6 +159,40 @@ static void test_opcodes(void **state)
     }
 }
 
+static void test_opt_beside_other_faults(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t flags, questions;
+        enum dns_rcode rcode;
+    } rows[] = {{0x0000, 0, DNS_FORMERR},
+                {0x0000, 2, DNS_FORMERR},
+                {0x2000, 0, DNS_NOTIMP},
+                {0x2000, 1, DNS_NOTIMP},
+                {0x7800, 3, DNS_NOTIMP}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct probe *p = probe_new();
+        msg_header(&p->w, 1, rows[i].flags, MSG_COUNTS(rows[i].questions, 0, 0, 1));
+        for (uint16_t n = 0; n < rows[i].questions; n++) {
+            msg_question(&p->w, "a.example", DNS_A);
+        }
+        const size_t opt_at = p->w.len;
+        msg_opt(&p->w, 4096, 0x00018000, SPAN_LIT(""));
+        assert_int_equal(parse(p), DNS_QUERY_ERROR);
+        assert_int_equal(p->rcode, rows[i].rcode);
+        assert_true(p->q.has_opt);
+        assert_true(p->q.dnssec_ok);
+        assert_int_equal(p->q.udp_size, 4096);
+        assert_int_equal(p->q.question.len, 0);
+        for (size_t len = opt_at; len < p->w.len; len++) {
+            assert_int_equal(parse_copy(p, len), DNS_QUERY_ERROR);
+            assert_int_equal(p->rcode, rows[i].rcode);
+            assert_false(p->q.has_opt);
+        }
+        free(p);
+    }
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -516,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_edns_version_is_badvers),
         cmocka_unit_test(test_drop),
         cmocka_unit_test(test_opcodes),
+        cmocka_unit_test(test_opt_beside_other_faults),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_any_type_and_the_root_are_read),
         cmocka_unit_test(test_name_bounds),
