@@ -134,6 +134,7 @@ static bool is_localhost(const struct host_name *n)
 static void answer_localhost(const struct answer_question *q, struct answer *out)
 {
     answer_start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
+    out->why = "localhost is this host";
     if (q->qtype != DNS_A && q->qtype != DNS_AAAA) {
         answer_no_data(out, q->cfg->deny_ttl_s);
         return;
@@ -247,6 +248,7 @@ static void answer_bad(const struct answer_question *q, const struct answer_fami
     if (other != NULL && other->state == ANSWER_ADDRS) {
         answer_no_data(out, ANSWER_REPAIRED_TTL_S);
         out->is_repaired = true;
+        out->why = "this family is bad upstream and the other is good";
         return;
     }
     if (asked->state == ANSWER_NXDOMAIN) {
@@ -395,6 +397,26 @@ static void answer_static(const struct answer_question *q, const struct policy_h
     (void)from_lookup(q, &l, true, out); /* both families are known: it cannot want more */
 }
 
+/* The root and other names above admitted ones: they exist (RFC 8020 2). */
+static void answer_parent(const struct answer_question *q, struct answer *out)
+{
+    answer_start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
+    answer_no_data(out, q->cfg->deny_ttl_s);
+    out->why = "names below it are admitted";
+}
+
+/* True, and *out is the answer, if the name exists and records of this type are not given out. */
+static bool answer_not_offered(const struct answer_question *q, bool is_static, struct answer *out)
+{
+    if (q->qtype == DNS_A || (q->qtype == DNS_AAAA && offers_aaaa(q, is_static))) {
+        return false;
+    }
+    answer_no_data(out, q->cfg->deny_ttl_s);
+    out->why = q->qtype == DNS_AAAA ? "AAAA is not given out here (--aaaa, --pool)"
+                                    : "records of this type are not given out";
+    return true;
+}
+
 static bool is_listed_type(const struct name_verdict *v, uint16_t qtype)
 {
     return (qtype == DNS_SRV && (v->dns_types & POLICY_DNS_SRV) != 0) ||
@@ -410,8 +432,7 @@ static enum answer_route decide_admitted(const struct answer_question *q, const 
     if (is_listed_type(v, q->qtype)) {
         return ANSWER_ROUTE_RESOLVE;
     }
-    if (q->qtype != DNS_A && (q->qtype != DNS_AAAA || !offers_aaaa(q, is_static))) {
-        answer_no_data(out, q->cfg->deny_ttl_s);
+    if (answer_not_offered(q, is_static, out)) {
         return ANSWER_ROUTE_DONE;
     }
     if (is_static) {
@@ -424,19 +445,14 @@ static enum answer_route decide_admitted(const struct answer_question *q, const 
 static enum answer_route decide_open(const struct answer_question *q, struct answer *out)
 {
     answer_start(out, DNS_NOERROR, ANSWER_EVENT_OPEN_ZONE);
-    if (q->qtype != DNS_A && (q->qtype != DNS_AAAA || !offers_aaaa(q, false))) {
-        answer_no_data(out, q->cfg->deny_ttl_s);
-        return ANSWER_ROUTE_DONE;
-    }
-    return ANSWER_ROUTE_RESOLVE;
+    return answer_not_offered(q, false, out) ? ANSWER_ROUTE_DONE : ANSWER_ROUTE_RESOLVE;
 }
 
 enum answer_route answer_decide(const struct answer_question *q, struct answer *out, struct ip *reverse)
 {
     if (q->name == NULL) {
-        if (q->qname.len == 1) { /* the root is above every admitted name: it exists (RFC 8020 2) */
-            answer_start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
-            answer_no_data(out, q->cfg->deny_ttl_s);
+        if (q->qname.len == 1) {
+            answer_parent(q, out);
         } else {
             deny(q, ANSWER_EVENT_DENIED, out);
         }
@@ -462,8 +478,7 @@ enum answer_route answer_decide(const struct answer_question *q, struct answer *
     case NAME_STATIC:
         return decide_admitted(q, &v, out);
     case NAME_PARENT:
-        answer_start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
-        answer_no_data(out, q->cfg->deny_ttl_s);
+        answer_parent(q, out);
         return ANSWER_ROUTE_DONE;
     case NAME_DENIED:
         break;

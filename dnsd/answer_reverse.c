@@ -45,6 +45,7 @@ void answer_from_map(const struct answer_question *q, const struct host_name *na
         return;
     }
     answer_start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
+    out->why = "an address given out here";
     if (q->qtype != DNS_PTR) {
         answer_no_data(out, q->cfg->deny_ttl_s);
         return;

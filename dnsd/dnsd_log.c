@@ -14,8 +14,8 @@ struct line {
 
 void dnsd_log_init(struct dnsd_log *l)
 {
-    struct log_limit *all[] = {&l->denied,   &l->client, &l->upstream, &l->stale,
-                               &l->admitted, &l->noise,  &l->open_zone};
+    struct log_limit *all[] = {&l->denied, &l->client,    &l->upstream, &l->stale,   &l->admitted,
+                               &l->noise,  &l->open_zone, &l->local,    &l->rejected};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         *all[i] = (struct log_limit){.rate = DNSD_LOG_RATE, .tokens = 2.0 * DNSD_LOG_RATE};
     }
@@ -55,8 +55,10 @@ static bool choose_line(struct dnsd_log *l, const struct answer *a, struct line 
         *out = (struct line){LOG_DEBUG, "dns_noise", &l->noise};
         return true;
     case ANSWER_EVENT_LOCAL:
+        *out = (struct line){LOG_DEBUG, "dns_local", &l->local};
+        return true;
     case ANSWER_EVENT_BRAKED:
-        return false;
+        return false; /* the brakes say so */
     case ANSWER_EVENT_ADMITTED:
         if (a->target.len > 0) { /* some of the SRV records, for want of an endpoint */
             *out = (struct line){LOG_WARN, "dns_target_denied", &l->denied};
@@ -74,6 +76,12 @@ static bool choose_line(struct dnsd_log *l, const struct answer *a, struct line 
         return true;
     }
     return false;
+}
+
+static bool has_outcome(const struct answer *a)
+{
+    return a->event == ANSWER_EVENT_ADMITTED || a->event == ANSWER_EVENT_OPEN_ZONE ||
+           a->event == ANSWER_EVENT_LOCAL;
 }
 
 void dnsd_log_answer(struct dnsd_log *l, const struct answer_question *q, const struct answer *a,
@@ -105,7 +113,7 @@ void dnsd_log_answer(struct dnsd_log *l, const struct answer_question *q, const 
         kv[n++] = kv_str("target", a->target.text);
         kv[n++] = kv_u64("port", a->target_port);
     }
-    if (a->event == ANSWER_EVENT_ADMITTED || a->event == ANSWER_EVENT_OPEN_ZONE) {
+    if (has_outcome(a)) {
         kv[n++] = kv_str("rcode", dns_rcode_text((uint16_t)a->rcode));
         kv[n++] = kv_u64("addrs", a->addr_count);
         if (a->has_records) {
@@ -117,6 +125,24 @@ void dnsd_log_answer(struct dnsd_log *l, const struct answer_question *q, const 
     }
     kv[n] = (struct log_kv){.key = NULL, .kind = LOG_KIND_END, .v.u64 = 0};
     log_event(line.level, line.event, kv);
+}
+
+void dnsd_log_rejected(struct dnsd_log *l, const struct dns_query *ask, enum dns_rcode rcode,
+                       const struct reply *to, int64_t now_ms)
+{
+    uint64_t suppressed = 0;
+    if (!log_is_on(LOG_DEBUG) || !log_limit_take(&l->rejected, now_ms, &suppressed)) {
+        return;
+    }
+    uint8_t name[HOST_NAME_MAX_LEN + 2];
+    char type[TYPE_TEXT_CAP];
+    const bool has_question = ask->question.len > 0;
+    log_event(
+        LOG_DEBUG, "dns_rejected",
+        LOG_KV(kv_span("name", span_make(name, has_question ? name_text(ask->qname, name, sizeof(name)) : 0)),
+               kv_str("type", has_question ? dns_type_text(ask->qtype, type, sizeof(type)) : ""),
+               kv_u64("opcode", ask->opcode), kv_ip("client", &to->client.ip),
+               kv_str("rcode", dns_rcode_text((uint16_t)rcode)), kv_u64("suppressed", suppressed)));
 }
 
 bool dnsd_log_wants_flush(const struct dnsd_log *l)
@@ -142,4 +168,6 @@ void dnsd_log_flush(struct dnsd_log *l)
     l->admitted.refused = 0;
     l->open_zone.refused = 0;
     l->noise.refused = 0;
+    l->local.refused = 0;
+    l->rejected.refused = 0;
 }

@@ -473,6 +473,7 @@ enum query_outcome query_handle(struct query_engine *e, struct span message, con
         send_answer(e, &question, &a, &ask, to);
     } else if (result == DNS_QUERY_ERROR) {
         count(e, DNSD_COUNTER_ERRORS);
+        dnsd_log_rejected(&e->log, &ask, rcode, to, clock_mono_ms());
         reply_answer(to, &(struct dns_answer){.query = &ask, .rcode = rcode, .ede = DNS_EDE_NONE});
     } else if (query_answer_loop(&e->cfg, &ask, to)) {
         count(e, DNSD_COUNTER_LOCAL);

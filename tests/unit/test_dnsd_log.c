@@ -172,6 +172,34 @@ static void every_denial_is_a_line_or_in_a_count(void **state)
     assert_non_null(strstr(f->text, " suppressed=500\n"));
 }
 
+static void at_debug_every_decision_is_a_line(void **state)
+{
+    struct fixture *f = *state;
+    log_init("dnsd", LOG_DEBUG, LOG_TEXT, f->fds[1]);
+    f->a = (struct answer){.event = ANSWER_EVENT_LOCAL, .rcode = DNS_NOERROR, .why = "so"};
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+    assert_non_null(strstr(f->text,
+                           " debug dnsd dns_local name=evil.example.org type=AAAA client=10.200.0.2 why=so "
+                           "rcode=NOERROR addrs=0\n"));
+    const struct dns_query odd = {.opcode = 2};
+    dnsd_log_rejected(&f->log, &odd, DNS_NOTIMP, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+    assert_non_null(strstr(f->text, " opcode=2 client=10.200.0.2 rcode=NOTIMPL suppressed=0\n"));
+    const struct dns_query whole = {
+        .question = f->q.qname, .qname = f->q.qname, .qtype = DNS_TXT, .qclass = 3};
+    dnsd_log_rejected(&f->log, &whole, DNS_REFUSED, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+    assert_non_null(strstr(f->text, "dns_rejected name=evil.example.org type=TXT opcode=0 "));
+    for (int i = 0; i < 500; i++) {
+        dnsd_log_rejected(&f->log, &odd, DNS_NOTIMP, &f->to, 1000);
+        dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    }
+    assert_true(read_lines(f) < 500);
+    dnsd_log_flush(&f->log); /* below the default level nobody misses them */
+    assert_int_equal(read_lines(f), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -183,6 +211,7 @@ int main(void)
         TEST(what_had_expired_is_seen_by_default),
         TEST(every_denial_is_a_line_or_in_a_count),
         TEST(a_target_that_is_left_out_is_seen_by_default),
+        TEST(at_debug_every_decision_is_a_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
