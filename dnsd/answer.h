@@ -38,7 +38,8 @@ bool answer_minds_ipv6(const struct answer_config *cfg);
 
 struct answer_question {
     const struct answer_config *cfg;
-    const struct policy *policy;
+    const struct policy *policy;  /* that of the client */
+    uint32_t sandbox;             /* the client's, for the brakes; 0: there is one for all */
     struct span qname;            /* wire labels with the root */
     const struct host_name *name; /* the same, canonical; NULL if it has no canonical form */
     uint16_t qtype;

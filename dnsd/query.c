@@ -94,15 +94,20 @@ static void on_flush_event(struct ev_loop *loop, ev_timer *w, int revents)
     dnsd_log_flush(&e->log);
 }
 
-static struct answer_question make_question(const struct query_engine *e, const struct dns_query *ask,
-                                            const struct host_name *name)
+/* The one place that says by whose policy a client is judged: so far there is one for all. */
+static void choose_policy(const struct query_engine *e, const struct ip *client, struct answer_question *q)
 {
-    struct answer_question q = {.cfg = e->cfg.answer,
-                                .policy = e->cfg.worker->policy,
-                                .qname = ask->qname,
-                                .name = name,
-                                .qtype = ask->qtype,
-                                .has_ipv6 = false};
+    (void)client;
+    q->sandbox = 0;
+    q->policy = e->cfg.worker->policy;
+}
+
+static struct answer_question make_question(const struct query_engine *e, const struct dns_query *ask,
+                                            const struct host_name *name, const struct reply *to)
+{
+    struct answer_question q = {
+        .cfg = e->cfg.answer, .qname = ask->qname, .name = name, .qtype = ask->qtype, .has_ipv6 = false};
+    choose_policy(e, &to->client.ip, &q);
     /* Matters only where AAAA records are judged; looking costs a system call now and then. */
     if ((ask->qtype == DNS_A || ask->qtype == DNS_AAAA) && answer_minds_ipv6(e->cfg.answer)) {
         q.has_ipv6 = e->cfg.has_ipv6(e->cfg.ctx);
@@ -202,7 +207,7 @@ static void take_reply(struct query *q, struct query_family *f, const struct res
     note_arrival(q, f, a, clock_mono_ms());
     query_step(q);
     if (!q->has_ended && !query_family_keep(f, a)) {
-        const struct answer_question question = make_question(q->engine, &q->ask, &q->name);
+        const struct answer_question question = make_question(q->engine, &q->ask, &q->name, &q->to);
         fail_query(q, &question, "out of memory");
     }
 }
@@ -249,7 +254,7 @@ static int64_t next_deadline_ms(const struct query *q, const struct answer_quest
 static void query_step(struct query *q)
 {
     struct query_engine *e = q->engine;
-    const struct answer_question question = make_question(e, &q->ask, &q->name);
+    const struct answer_question question = make_question(e, &q->ask, &q->name, &q->to);
     struct answer a;
     struct ip reverse;
     enum answer_route route = answer_decide(&question, &a, &reverse);
@@ -295,7 +300,7 @@ static void on_query_deadline(void *ctx, struct deadline *d, int64_t now_ms)
 {
     (void)ctx;
     struct query *q = HTAB_ENTRY(d, struct query, deadline);
-    const struct answer_question question = make_question(q->engine, &q->ask, &q->name);
+    const struct answer_question question = make_question(q->engine, &q->ask, &q->name, &q->to);
     if (now_ms >= q->started_ms + QUERY_TOTAL_MS ||
         (q->arrived_ms != 0 && now_ms >= q->arrived_ms + QUERY_SILENT_MS)) {
         give_up_family(q, IP_V4, now_ms);
@@ -350,7 +355,7 @@ static bool answer_again(struct query_engine *e, const struct dns_query *ask, co
     if (!query_hot_is_on(&e->cfg)) {
         return false;
     }
-    const struct answer_question question = make_question(e, ask, NULL);
+    const struct answer_question question = make_question(e, ask, NULL, to);
     struct answer a;
     switch (query_hot_answer(&e->cfg, e->hot, &question, ask, to)) {
     case QUERY_HOT_NONE:
@@ -435,7 +440,7 @@ static void answer_query(struct query_engine *e, const struct dns_query *ask, co
 {
     struct host_name name;
     const bool has_name = host_name_from_wire(ask->qname, &name) == HOST_FAULT_NONE;
-    const struct answer_question question = make_question(e, ask, has_name ? &name : NULL);
+    const struct answer_question question = make_question(e, ask, has_name ? &name : NULL, to);
     struct answer a;
     struct ip reverse;
     struct host_name held;
@@ -467,7 +472,7 @@ enum query_outcome query_handle(struct query_engine *e, struct span message, con
     }
     count(e, DNSD_COUNTER_QUERIES);
     if (!acl_admits(e->cfg.acl, &to->client.ip)) {
-        const struct answer_question question = make_question(e, &ask, NULL);
+        const struct answer_question question = make_question(e, &ask, NULL, to);
         struct answer a;
         answer_refuse_client(&a);
         send_answer(e, &question, &a, &ask, to);

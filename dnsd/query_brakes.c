@@ -36,7 +36,7 @@ bool query_brakes_pass(struct query_brakes *b, const struct answer_question *que
 {
     const struct policy_endpoint *endpoint = out->endpoint;
     const bool is_wildcard = endpoint != NULL && endpoint->host_kind == ENDPOINT_WILDCARD;
-    const struct brakes_question q = {.sandbox = 0,
+    const struct brakes_question q = {.sandbox = question->sandbox,
                                       .client = client,
                                       .name = question->name,
                                       .pattern = is_wildcard ? &endpoint->pattern.text : NULL,
