@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import struct
+import tempfile
 import time
 import unittest
 
@@ -699,7 +700,6 @@ class TestSynthetic(Case):
 
     @classmethod
     def setUpClass(cls):
-        import tempfile
         cls.map_dir = tempfile.TemporaryDirectory()
         cls.options = list(cls.options)
         cls.options[3] = os.path.join(cls.map_dir.name, "egress.map")
@@ -992,6 +992,30 @@ class TestAlone(unittest.TestCase):
         stream.send(w.query("localhost"))
         self.assertEqual(len(stream.receive().answer), 1)
         stream.close()
+        udp.close()
+        tcp.close()
+
+    def test_a_restart_on_passed_sockets_loses_no_question_and_no_address(self):
+        udp, tcp = Stub.bind("127.0.0.1")
+        names = ["gateway.discord.gg", "dual.slack.com", "host.openshell.internal"] + ["p%d.t.example.net" % i for i in range(9)]
+        with tempfile.TemporaryDirectory() as directory:
+            options = ("--answer", "synthetic", "--map", os.path.join(directory, "map"))
+            stub = Stub(ZONE)
+            first = Daemon(POLICY, "--upstream", stub.address, *options, passed=(udp, tcp))
+            before = {name: first.ask(name).answer[0].data for name in names}
+            self.assertEqual(len(set(before.values())), len(names))
+            self.assertEqual(first.stop(), 0)
+            waiting, stream = first.udp(), first.tcp()  # nobody is there: what is asked waits in the sockets
+            for i, name in enumerate(names):
+                waiting.send(w.query(name, ident=i))
+                stream.send(w.query(name, ident=i))
+            self.start(*options, stub=stub, passed=(udp, tcp))
+            waiting.settimeout(10)
+            for receive in (lambda: w.Message(waiting.recv(4096)), stream.receive):
+                got = {m.questions[0][0]: m.answer[0].data for m in (receive() for _ in names)}
+                self.assertEqual(got, before)
+            waiting.close()
+            stream.close()
         udp.close()
         tcp.close()
 
