@@ -73,7 +73,8 @@ public class Lookup {
         long first = System.nanoTime() - start;
         long best = first;
         String verdict = result.verdict();
-        for (int i = 1; i < 3 && System.nanoTime() - start < 1_000_000_000L; i++) {
+        // Three times, and then, on a machine that is busy with other things, some times more.
+        for (int i = 1; (i < 3 || best > 50_000_000L && i < 12) && System.nanoTime() - start < 2_000_000_000L; i++) {
             long again = System.nanoTime();
             if (!once(isJndi, operation, argument).verdict().equals(verdict)) {
                 verdict = "mixed";
@@ -92,6 +93,7 @@ public class Lookup {
         Security.setProperty("networkaddress.cache.ttl", "0");
         Security.setProperty("networkaddress.cache.negative.ttl", "0");
         boolean isJndi = args[0].equals("jndi");
+        once(isJndi, "v4", "localhost"); // loads the classes: that may take a second, and is not what is measured
         List<Thread> threads = new ArrayList<>();
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
         for (String line = in.readLine(); line != null; line = in.readLine()) {
