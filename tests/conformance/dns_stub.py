@@ -64,17 +64,18 @@ class Stub:
         self.zone, self.seen, self.lock = dict(zone), [], threading.Lock()
         self.guards = []  # the daemons' own question, which nobody asked for: not in seen
         self.udp, self.tcp = self.bind(host)
-        self.address = "%s:%d" % (host, self.udp.getsockname()[1])
+        self.address = "%s:%d" % ("[%s]" % host if ":" in host else host, self.udp.getsockname()[1])
         threading.Thread(target=self.serve_udp, daemon=True).start()
         threading.Thread(target=self.serve_tcp, daemon=True).start()
 
     @staticmethod
     def bind(host):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         while True:
-            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            udp = socket.socket(family, socket.SOCK_DGRAM)
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
             udp.bind((host, 0))
-            tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            tcp = socket.socket(family, socket.SOCK_STREAM)
             try:
                 tcp.bind(udp.getsockname())
             except OSError:

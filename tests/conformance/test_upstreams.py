@@ -69,6 +69,16 @@ class Upstreams(unittest.TestCase):
         self.assertEqual(answer.rcode, w.SERVFAIL)
         self.assertLess(took_s, 1)
 
+    def test_ipv6(self):
+        try:
+            stub = Stub({**names(1, HERE), **{("n%d.t.example.net" % i, w.A): cut_over_udp(HERE) for i in (1, 2)}}, "::1")
+        except OSError:
+            self.skipTest("no IPv6 loopback here")
+        daemon = self.start(stub, options=("--zone", "n2.t.example.net=" + stub.address))
+        for i in range(3):
+            self.check(daemon, "n%d.t.example.net" % i, ANSWERED_S)
+        self.assertEqual([a.is_tcp for a in stub.seen], [False, False, True, False, True])
+
     def test_one_of_two_dead(self):
         daemon = self.start(Stub(names(3, silence)), Stub(names(3, HERE)))
         self.check(daemon, "n0.t.example.net", 0.7)  # asked beside before its time is over
