@@ -34,6 +34,7 @@ void dns_exchange_finish(struct dns_exchange *x, enum dns_exchange_status status
     x->is_done = true;
     x->result.status = status;
     x->result.ttl_s = x->ttl_s;
+    x->result.hops = x->hops;
     x->result.why = status == DNS_EXCHANGE_FAILED ? x->why : DNS_EXCHANGE_FAIL_NONE;
     for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
         struct dns_exchange_slot *s = &x->slots[i];
@@ -93,6 +94,8 @@ void dns_exchange_start(struct dns_exchange *x, struct dns_exchange_env *env, co
     x->why = DNS_EXCHANGE_FAIL_NONE;
     x->ttl_s = UINT32_MAX;
     x->result.addr_count = 0;
+    x->result.hops = 0;
+    x->result.target.len = 0;
     x->result.records = NULL;
     dns_exchange_begin_name(x);
     (void)dns_exchange_remember_name(x);

@@ -54,6 +54,8 @@ struct dns_exchange_result {
     enum dns_exchange_status status;
     enum dns_exchange_fail why; /* FAILED only */
     uint32_t ttl_s;             /* minimum over the chain; 0 for a negative without SOA */
+    unsigned hops;              /* CNAMEs that were followed */
+    struct host_name target;    /* where they led; len 0: there were none */
     size_t addr_count;
     struct ip addrs[DNS_ADDRS_MAX];
     struct dns_rrset *records; /* where those of RECORDS go: set by the driver after the start; may be NULL */

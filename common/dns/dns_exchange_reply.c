@@ -39,6 +39,7 @@ static void follow(struct dns_exchange *x, const struct dns_reply *r)
     x->hops += r->hop_count > 0 ? r->hop_count : 1U;
     x->ttl_s = r->ttl_s < x->ttl_s ? r->ttl_s : x->ttl_s;
     x->name = r->target;
+    x->result.target = r->target;
     if (x->hops > DNS_EXCHANGE_HOPS_MAX || !dns_exchange_remember_name(x)) {
         dns_exchange_note_why(x, DNS_EXCHANGE_FAIL_CNAME);
         dns_exchange_finish(x, DNS_EXCHANGE_FAILED);
@@ -52,7 +53,11 @@ static void follow(struct dns_exchange *x, const struct dns_reply *r)
 
 static void accept_reply(struct dns_exchange *x, const struct dns_reply *r, enum dns_exchange_status status)
 {
-    if (x->hops + r->hop_count > DNS_EXCHANGE_HOPS_MAX) {
+    if (r->hop_count > 0) {
+        x->hops += r->hop_count;
+        x->result.target = r->target;
+    }
+    if (x->hops > DNS_EXCHANGE_HOPS_MAX) {
         dns_exchange_note_why(x, DNS_EXCHANGE_FAIL_CNAME);
         dns_exchange_finish(x, DNS_EXCHANGE_FAILED);
         return;

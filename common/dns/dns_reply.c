@@ -156,6 +156,7 @@ static void reply_fail(struct dns_reply *out)
     out->rcode = DNS_SERVFAIL;
     out->addr_count = 0;
     out->ttl_s = 0;
+    out->target.len = 0;
 }
 
 static void reply_reduce(struct chain *ch)
@@ -181,9 +182,6 @@ static void reply_reduce(struct chain *ch)
     } else {
         out->kind = out->addr_count > 0 ? DNS_REPLY_ADDRS : DNS_REPLY_RECORDS;
         out->ttl_s = ch->ttl_s;
-    }
-    if (out->kind != DNS_REPLY_CNAME) {
-        out->target = (struct host_name){0};
     }
 }
 

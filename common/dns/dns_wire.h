@@ -110,7 +110,7 @@ struct dns_reply {
                        no SOA */
     size_t addr_count; /* <= DNS_ADDRS_MAX, duplicates removed, order kept */
     struct ip addrs[DNS_ADDRS_MAX];
-    struct host_name target; /* DNS_REPLY_CNAME */
+    struct host_name target; /* where the CNAMEs of the message lead; len 0: there are none */
 };
 
 struct dns_rrset; /* dns_rrset.h */

@@ -2,10 +2,15 @@
 #include "common/dns/resolver.h"
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/dns/dns_ldns.h"
 #include "common/dns/dns_routes.h"
 
 #include <errno.h>
 #include <stdlib.h>
+
+#define CNAME_LINES_PER_S 50
+#define TYPE_TEXT_CAP 16
 
 struct resolver {
     struct ev_loop *loop;
@@ -14,6 +19,7 @@ struct resolver {
     ev_timer turn; /* runs at once while something is ready: answers go out from a turn of their own */
     ev_timer line; /* runs while somebody waits for a stale answer */
     int64_t line_at_ms;
+    struct log_limit cnames;
 };
 
 void resolver_config_defaults(struct resolver_config *c)
@@ -65,10 +71,29 @@ static void on_run_event(struct ev_loop *loop, ev_timer *w, int revents)
     }
 }
 
+/* Nobody but the log hears of CNAMEs: what they lead to is answered as an address of the asked name. */
+static void log_cname(struct resolver *r, const struct resolver_question *q,
+                      const struct dns_exchange_result *result)
+{
+    uint64_t suppressed = 0;
+    char type[TYPE_TEXT_CAP];
+    if (!log_is_on(LOG_DEBUG) || !log_limit_take(&r->cnames, clock_mono_ms(), &suppressed)) {
+        return;
+    }
+    log_event(LOG_DEBUG, "dns_cname",
+              LOG_KV(kv_name("name", resolver_core_name(q)),
+                     kv_str("type", dns_type_text(resolver_core_type(q), type, sizeof(type))),
+                     kv_name("target", &result->target), kv_u64("hops", result->hops),
+                     kv_u64("suppressed", suppressed)));
+}
+
 static void on_call_event(void *ctx, const struct dns_exchange_result *result)
 {
     struct resolver_question *q = ctx;
     struct resolver *r = resolver_core_driver_ctx(q);
+    if (result->target.len > 0) {
+        log_cname(r, q, result);
+    }
     resolver_core_done(q, result, clock_mono_ms());
     /* Still in this turn of the loop, but from a stack of its own: call backs may free the resolver. */
     if (resolver_core_until_ms(r->core) == INT64_MIN) {
@@ -162,6 +187,7 @@ int resolver_new(struct ev_loop *loop, const struct resolver_config *cfg, struct
         return -ENOMEM;
     }
     r->loop = loop;
+    r->cnames = (struct log_limit){.rate = CNAME_LINES_PER_S, .tokens = 2.0 * CNAME_LINES_PER_S};
     ev_timer_init(&r->turn, on_run_event, 0.0, 0.0);
     ev_timer_init(&r->line, on_run_event, 0.0, 0.0);
     r->turn.data = r;

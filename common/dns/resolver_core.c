@@ -56,6 +56,16 @@ void *resolver_core_driver_ctx(const struct resolver_question *q)
     return q->core->cfg.driver.ctx;
 }
 
+const struct host_name *resolver_core_name(const struct resolver_question *q)
+{
+    return &q->name;
+}
+
+uint16_t resolver_core_type(const struct resolver_question *q)
+{
+    return q->qtype;
+}
+
 static void count_cache(struct resolver_core *c)
 {
     const size_t entries = cache_count(c->cache);

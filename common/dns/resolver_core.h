@@ -113,4 +113,7 @@ bool resolver_core_run(struct resolver_core *c, int64_t now_ms);
 void resolver_core_forgive(struct resolver_core *c);
 
 void *resolver_core_driver_ctx(const struct resolver_question *q); /* driver.ctx of its core */
+/* What q asks, as it lives. */
+const struct host_name *resolver_core_name(const struct resolver_question *q);
+uint16_t resolver_core_type(const struct resolver_question *q);
 uint64_t resolver_core_counter(const struct resolver_core *c, enum resolver_counter which);

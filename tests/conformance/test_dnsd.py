@@ -314,6 +314,7 @@ class TestUpstream(Case):
         m = self.dnsd.ask("chain.t.example.net")
         self.assert_addresses(m, V4)
         self.assertLessEqual(m.answer[0].ttl, 40, "the least of the chain")
+        self.dnsd.wait_log(r" debug .* dns_cname name=chain\.t\.example\.net type=A target=edge\.cdn\.example\.org hops=1 ")
         self.assert_negative(self.dnsd.ask("edge.cdn.example.org"), w.NXDOMAIN)
 
     def test_addresses_are_judged_one_by_one(self):

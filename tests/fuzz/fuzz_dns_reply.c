@@ -11,7 +11,7 @@
 static void require_sound(const struct dns_reply *r, uint16_t qtype)
 {
     REQUIRE((r->addr_count > 0) == (r->kind == DNS_REPLY_ADDRS) && r->addr_count <= DNS_ADDRS_MAX);
-    REQUIRE((r->target.len > 0) == (r->kind == DNS_REPLY_CNAME));
+    REQUIRE((r->target.len > 0) == (r->hop_count > 0 && r->kind != DNS_REPLY_ERROR));
     REQUIRE(r->ttl_s <= INT32_MAX);
     for (size_t i = 0; i < r->addr_count; i++) {
         REQUIRE(r->addrs[i].family == (qtype == DNS_A ? IP_V4 : IP_V6));

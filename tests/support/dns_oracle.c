@@ -262,7 +262,7 @@ static const char *compare_reply(const struct dns_reply *have, const struct dns_
             return "addresses";
         }
     }
-    if (have->kind == DNS_REPLY_CNAME && !host_name_is_equal(&have->target, &want->target)) {
+    if (have->hop_count > 0 && !host_name_is_equal(&have->target, &want->target)) {
         return "target";
     }
     return NULL;
