@@ -449,6 +449,7 @@ static bool run_ready(struct resolver_core *c)
     bool is_last = last == NULL;
     while (!is_last && c->ready_first != NULL) {
         struct resolver_question *q = c->ready_first;
+        REQUIRE(q != NULL);            /* nobody but this takes one off the list, and last is on it */
         struct resolver_answer answer; /* outlives q if a call back frees the core */
         resolver_answer_copy(&answer, &q->answer);
         while (q->waiters.first != WAITER_NONE) {
