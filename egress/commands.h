@@ -8,5 +8,7 @@ int command_check(int argc, char **argv);
 int command_export(int argc, char **argv);
 /* 0 allowed, 1 denied, 2 error or, with --live, allowed but not reachable. */
 int command_explain(int argc, char **argv);
+/* 0 done, 64 usage, 71 a command failed, 78 policy. */
+int command_capture(int argc, char **argv);
 /* COMMAND's status; 64, 71 or 78 before it started. */
 int command_run(int argc, char **argv);

@@ -2,11 +2,9 @@
 #include "egress/commands.h"
 
 #include "egress/launcher.h"
+#include "egress/policy_open.h"
 
-#include "common/policy/policy.h"
-#include "common/policy/policy_files.h"
 #include "common/run/listen_fds.h"
-#include "common/run/policy_report.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -89,25 +87,6 @@ static int parse_pools(struct run_options *o, struct synth_pools *out, struct er
     }
     const struct str_list list = {.items = o->pools.items, .count = o->pools.count};
     return guard_parse_pools(&list, out, err);
-}
-
-/* Loads the policy as the daemons will, so that its problems are shown before anything is set up. */
-static int load_policy(const struct run_options *o, struct policy **out)
-{
-    struct policy_rules *rules = NULL;
-    struct policy_diags diags = {0};
-    int rc = policy_files_load(o->policies.items, o->policies.count, &rules, &diags);
-    policy_report_print(&diags);
-    policy_diags_fini(&diags);
-    if (rc == 0) {
-        rc = policy_compile(rules, 1, out);
-    }
-    if (rc == 0) {
-        return 0;
-    }
-    (void)fprintf(stderr, "openshell-egress: %s\n",
-                  rc == -ENOMEM ? "out of memory" : "the policy was not accepted");
-    return rc == -ENOMEM ? EXIT_STATUS_OS : EXIT_STATUS_CONFIG;
 }
 
 static int run_fenced(struct run_options *o, const struct policy *policy, const struct synth_pools *pools)
@@ -195,7 +174,7 @@ int command_run(int argc, char **argv)
         status = EXIT_STATUS_USAGE;
         goto out;
     }
-    status = load_policy(&o, &policy);
+    status = policy_open(&o.policies, &policy); /* its problems are shown before anything is set up */
     if (status == 0 && !can_log(o.log)) {
         status = EXIT_STATUS_OS;
     }

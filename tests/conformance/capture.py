@@ -1,0 +1,399 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Every way in which a native connection gets to tunneld. Needs ip(8) and nft(8); each case has namespaces of its own."""
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+
+import dns_wire as w
+import lab
+
+BUILD = sys.argv[1]
+EGRESS = os.path.join(BUILD, "openshell-egress")
+NAME = "db.example.org"
+POLICY = """\
+version: 1
+network_policies:
+  db:
+    endpoints:
+      - { host: %s, ports: [5432, 8443] }
+""" % NAME
+PORTS = (5432, 8443)
+SERVER = {4: "45.45.45.1", 6: "2a0f:45::1"}
+UNUSED = {4: "198.18.77.77", 6: "fd00:5e11::7777"}  # never handed out
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def sh(*words, check=True):
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if check and done.returncode != 0:
+        raise AssertionError("%s: %s%s" % (" ".join(words), done.stdout, done.stderr))
+    return done
+
+
+def must_work(*words):
+    """What only the machine can lack."""
+    done = sh(*words, check=False)
+    if done.returncode != 0:
+        lab.skip("%s: %s" % (" ".join(words), done.stderr.strip()))
+
+
+def capture(*words, check=True):
+    return sh(EGRESS, "capture", *words, check=check)
+
+
+class Elsewhere:
+    """Another network namespace behind a veth pair: where programs are, or servers. net: "10.9.0" and "fd00:9:"."""
+
+    def __init__(self, link, net4, net6):
+        self.here = {4: net4 + ".1", 6: net6 + ":1"}
+        self.there = {4: net4 + ".2", 6: net6 + ":2"}
+        self.link = link
+        ready_read, ready_write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            LIBC.prctl(1, signal.SIGKILL)
+            os.write(ready_write, b"x" if LIBC.unshare(0x40000000) == 0 else b"-")
+            signal.pause()
+            os._exit(0)
+        os.close(ready_write)
+        assert os.read(ready_read, 1) == b"x", "no second namespace"
+        os.close(ready_read)
+        sh("ip", "link", "add", link, "type", "veth", "peer", "name", "peer", "netns", str(self.pid))
+        self.dress(sh, link, self.here)
+        self.run_tool("ip", "link", "set", "lo", "up")
+        self.dress(self.run_tool, "peer", self.there)
+
+    @staticmethod
+    def dress(run, link, addresses):
+        run("ip", "addr", "add", addresses[4] + "/24", "dev", link)
+        run("ip", "-6", "addr", "add", addresses[6] + "/64", "dev", link, "nodad")
+        run("ip", "link", "set", link, "up")
+
+    def run_tool(self, *words):
+        assert self.call(lambda: sh(*words).returncode) == 0
+
+    def call(self, function):
+        """Its result, from over there; what it raises is raised here."""
+        out_read, out_write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                fd = os.open("/proc/%d/ns/net" % self.pid, os.O_RDONLY)
+                assert LIBC.setns(fd, 0x40000000) == 0
+                answer = {"result": function()}
+            except BaseException:  # pylint: disable=broad-except
+                answer = {"error": traceback.format_exc()}
+            os.write(out_write, json.dumps(answer).encode())
+            os._exit(0)
+        os.close(out_write)
+        with os.fdopen(out_read) as f:
+            text = f.read()
+        os.waitpid(child, 0)
+        answer = json.loads(text)
+        if "error" in answer:
+            raise AssertionError(answer["error"])
+        return answer["result"]
+
+    def end(self):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        sh("ip", "link", "del", self.link, check=False)
+
+
+class Programs(Elsewhere):
+    """Whose packets to synthetic addresses come in here."""
+
+    def __init__(self):
+        super().__init__("vB", "10.9.0", "fd00:9:")
+        self.run_tool("ip", "route", "add", "198.18.0.0/15", "via", self.here[4])
+        self.run_tool("ip", "-6", "route", "add", "fd00:5e11::/64", "via", self.here[6])
+
+
+class Here:
+    """The programs are in this namespace."""
+
+    def call(self, function):
+        return function()
+
+    def end(self):
+        pass
+
+
+class Servers(Elsewhere):
+    """The Internet: addresses of a public class, with an echo on each port of the policy."""
+
+    def __init__(self):
+        super().__init__("vS", "10.8.0", "fd00:8:")
+        self.run_tool("ip", "addr", "add", SERVER[4] + "/32", "dev", "lo")
+        self.run_tool("ip", "-6", "addr", "add", SERVER[6] + "/128", "dev", "lo", "nodad")
+        sh("ip", "route", "add", SERVER[4] + "/32", "via", self.there[4])
+        sh("ip", "-6", "route", "add", SERVER[6] + "/128", "via", self.there[6])
+        ready_read, ready_write = os.pipe()
+        self.child = os.fork()
+        if self.child == 0:
+            LIBC.prctl(1, signal.SIGKILL)
+            self.call_here(ready_write)
+        os.close(ready_write)
+        assert os.read(ready_read, 1) == b"x", "no servers"
+        os.close(ready_read)
+
+    def call_here(self, ready):
+        assert LIBC.setns(os.open("/proc/%d/ns/net" % self.pid, os.O_RDONLY), 0x40000000) == 0
+        for host in SERVER.values():
+            for port in PORTS:
+                lab.serve(host, port, echo, at=port)
+        os.write(ready, b"x")
+        signal.pause()
+
+    def end(self):
+        os.kill(self.child, signal.SIGKILL)
+        os.waitpid(self.child, 0)
+        super().end()
+
+
+def ask(server, port, family):
+    """The synthetic address of NAME."""
+    with socket.socket(lab.family_of(server), socket.SOCK_DGRAM) as s:
+        s.settimeout(lab.GIVE_UP_S)
+        s.connect((server, port))
+        s.send(w.query(NAME, w.A if family == 4 else w.AAAA, 7))
+        reply = w.Message(s.recv(4096))
+    found = [r for r in reply.answer if r.type == (w.A if family == 4 else w.AAAA)]
+    assert len(found) == 1, (reply.rcode, found)
+    return socket.inet_ntop(socket.AF_INET if family == 4 else socket.AF_INET6, found[0].data)
+
+
+def talk(address, port):
+    """Both ways, and the end of both; "refused" if nobody takes the connection, "reset" if it is taken and thrown away."""
+    s = socket.socket(lab.family_of(address), socket.SOCK_STREAM)
+    s.settimeout(lab.GIVE_UP_S)
+    try:
+        s.connect((address, port))
+        s.sendall(b"hello")
+        s.shutdown(socket.SHUT_WR)
+        data = b""
+        while True:
+            piece = s.recv(4096)
+            if not piece:
+                return data.decode()
+            data += piece
+    except ConnectionRefusedError:
+        return "refused"
+    except ConnectionResetError:
+        return "reset"
+    except OSError as e:
+        return "error: " + e.strerror if e.strerror else "timeout"
+    finally:
+        s.close()
+
+
+def datagram(address):
+    """What becomes of a UDP packet, as QUIC would send it."""
+    with socket.socket(lab.family_of(address), socket.SOCK_DGRAM) as s:
+        s.settimeout(1.0)
+        try:
+            s.connect((address, 443))
+            s.send(b"x")
+            s.recv(100)
+            return "answered"
+        except TimeoutError:
+            return "silence"
+        except OSError:
+            return "refused"
+
+
+def echo(conn, at):
+    data = b""
+    while True:
+        piece = conn.recv(4096)
+        if not piece:
+            break
+        data += piece
+    conn.sendall(b"%d:" % at + data)
+
+
+def serve_everybody():
+    """What else this host offers, on every address it has."""
+    def run(listening):
+        while True:
+            conn, _ = listening.accept()
+            while conn.recv(4096):
+                pass
+            conn.sendall(b"another service")
+            conn.close()
+
+    for host in ("0.0.0.0", "::"):
+        s = socket.socket(lab.family_of(host), socket.SOCK_STREAM)
+        if host == "::":
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        s.bind((host, 2222))
+        s.listen(8)
+        threading.Thread(target=run, args=(s,), daemon=True).start()
+
+
+class Case:
+    def __init__(self, name, transparent, up=(), other=False, pools=(), exposed=False, families=(4, 6)):
+        self.name, self.transparent, self.up, self.other = name, transparent, up, other
+        self.pools, self.exposed, self.families = pools, exposed, families
+
+    def run(self):
+        lab.enter_namespace()
+        lab.Netlink().lo_up()
+        must_work("ip", "link", "add", "probe", "type", "veth", "peer", "name", "probe2")
+        must_work("nft", "add", "table", "inet", "probe")
+        servers = Servers()
+        where = Programs() if self.other else Here()
+        scratch = tempfile.mkdtemp()
+        serve_everybody()
+        try:
+            self.set_up(scratch)
+            self.talk_all(where, scratch)
+            self.take_down()
+        finally:
+            where.end()
+            servers.end()
+            shutil.rmtree(scratch)
+
+    def set_up(self, scratch):
+        policy = os.path.join(scratch, "policy.yaml")
+        with open(policy, "w", encoding="utf-8") as f:
+            f.write(POLICY)
+        words = [word.replace("POLICY", policy) for word in self.up]
+        if words:
+            capture("up", *words)
+            capture("up", *words)  # twice is as good as once
+            dry = capture("up", *words, "--dry-run").stdout
+            assert "ip" in dry and sh("sh", "-n", "-c", dry, check=False).returncode == 0, dry
+
+    def take_down(self):
+        if not self.up:
+            return
+        words = [word for at, word in enumerate(self.up)
+                 if word != "--policy" and self.up[at - 1] != "--policy" and word != "--anyip-exposed"]
+        capture("down", *words)
+        capture("down", *words)
+        for words, what in ((("nft", "list", "tables"), "openshell_capture"),
+                            (("ip", "route", "show", "table", "local"), "198.18."),
+                            (("ip", "rule", "show"), "6f736567"), (("ip", "-6", "rule", "show"), "6f736567")):
+            assert what not in sh(*words).stdout, words
+
+    def talk_all(self, where, scratch):
+        stub = lab.Dns({(NAME, 1): [SERVER[4]], (NAME, 28): [SERVER[6]]})
+        shared = ["--upstream", "127.0.0.1:%d" % stub.port, "--map", os.path.join(scratch, "map"), "--workers", "1"]
+        for pool in self.pools:
+            shared += ["--pool", pool]
+        if self.other:
+            shared += ["--allow-client", "10.9.0.0/24", "--allow-client", "fd00:9::/64", "--allow-client", "127.0.0.0/8"]
+        own = ["--listen", where.here[4] + ":5353"] if self.other else []
+        listeners = [word for text in self.transparent for word in ("--transparent", text)]
+        with lab.Daemon(os.path.join(BUILD, "openshell-dnsd"), POLICY, "--answer", "synthetic", "--aaaa", "pass", *own,
+                        *shared, listening=("proto", "udp")) as dnsd, \
+                lab.Daemon(os.path.join(BUILD, "openshell-tunneld"), POLICY, *listeners, *shared) as tunneld:
+            server = (where.here[4], 5353) if self.other else ("127.0.0.1", dnsd.port)
+            for family in self.families:
+                address = where.call(lambda f=family: ask(*server, f))
+                self.talk_family(where, tunneld, family, address)
+                print("  ok   %-28s %s" % (self.name, address), flush=True)
+
+    def talk_family(self, where, tunneld, family, address):
+        for port in PORTS:
+            got = where.call(lambda p=port: talk(address, p))
+            assert got == "%d:hello" % port, (self.name, address, port, got)
+            tunneld.wait_log("tunnel_open", host=NAME, port=port, via="capture")
+        unused = UNUSED[family] if not self.pools else "127.77.1.2"
+        got = where.call(lambda: talk(unused, PORTS[0]))
+        assert got == "reset", (self.name, unused, got)  # taken, and refused by name
+        got = where.call(lambda: talk(address, 2222))  # no port of the policy
+        expected = "another service" if self.exposed else "reset" if self.up and "--policy" not in self.up else "refused"
+        assert got == expected, (self.name, "port 2222", got)
+        if self.up:
+            got = where.call(lambda: datagram(address))
+            assert got == "refused", (self.name, "udp", got)
+        direct = self.direct(where, family)
+        if direct is not None:
+            got = where.call(lambda: talk(*direct))
+            assert got in ("reset", "refused"), (self.name, direct, got)
+
+    def direct(self, where, family):
+        """tunneld's own listener, which is no way to anywhere."""
+        if self.other and "tproxy" not in self.up:
+            return where.here[family], 15001 if "redirect" in self.up else PORTS[0]
+        return None if self.other else ("127.0.0.1" if family == 4 else "::1",
+                                        15001 if "redirect" in self.up else PORTS[0])
+
+
+WILDCARDS = tuple("%s:%d" % (host, port) for host in ("0.0.0.0", "[::]") for port in PORTS)
+ONE = ("0.0.0.0:15001", "[::]:15001")
+CASES = [
+    Case("anyip", WILDCARDS, ("--mode", "anyip", "--policy", "POLICY")),
+    Case("anyip, exposed", WILDCARDS, ("--mode", "anyip", "--anyip-exposed"), exposed=True),
+    Case("anyip, across a veth", WILDCARDS, ("--mode", "anyip", "--policy", "POLICY"), other=True),
+    Case("redirect", ("127.0.0.1:15001", "[::1]:15001"), ("--mode", "redirect")),
+    Case("redirect, across a veth", ONE, ("--mode", "redirect", "--interface", "vB"), other=True),
+    Case("tproxy, across a veth", ("127.0.0.1:15001", "[::1]:15001"), ("--mode", "tproxy", "--interface", "vB"),
+         other=True),
+    Case("127.64.0.0/10, no set-up", tuple("0.0.0.0:%d" % p for p in PORTS), pools=("127.64.0.0/10",),
+         exposed=True, families=(4,)),
+]
+
+
+USAGE = [
+    ([], "say up or down"), (["sideways"], "say up or down"), (["up"], "--mode: is missing"),
+    (["up", "--mode", "magic"], "--mode: anyip, redirect or tproxy"),
+    (["up", "--mode", "anyip"], "--anyip-exposed"), (["up", "--mode", "anyip", "--to", "1", "--port", "1"], "--to"),
+    (["up", "--mode", "tproxy"], "needs --interface"), (["up", "--mode", "redirect", "--port", "443"], "only anyip"),
+    (["up", "--mode", "redirect", "--interface", 'a" accept'], "not the name of an interface"),
+    (["up", "--mode", "redirect", "--to", "0"], "1 to 65535"), (["up", "--mode", "redirect", "--to", "65536"], "65535"),
+    (["up", "--mode", "redirect", "--pool", "198.18.0.1/15"], "bits set behind"), (["up", "x"], "not an option"),
+    (["up", "--mode", "redirect", "--nothing"], "no such option"), (["up", "--dry-run=1"], "takes no value"),
+]
+
+
+def check_usage():
+    for words, says in USAGE:
+        done = capture(*words, "--dry-run", check=False) if words else capture(check=False)
+        assert done.returncode == 64 and says in done.stderr and not done.stdout, (words, done)
+    done = capture("up", "--mode", "anyip", "--policy", "/nonexistent", "--dry-run", check=False)
+    assert done.returncode == 78 and "cannot be read" in done.stderr, done
+    done = subprocess.run([EGRESS, "capture", "up", "--mode", "redirect"], capture_output=True, text=True, check=False,
+                          env={"PATH": "/nonexistent"})
+    assert done.returncode == 71 and "nftables" in done.stderr, done
+    assert capture("--help").stdout.startswith("usage: openshell-egress capture")
+
+
+def main():
+    failed = 0
+    check_usage()
+    for case in CASES:  # a process each: a namespace is left by ending
+        pid = os.fork()
+        if pid == 0:
+            try:
+                case.run()
+                status = 0
+            except SystemExit as e:
+                status = e.code
+            except BaseException:  # pylint: disable=broad-except
+                traceback.print_exc()
+                status = 1
+            sys.stdout.flush()
+            os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status == lab.SKIP:
+            sys.exit(lab.SKIP)
+        if status != 0:
+            print("  FAIL %s" % case.name)
+            failed += 1
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
