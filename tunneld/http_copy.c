@@ -71,7 +71,8 @@ void http_copy_fields(struct span fields, const struct http_options *o, bool wit
 {
     struct http_field f;
     while (http_field_next(&fields, &f) == HTTP_FIELD_ONE) {
-        if (http_field_is_hop(&f) || is_named(o, &f) || (!with_host && http_field_is(&f, "Host"))) {
+        if (http_field_is_hop(&f) || is_named(o, &f) || (!with_host && http_field_is(&f, "Host")) ||
+            (o->drops_hops && http_field_is(&f, "Max-Forwards"))) {
             continue;
         }
         wbuf_put(out, f.name);

@@ -17,6 +17,7 @@ struct http_options {
     bool has_upgrade;    /* "upgrade" among them */
     struct span upgrade; /* the value of Upgrade; empty without one, or with two */
     bool has_via;        /* Via names the receiver asked for */
+    bool drops_hops;     /* the caller's to set: Max-Forwards is not copied */
 };
 
 /* fields = the lines behind the first one, with the empty line. receiver: the one to look for in Via; NULL =

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tunneld/http_forward.h"
 
+#include "common/base/num.h"
 #include "tunneld/http_response.h"
 
 #include <inttypes.h>
@@ -60,6 +61,23 @@ static bool wants_upgrade(const struct http_head *h, const struct http_options *
            !http_list_has(o->upgrade, "h2c");
 }
 
+/* Max-Forwards of OPTIONS, of which this hop takes one (RFC 9110 7.6.2). False: none is left, or it is no
+ * number, or there are two. *hops is what is left; UINT64_MAX: it has none. */
+static bool take_hop(struct span fields, uint64_t *hops)
+{
+    struct http_field f;
+    *hops = UINT64_MAX;
+    while (http_field_next(&fields, &f) == HTTP_FIELD_ONE) {
+        if (http_field_is(&f, "Max-Forwards")) {
+            if (*hops != UINT64_MAX || num_u64(f.value, 1, UINT64_MAX, hops) != 0) {
+                return false;
+            }
+            (*hops)--;
+        }
+    }
+    return true;
+}
+
 static enum http_body_kind body_kind(const struct http_framing *f)
 {
     if (f->has_chunked) {
@@ -91,12 +109,21 @@ enum http_forward_fault http_forward_start(struct http_forward *f, const struct 
     if (options.has_via) {
         return HTTP_FORWARD_FAULT_LOOP;
     }
+    bool is_options = span_is_equal(method, SPAN_LIT("OPTIONS"));
+    uint64_t hops = UINT64_MAX;
+    if (is_options && !take_hop(fields, &hops)) {
+        return HTTP_FORWARD_FAULT_HOPS;
+    }
+    options.drops_hops = hops != UINT64_MAX;
     wbuf_put(out, method);
     wbuf_str(out, " ");
-    write_target(target, span_is_equal(method, SPAN_LIT("OPTIONS")), out);
+    write_target(target, is_options, out);
     wbuf_str(out, " HTTP/1.1\r\n");
     write_host(h, out);
     http_copy_fields(fields, &options, false, out);
+    if (options.drops_hops) {
+        wbuf_printf(out, "Max-Forwards: %" PRIu64 "\r\n", hops);
+    }
     http_copy_framing(&h->framing, out);
     wbuf_printf(out, "Via: 1.%c %s\r\n", h->is_http10 ? '0' : '1', names->via);
     if (f->wants_upgrade) {

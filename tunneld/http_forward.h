@@ -50,6 +50,8 @@ enum http_forward_fault {
     HTTP_FORWARD_FAULT_NONE = 0,
     HTTP_FORWARD_FAULT_LOOP,   /* it has passed here before */
     HTTP_FORWARD_FAULT_FIELDS, /* too many names in Connection */
+    HTTP_FORWARD_FAULT_HOPS /* OPTIONS with Max-Forwards 0: it is for us (RFC 9110 7.6.2); or with no number
+                             */
 };
 
 /*

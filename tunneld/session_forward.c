@@ -106,6 +106,11 @@ struct session_fault session_forward_begin(struct session *s, struct span text)
     case HTTP_FORWARD_FAULT_FIELDS:
         return (struct session_fault){.reason = REASON_BAD_REQUEST,
                                       .why = "the Connection header names too many fields"};
+    case HTTP_FORWARD_FAULT_HOPS:
+        return (struct session_fault){
+            .reason = REASON_BAD_REQUEST,
+            .why = "Max-Forwards lets this OPTIONS go no further, and the proxy itself has "
+                   "no options to tell"};
     }
     if (buf_append(&f->leg[SERVER].unsent, wbuf_span(&w), UNSENT_MAX_BYTES) != 0) {
         return no_memory;

@@ -391,13 +391,51 @@ static void test_answer_head_limit(void **state)
     assert_int_equal(state_of_head(32769), HTTP_FORWARD_BAD);
 }
 
+/* RFC 9110 7.6.2: of OPTIONS each hop takes one, and 0 asks whoever has it; of other methods it means
+ * nothing. */
+static void test_max_forwards(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *in, *out; /* out NULL: it is for us */
+    } rows[] = {
+        {"OPTIONS", "Max-Forwards: 1\r\n", "Max-Forwards: 0\r\n"},
+        {"OPTIONS", "max-forwards: 10 \r\n", "Max-Forwards: 9\r\n"},
+        {"OPTIONS", "Max-Forwards: 18446744073709551615\r\n", "Max-Forwards: 18446744073709551614\r\n"},
+        {"OPTIONS", "Max-Forwards: 0\r\n", NULL},
+        {"OPTIONS", "Max-Forwards: 000\r\n", NULL},
+        {"OPTIONS", "Max-Forwards: 5\r\nMax-Forwards: 0\r\n", NULL},
+        {"OPTIONS", "Max-Forwards: 0\r\nMax-Forwards: 5\r\n", NULL},
+        {"OPTIONS", "Max-Forwards: -1\r\n", NULL},
+        {"OPTIONS", "Max-Forwards:\r\n", NULL},
+        {"OPTIONS", "Max-Forwards: 18446744073709551616\r\n", NULL},
+        {"GET", "Max-Forwards: 0\r\n", "Max-Forwards: 0\r\n"},
+        {"options", "Max-Forwards: 0\r\n", "Max-Forwards: 0\r\n"}, /* another method */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct exchange x;
+        char in[256], want[256];
+        (void)snprintf(in, sizeof in, "%s http://x.example/ HTTP/1.1\r\nHost: a\r\n%s\r\n", rows[i].method,
+                       rows[i].in);
+        start(&x, in);
+        assert_int_equal(x.fault, rows[i].out == NULL ? HTTP_FORWARD_FAULT_HOPS : HTTP_FORWARD_FAULT_NONE);
+        if (rows[i].out != NULL) {
+            (void)snprintf(want, sizeof want, "%s / HTTP/1.1\r\nHost: x.example\r\n%s" TAIL, rows[i].method,
+                           rows[i].out);
+            assert_true(is_text(span_make(x.head, x.head_len), want));
+        }
+        stop(&x);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_requests),        cmocka_unit_test(test_request_faults),
-        cmocka_unit_test(test_largest_request), cmocka_unit_test(test_request_bodies),
-        cmocka_unit_test(test_answers),         cmocka_unit_test(test_broken_chunks),
-        cmocka_unit_test(test_owner_closes),    cmocka_unit_test(test_answer_head_limit),
+        cmocka_unit_test(test_max_forwards),      cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_request_faults),    cmocka_unit_test(test_largest_request),
+        cmocka_unit_test(test_request_bodies),    cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_broken_chunks),     cmocka_unit_test(test_owner_closes),
+        cmocka_unit_test(test_answer_head_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
