@@ -8,7 +8,6 @@
 #include "tunneld/http_head.h"
 
 #include <stdio.h>
-
 #include <stdlib.h>
 
 static size_t feed(struct http_head *h, const char *text, size_t len)
@@ -32,6 +31,11 @@ static const struct good good_heads[] = {
     {"CONNECT 192.0.2.7:443 HTTP/1.1\r\nHost: 192.0.2.7\r\n\r\n", "192.0.2.7", 443},
     {"CONNECT [2001:DB8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n", "[2001:db8::1]", 443},
     {"CONNECT [::ffff:1.2.3.4]:443 HTTP/1.1\r\n\r\n", "[::ffff:1.2.3.4]", 443},
+    {"CONNECT [2001:db8::1]:1 HTTP/1.0\r\n\r\n", "[2001:db8::1]", 1},
+    {"CONNECT [::]:65535 HTTP/1.1\r\nHost: [::]\r\n\r\n", "[::]", 65535},
+    {"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n", "example.org", 443},
+    {"CONNECT example.org:443 HTTP/1.0\r\nHost: example.org:80\r\nContent-Length: 0\r\n\r\n", "example.org",
+     443},
     {"CONNECT x.example:22 HTTP/1.1\r\nContent-Length: 0\r\n\r\n", "x.example", 22},
     {"CONNECT x.example:22 HTTP/1.1\r\nContent-Length:0  \t\r\n\r\n", "x.example", 22},
     {"CONNECT x.example:22 HTTP/1.1\r\nProxy-Authorization: Basic eDp5\r\nUser-Agent: a/1 (b; c)\r\n"
@@ -83,6 +87,28 @@ static const struct bad bad_heads[] = {
     {"CONNECT x.example:443 HTTP/1.10\r\n\r\n", HTTP_HEAD_FAULT_VERSION},
     {"CONNECT x.example:443 http/1.1\r\n\r\n", HTTP_HEAD_FAULT_VERSION},
     {"CONNECT x.example:443 \r\n\r\n", HTTP_HEAD_FAULT_VERSION},
+    {"CONNECT x.example:443 HTTP/0.9\r\n\r\n", HTTP_HEAD_FAULT_VERSION},
+    {"CONNECT x.example:443 HTTP/1.2\r\n\r\n", HTTP_HEAD_FAULT_VERSION},
+    {"CONNECT x.example:443 HTTP/1\r\n\r\n", HTTP_HEAD_FAULT_VERSION},
+    {"CONNECT x.example:443 HTTP/01.1\r\n\r\n", HTTP_HEAD_FAULT_VERSION},
+    {"CONNECT x.example:443 HTTP/1.1.1\r\n\r\n", HTTP_HEAD_FAULT_VERSION},
+    {"CONNECT x.example:443 HTTPS/1.1\r\n\r\n", HTTP_HEAD_FAULT_VERSION},
+    {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HTTP_HEAD_FAULT_VERSION},
+    {"GET /\r\n", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {"GET http://x.example/\r\n\r\n", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {"GET http://x.example/ a HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {"CONNECT x.example:443\rHTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_REQUEST_LINE},
+    {"CONNECT x.example:443 HTTP/1.1\r\n\n", HTTP_HEAD_FAULT_LINE_END},
+    {"CONNECT x.example:443 HTTP/1.1\n\r\n\r\n", HTTP_HEAD_FAULT_LINE_END},
+    {C "Host: a\r\r\n\r\n", HTTP_HEAD_FAULT_LINE_END},
+    {C "Host: a\r\n\n", HTTP_HEAD_FAULT_LINE_END},
+    {C "Host: a\r\n\r\r\n", HTTP_HEAD_FAULT_LINE_END},
+    {C "Host:\r\n a\r\n\r\n", HTTP_HEAD_FAULT_FOLDING},
+    {C "Host: a\r\n \r\n\r\n", HTTP_HEAD_FAULT_FOLDING},
+    {C "X: a\r\n\tTransfer-Encoding: chunked\r\n\r\n", HTTP_HEAD_FAULT_FOLDING},
+    {C "Host:\r\nHost:\r\n\r\n", HTTP_HEAD_FAULT_TWO_HOSTS},
+    {C "Host: x.example:443\r\nX: y\r\nHost: x.example:443\r\n\r\n", HTTP_HEAD_FAULT_TWO_HOSTS},
+    {C "Host\t: a\r\n\r\n", HTTP_HEAD_FAULT_FIELD},
     {C "Host: a\n\r\n", HTTP_HEAD_FAULT_LINE_END},
     {C "Host: a\rb\r\n\r\n", HTTP_HEAD_FAULT_LINE_END},
     {C "\n", HTTP_HEAD_FAULT_LINE_END},
@@ -109,7 +135,18 @@ static const struct bad bad_heads[] = {
     {C "Content-Length: 0\r\ncontent-length: 0\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
     {C "transfer-encoding: identity\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
     {C "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {C "Content-Length: 0\r\nTransfer-Encoding: identity\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {C "Transfer-Encoding:\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {C "Transfer-Encoding: \vchunked\r\n\r\n", HTTP_HEAD_FAULT_FIELD},
+    {C "Content-Length: -0\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {C "Content-Length: 0x0\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {C "Content-Length: 0,\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {C "Content-Length: 0 0\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {C "Content-Length: 18446744073709551616\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
+    {"CONNECT x.example:443 HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP_HEAD_FAULT_FRAMING},
     {"TRACE / HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_TRACE},
+    {"TRACE * HTTP/1.0\r\n\r\n", HTTP_HEAD_FAULT_TRACE},
+    {"TRACE x.example:443 HTTP/1.1\r\nContent-Length: 5\r\n\r\n", HTTP_HEAD_FAULT_TRACE},
     {"TRACE http://x.example/ HTTP/1.1\r\nMax-Forwards: 0\r\n\r\n", HTTP_HEAD_FAULT_TRACE},
     {"trace http://x.example/ HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_METHOD},
     {"connect x.example:443 HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_METHOD},
@@ -117,6 +154,14 @@ static const struct bad bad_heads[] = {
     {"GET https://x.example/ HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_PLAIN_HTTPS},
     {"GET / HTTP/1.1\r\nHost: x.example\r\n\r\n", HTTP_HEAD_FAULT_NOT_PROXIED},
     {"OPTIONS * HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_NOT_PROXIED},
+    {"GET * HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_NOT_PROXIED},
+    {"GET //x.example/ HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_NOT_PROXIED},
+    {"POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\n", HTTP_HEAD_FAULT_NOT_PROXIED},
+    {"POST HTTPS://x.example:80/ HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_PLAIN_HTTPS},
+    {"GET wss://x.example/ HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
+    {"GET http HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
+    {"GET http:x.example HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
+    {"GET mailto:a@x.example HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
     {"GET ftp://x.example/ HTTP/1.1\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
     {"GET http:/x.example/ HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
     {"GET ws://x.example/ HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_HEAD_FAULT_SCHEME},
@@ -140,6 +185,23 @@ static const struct bad bad_heads[] = {
     {TARGET("x.example:"), HTTP_HEAD_FAULT_PORT},
     {TARGET("x.example:0"), HTTP_HEAD_FAULT_PORT},
     {TARGET("x.example:0443"), HTTP_HEAD_FAULT_PORT},
+    {TARGET("x.example:00"), HTTP_HEAD_FAULT_PORT},
+    {TARGET("x.example:+443"), HTTP_HEAD_FAULT_PORT},
+    {TARGET("x.example:0x1bb"), HTTP_HEAD_FAULT_PORT},
+    {TARGET("x.example:443x"), HTTP_HEAD_FAULT_PORT},
+    {TARGET("x.example:65979"), HTTP_HEAD_FAULT_PORT},      /* 443 + 2^16 */
+    {TARGET("x.example:4294967739"), HTTP_HEAD_FAULT_PORT}, /* 443 + 2^32 */
+    {TARGET("x.example:18446744073709552059"), HTTP_HEAD_FAULT_PORT},
+    {TARGET("[2001:db8::1]:0"), HTTP_HEAD_FAULT_PORT},
+    {TARGET("[2001:db8::1]:65536"), HTTP_HEAD_FAULT_PORT},
+    {TARGET("[2001:db8::1]:"), HTTP_HEAD_FAULT_PORT},
+    {TARGET("[[2001:db8::1]]:443"), HTTP_HEAD_FAULT_HOST},
+    {TARGET("[2001:db8::1%eth0]:443"), HTTP_HEAD_FAULT_HOST},
+    {TARGET("[192.0.2.1]:443"), HTTP_HEAD_FAULT_HOST},
+    {TARGET("[v1.a]:443"), HTTP_HEAD_FAULT_HOST},
+    {TARGET("*:443"), HTTP_HEAD_FAULT_HOST},
+    {TARGET(".:443"), HTTP_HEAD_FAULT_HOST},
+    {TARGET("-x.example:443"), HTTP_HEAD_FAULT_HOST},
     {TARGET("x.example:65536"), HTTP_HEAD_FAULT_PORT},
     {TARGET("x.example:https"), HTTP_HEAD_FAULT_PORT},
     {TARGET("x.example:-1"), HTTP_HEAD_FAULT_PORT},
@@ -273,20 +335,6 @@ static const struct bad bad_forwards[] = {
     {POST("Transfer-Encoding: chunked\v\r\n"), HTTP_HEAD_FAULT_FIELD},
 };
 
-static void test_bad_forwards(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof bad_forwards / sizeof bad_forwards[0]; i++) {
-        struct http_head h;
-        (void)feed(&h, bad_forwards[i].head, strlen(bad_forwards[i].head));
-        if (h.status != HTTP_HEAD_BAD || h.fault != bad_forwards[i].fault) {
-            fail_msg("bad forward %zu: status %d fault %d, want %d", i, (int)h.status, (int)h.fault,
-                     (int)bad_forwards[i].fault);
-        }
-        assert_true(strlen(http_head_fault_text(h.fault)) > 10);
-    }
-}
-
 /* An authority that is longer than what is kept is refused, a path is not. */
 static void test_long_forward_target(void **state)
 {
@@ -309,18 +357,47 @@ static void test_long_forward_target(void **state)
     }
 }
 
+static void require_bad(const struct bad *bad, size_t row)
+{
+    size_t len = strlen(bad->head);
+    for (size_t cut = 0; cut <= len; cut++) { /* also whole */
+        struct http_head h;
+        size_t taken = feed(&h, bad->head, cut);
+        assert_true(h.status == HTTP_HEAD_MORE || h.status == HTTP_HEAD_BAD);
+        taken += http_head_feed(&h, span_make(bad->head + taken, len - taken));
+        if (h.status != HTTP_HEAD_BAD || h.fault != bad->fault) {
+            fail_msg("row %zu, cut at %zu: status %d fault %d, want %d: %s", row, cut, (int)h.status,
+                     (int)h.fault, (int)bad->fault, bad->head);
+        }
+        assert_int_equal(http_head_feed(&h, SPAN_LIT("\r\n\r\n")), 0); /* and so it stays */
+        assert_int_equal(h.status, HTTP_HEAD_BAD);
+    }
+    assert_true(strlen(http_head_fault_text(bad->fault)) > 10);
+}
+
 static void test_bad_heads(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof bad_heads / sizeof bad_heads[0]; i++) {
-        struct http_head h;
-        (void)feed(&h, bad_heads[i].head, strlen(bad_heads[i].head));
-        if (h.status != HTTP_HEAD_BAD || h.fault != bad_heads[i].fault) {
-            fail_msg("bad head %zu: status %d fault %d, want %d", i, (int)h.status, (int)h.fault,
-                     (int)bad_heads[i].fault);
-        }
-        assert_true(strlen(http_head_fault_text(h.fault)) > 10);
+        require_bad(&bad_heads[i], i);
     }
+}
+
+static void test_bad_forwards(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof bad_forwards / sizeof bad_forwards[0]; i++) {
+        require_bad(&bad_forwards[i], i);
+    }
+}
+
+/* What people read who took it for something else. */
+static void test_hints(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(http_head_fault_text(HTTP_HEAD_FAULT_NOT_PROXIED), "this is a proxy"));
+    assert_non_null(strstr(http_head_fault_text(HTTP_HEAD_FAULT_SCHEME), "this is a proxy"));
+    assert_non_null(strstr(http_head_fault_text(HTTP_HEAD_FAULT_PLAIN_HTTPS), "CONNECT host:443"));
 }
 
 /* NUL is the one byte the string tables cannot hold. */
@@ -448,6 +525,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_heads),
         cmocka_unit_test(test_bad_heads),
+        cmocka_unit_test(test_hints),
         cmocka_unit_test(test_forward_heads),
         cmocka_unit_test(test_bad_forwards),
         cmocka_unit_test(test_long_forward_target),
