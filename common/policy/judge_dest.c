@@ -106,21 +106,32 @@ static bool is_control_plane_port(uint16_t port)
     return port == 2379 || port == 2380 || port == 6443 || port == 10250 || port == 10255;
 }
 
-static bool is_exact(const struct policy_endpoint *ep)
+static enum address_rule rule_of(const struct dest_guard *guard, const struct policy_dial *dial)
 {
-    return ep->host_kind == ENDPOINT_EXACT || ep->host_kind == ENDPOINT_IP;
+    if (dial->has_allowed_ips) {
+        return ADDRESS_RULE_LISTED;
+    }
+    if (!dial->is_exact) {
+        return is_control_plane_port(dial->port) ? ADDRESS_RULE_NONE : ADDRESS_RULE_PUBLIC;
+    }
+    return guard->strict_private ? ADDRESS_RULE_PUBLIC : ADDRESS_RULE_PRIVATE;
+}
+
+static struct policy_dial dial_of(const struct policy_endpoint *endpoint, uint16_t port)
+{
+    return (struct policy_dial){
+        .endpoint = endpoint,
+        .is_exact = endpoint->host_kind == ENDPOINT_EXACT || endpoint->host_kind == ENDPOINT_IP,
+        .has_allowed_ips = endpoint->allowed_ip_count > 0,
+        .port = port,
+    };
 }
 
 enum address_rule judge_address_rule(const struct dest_guard *guard, const struct policy_endpoint *endpoint,
                                      uint16_t port)
 {
-    if (endpoint->allowed_ip_count > 0) {
-        return ADDRESS_RULE_LISTED;
-    }
-    if (!is_exact(endpoint)) {
-        return is_control_plane_port(port) ? ADDRESS_RULE_NONE : ADDRESS_RULE_PUBLIC;
-    }
-    return guard->strict_private ? ADDRESS_RULE_PUBLIC : ADDRESS_RULE_PRIVATE;
+    const struct policy_dial dial = dial_of(endpoint, port);
+    return rule_of(guard, &dial);
 }
 
 /* Whether an address of the class may pass under the rule; allowed_ips themselves are not looked at. */
@@ -159,14 +170,14 @@ struct dest { /* an address that is judged, perhaps for several endpoints and po
     bool is_allowed; /* some endpoint and port let it through */
 };
 
-static struct refusal refuse(const struct dest *d, const struct policy_endpoint *ep, uint16_t port)
+static struct refusal refuse(const struct dest *d, const struct policy_dial *dial)
 {
-    struct refusal r = guard_refusal(d->p, d->guard, &d->forms, port);
-    enum address_rule rule = judge_address_rule(d->guard, ep, port);
+    struct refusal r = guard_refusal(d->p, d->guard, &d->forms, dial->port);
+    enum address_rule rule = rule_of(d->guard, dial);
     if (r.why == NULL) {
         r = rule_refusal(rule, d->cls, d->is_static, d->guard->strict_private);
     }
-    if (r.why == NULL && rule == ADDRESS_RULE_LISTED && !is_listed(ep, &d->forms)) {
+    if (r.why == NULL && rule == ADDRESS_RULE_LISTED && !is_listed(dial->endpoint, &d->forms)) {
         r = (struct refusal){"the endpoint's allowed_ips do not list this address", POLICY_NEXT_ENDPOINT};
     }
     return r;
@@ -182,7 +193,8 @@ static struct dest dest_of(const struct policy *p, const struct dest_guard *guar
 static void tell(const struct dest *d, const struct policy_endpoint *ep, uint16_t port,
                  struct dest_verdict *out)
 {
-    struct refusal r = refuse(d, ep, port);
+    const struct policy_dial dial = dial_of(ep, port);
+    struct refusal r = refuse(d, &dial);
     *out = (struct dest_verdict){
         .verdict = r.why == NULL ? VERDICT_ALLOW : VERDICT_DENY,
         .cls = d->cls,
@@ -198,10 +210,10 @@ void judge_dest(const struct policy *p, const struct dest_guard *guard,
     tell(&d, endpoint, port, out);
 }
 
-static enum policy_next try_endpoint(const struct policy_endpoint *ep, uint16_t port, void *ctx)
+static enum policy_next try_endpoint(const struct policy_dial *dial, void *ctx)
 {
     struct dest *d = ctx;
-    struct refusal r = refuse(d, ep, port);
+    struct refusal r = refuse(d, dial);
     d->is_allowed = r.why == NULL;
     return d->is_allowed ? POLICY_STOP : r.next;
 }

@@ -101,7 +101,13 @@ enum policy_next {
     POLICY_NEXT_PORT,
     POLICY_NEXT_ENDPOINT /* the other ports of this one make no difference */
 };
-typedef enum policy_next policy_dial_fn(const struct policy_endpoint *endpoint, uint16_t port, void *ctx);
+struct policy_dial {
+    const struct policy_endpoint *endpoint; /* in a large policy far away: read for its allowed_ips only */
+    bool is_exact;                          /* its host is spelled out */
+    bool has_allowed_ips;
+    uint16_t port;
+};
+typedef enum policy_next policy_dial_fn(const struct policy_dial *dial, void *ctx);
 void policy_visit_dial(const struct policy *p, const struct host_name *name, const struct ip *listed,
                        policy_dial_fn *visit, void *ctx);
 /* Likewise of the hostless endpoints that hold ip. */

@@ -181,7 +181,6 @@ void policy_hostless_candidates(const struct policy *p, const struct ip *ip, str
 }
 
 struct dial {
-    const struct policy *p;
     const struct ip *listed;
     policy_dial_fn *visit;
     void *ctx;
@@ -190,8 +189,12 @@ struct dial {
 /* True to go on with the next endpoint. */
 static bool dial_ports(const struct dial *d, const struct policy_endpoint *ep)
 {
+    struct policy_dial dial = {.endpoint = ep,
+                               .is_exact = ep->host_kind == ENDPOINT_EXACT,
+                               .has_allowed_ips = ep->allowed_ip_count > 0};
     for (size_t i = 0; i < ep->port_count; i++) {
-        switch (d->visit(ep, ep->ports[i], d->ctx)) {
+        dial.port = ep->ports[i];
+        switch (d->visit(&dial, d->ctx)) {
         case POLICY_STOP:
             return false;
         case POLICY_NEXT_ENDPOINT:
@@ -215,15 +218,21 @@ static bool dial_members(const struct policy_index *x, struct match_at at, uint3
     return true;
 }
 
-/* The endpoints of one host without allowed_ips: the address rule is the same for all of them. */
-static bool dial_open(const struct dial *d, const struct policy_index *x, const struct index_group *g)
+/*
+ * The endpoints of one host without allowed_ips: the address rule is the same for all of them, and the node
+ * and its sums tell it without a look at any.
+ */
+static bool dial_open(const struct dial *d, const struct policy_index *x, const struct match_node *n)
 {
-    const struct policy_endpoint *ep = &x->rules->endpoints[g->first_open];
+    const struct index_group *g = policy_index_group(x, n->group);
+    struct policy_dial dial = {.endpoint = &x->rules->endpoints[g->first_open],
+                               .is_exact = (n->flags & MATCH_IS_WILDCARD) == 0};
     for (uint32_t i = 0; i < g->port_count; i++) {
         if ((g->ports[i].flags & INDEX_PORT_OPEN) == 0) {
             continue;
         }
-        switch (d->visit(ep, g->ports[i].port, d->ctx)) {
+        dial.port = g->ports[i].port;
+        switch (d->visit(&dial, d->ctx)) {
         case POLICY_STOP:
             return false;
         case POLICY_NEXT_ENDPOINT:
@@ -244,11 +253,11 @@ static bool dial_node(const struct policy_index *x, struct match_at at, uint32_t
         return true;
     }
     const struct index_group *g = policy_index_group(x, n->group);
-    if (g->member_count == 1) {
-        return dial_ports(d, &x->rules->endpoints[g->first]);
-    }
-    if (g->first_open != INDEX_NONE && !dial_open(d, x, g)) {
+    if (g->first_open != INDEX_NONE && !dial_open(d, x, n)) {
         return false;
+    }
+    if (g->member_count == 1) {
+        return g->first_open != INDEX_NONE || dial_ports(d, &x->rules->endpoints[g->first]);
     }
     const struct index_nets nets = {.lens = &x->listed, .parent = at, .kind = MATCH_LISTED};
     return (n->flags & MATCH_HAS_LISTED) == 0 || policy_index_nets(x, &nets, d->listed, dial_members, d);
@@ -257,13 +266,13 @@ static bool dial_node(const struct policy_index *x, struct match_at at, uint32_t
 void policy_visit_dial(const struct policy *p, const struct host_name *name, const struct ip *listed,
                        policy_dial_fn *visit, void *ctx)
 {
-    struct dial d = {.p = p, .listed = listed, .visit = visit, .ctx = ctx};
+    struct dial d = {.listed = listed, .visit = visit, .ctx = ctx};
     policy_index_walk(&p->index, name, dial_node, &d);
 }
 
 void policy_visit_dial_hostless(const struct policy *p, const struct ip *ip, policy_dial_fn *visit, void *ctx)
 {
-    struct dial d = {.p = p, .visit = visit, .ctx = ctx};
+    struct dial d = {.visit = visit, .ctx = ctx};
     const struct index_nets nets = hostless_nets(&p->index);
     (void)policy_index_nets(&p->index, &nets, ip, dial_members, &d);
 }
