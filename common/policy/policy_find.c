@@ -123,7 +123,9 @@ static bool add_node(const struct policy_index *x, struct match_at at, uint32_t 
     if (n->group == INDEX_NONE) {
         return true;
     }
-    const struct index_port *port = policy_index_port(policy_index_group(x, n->group), s->c->port);
+    struct index_group g;
+    policy_index_group(x, n, &g);
+    const struct index_port *port = policy_index_port(&g, s->c->port);
     if (port != NULL) {
         add_port(s, port, tier);
     }
@@ -132,12 +134,13 @@ static bool add_node(const struct policy_index *x, struct match_at at, uint32_t 
 
 static bool add_hostless(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx)
 {
-    const struct index_group *g = policy_index_group(x, x->tree.nodes[at.node].group);
-    if (g->port_count > 0) {
+    struct index_group g;
+    policy_index_group(x, &x->tree.nodes[at.node], &g);
+    if (g.port_count > 0) {
         return add_node(x, at, tier, ctx);
     }
-    for (uint32_t i = 0; i < g->member_count; i++) {
-        add_member(ctx, x, x->members[g->members + i]);
+    for (uint32_t i = 0; i < g.member_count; i++) {
+        add_member(ctx, x, g.members[i]);
     }
     return true;
 }
@@ -209,9 +212,10 @@ static bool dial_ports(const struct dial *d, const struct policy_endpoint *ep)
 static bool dial_members(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx)
 {
     (void)tier;
-    const struct index_group *g = policy_index_group(x, x->tree.nodes[at.node].group);
-    for (uint32_t i = 0; i < g->member_count; i++) {
-        if (!dial_ports(ctx, &x->rules->endpoints[x->members[g->members + i]])) {
+    struct index_group g;
+    policy_index_group(x, &x->tree.nodes[at.node], &g);
+    for (uint32_t i = 0; i < g.member_count; i++) {
+        if (!dial_ports(ctx, &x->rules->endpoints[g.members[i]])) {
             return false;
         }
     }
@@ -222,11 +226,10 @@ static bool dial_members(const struct policy_index *x, struct match_at at, uint3
  * The endpoints of one host without allowed_ips: the address rule is the same for all of them, and the node
  * and its sums tell it without a look at any.
  */
-static bool dial_open(const struct dial *d, const struct policy_index *x, const struct match_node *n)
+static bool dial_open(const struct dial *d, const struct policy_index *x, const struct index_group *g,
+                      bool is_exact)
 {
-    const struct index_group *g = policy_index_group(x, n->group);
-    struct policy_dial dial = {.endpoint = &x->rules->endpoints[g->first_open],
-                               .is_exact = (n->flags & MATCH_IS_WILDCARD) == 0};
+    struct policy_dial dial = {.endpoint = &x->rules->endpoints[g->first_open], .is_exact = is_exact};
     for (uint32_t i = 0; i < g->port_count; i++) {
         if ((g->ports[i].flags & INDEX_PORT_OPEN) == 0) {
             continue;
@@ -252,12 +255,13 @@ static bool dial_node(const struct policy_index *x, struct match_at at, uint32_t
     if (n->group == INDEX_NONE) {
         return true;
     }
-    const struct index_group *g = policy_index_group(x, n->group);
-    if (g->first_open != INDEX_NONE && !dial_open(d, x, n)) {
+    struct index_group g;
+    policy_index_group(x, n, &g);
+    if (g.first_open != INDEX_NONE && !dial_open(d, x, &g, (n->flags & MATCH_IS_WILDCARD) == 0)) {
         return false;
     }
-    if (g->member_count == 1) {
-        return g->first_open != INDEX_NONE || dial_ports(d, &x->rules->endpoints[g->first]);
+    if (g.member_count == 1) {
+        return g.first_open != INDEX_NONE || dial_ports(d, &x->rules->endpoints[g.first]);
     }
     const struct index_nets nets = {.lens = &x->listed, .parent = at, .kind = MATCH_LISTED};
     return (n->flags & MATCH_HAS_LISTED) == 0 || policy_index_nets(x, &nets, d->listed, dial_members, d);
@@ -312,13 +316,14 @@ static bool visit_node(const struct policy_index *x, struct match_at at, uint32_
 {
     (void)tier;
     const struct visit *v = ctx;
-    uint32_t group = x->tree.nodes[at.node].group;
-    if (group == INDEX_NONE) {
+    const struct match_node *n = &x->tree.nodes[at.node];
+    if (n->group == INDEX_NONE) {
         return true;
     }
-    const struct index_group *g = policy_index_group(x, group);
-    for (uint32_t i = 0; i < g->member_count; i++) {
-        if (!v->visit(&x->rules->endpoints[x->members[g->members + i]], v->ctx)) {
+    struct index_group g;
+    policy_index_group(x, n, &g);
+    for (uint32_t i = 0; i < g.member_count; i++) {
+        if (!v->visit(&x->rules->endpoints[g.members[i]], v->ctx)) {
             return false;
         }
     }

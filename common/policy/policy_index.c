@@ -12,7 +12,7 @@ struct pair { /* endpoint is a member of group */
 struct group { /* before its record is written */
     uint32_t first, first_open, members, member_count;
     uint32_t ports, port_count; /* where its sums are in those of all groups */
-    uint32_t record;
+    uint32_t record;            /* or what a node has in its place */
 };
 
 struct build {
@@ -69,8 +69,8 @@ static int join(struct build *b, uint32_t node, uint32_t endpoint)
         }
         b->groups[b->group_count] = (struct group){.first = endpoint, .first_open = INDEX_NONE};
         *group = (uint32_t)b->group_count++;
-        if (node_at(b, node)->kind != MATCH_TAIL && node_at(b, node)->kind != MATCH_INNER) {
-            node_at(b, node)->value = endpoint; /* the others' begins or continues a chain */
+        if (!policy_index_is_chained(node_at(b, node))) {
+            node_at(b, node)->value = endpoint;
         }
     }
     if (reserve(&b->pairs, &b->pair_cap, b->pair_count, sizeof *b->pairs) != 0) {
@@ -426,30 +426,54 @@ static int lay_out_ports(struct build *b, size_t host_groups, size_t hostless_gr
     return 0;
 }
 
+/* Where each group's record will be, if it needs one. */
+static int place_records(struct build *b)
+{
+    size_t used = 0;
+    for (size_t i = 0; b->groups != NULL && i < b->x->tree.node_count; i++) {
+        const struct match_node *n = &b->x->tree.nodes[i];
+        if (n->group == INDEX_NONE) {
+            continue;
+        }
+        struct group *group = &b->groups[n->group];
+        const struct index_port *sum = &b->ports[group->ports];
+        if (group->member_count == 1 && group->port_count == 1 && !policy_index_is_chained(n)) {
+            group->record = INDEX_ONLY | (uint32_t)sum->flags << INDEX_ONLY_SHIFT | sum->port;
+            continue;
+        }
+        group->record = (uint32_t)used;
+        used += sizeof(struct index_record) + group->port_count * sizeof *sum;
+        if (used >= INDEX_ONLY) {
+            return -ENOMEM;
+        }
+    }
+    b->x->record_bytes = used;
+    return 0;
+}
+
 /* The groups, each with its sums behind it; and the nodes are told where. */
 static int write_records(struct build *b)
 {
     struct policy_index *x = b->x;
-    size_t used = 0;
-    x->record_bytes = b->group_count * sizeof(struct index_group) + b->port_count * sizeof *b->ports;
-    x->records = x->record_bytes > UINT32_MAX ? NULL : malloc(x->record_bytes + 1);
+    x->records = place_records(b) != 0 ? NULL : malloc(x->record_bytes + 1);
     if (x->records == NULL) {
         return -ENOMEM;
     }
     for (size_t g = 0; g < b->group_count; g++) {
-        struct group *group = &b->groups[g];
-        const struct index_group head = {.first = group->first,
-                                         .first_open = group->first_open,
-                                         .members = group->members,
-                                         .member_count = group->member_count,
-                                         .port_count = group->port_count};
+        const struct group *group = &b->groups[g];
+        const struct index_record head = {.first = group->first,
+                                          .first_open = group->first_open,
+                                          .members = group->members,
+                                          .member_count = group->member_count,
+                                          .port_count = group->port_count};
         size_t len = group->port_count * sizeof *b->ports;
-        memcpy(x->records + used, &head, sizeof head);
-        if (len > 0) {
-            memcpy(x->records + used + sizeof head, b->ports + group->ports, len);
+        if (group->record & INDEX_ONLY) {
+            continue;
         }
-        group->record = (uint32_t)used;
-        used += sizeof head + len;
+        memcpy(x->records + group->record, &head, sizeof head);
+        if (len > 0) {
+            memcpy(x->records + group->record + sizeof head, b->ports + group->ports, len);
+        }
     }
     for (size_t i = 0; b->groups != NULL && i < x->tree.node_count; i++) {
         uint32_t *group = &x->tree.nodes[i].group;
@@ -466,7 +490,7 @@ static int seal(struct build *b)
     int rc = match_tree_seal(t, &places);
     for (size_t i = 0; rc == 0 && i < t->node_count; i++) {
         struct match_node *n = &t->nodes[i];
-        if ((n->kind == MATCH_TAIL || n->kind == MATCH_INNER) && n->value != MATCH_NONE) {
+        if (policy_index_is_chained(n) && n->value != MATCH_NONE) {
             n->value = places[n->value];
         }
     }

@@ -2,9 +2,10 @@
 /*
  * What a policy is searched with: a tree of labels and addresses (match_tree) whose nodes lead to groups. A
  * group is the endpoints with one and the same host, or the same prefix; what they come to on each port is
- * summed up beforehand, so that a decision looks at one sum for each group and at no endpoint. Endpoints are
- * numbered in the order of files and lines, which is how ties are broken. Internal to policy: policy.h is the
- * door. Immutable once built.
+ * summed up beforehand, so that a decision looks at one sum for each group and at no endpoint. Most hosts
+ * have one endpoint with one port: then that sum is in the node itself, and nothing else is looked at.
+ * Endpoints are numbered in the order of files and lines, which is how ties are broken. Internal to policy:
+ * policy.h is the door. Immutable once built.
  */
 #pragma once
 
@@ -28,13 +29,24 @@ struct index_port {
     uint8_t flags; /* enum index_port_flag */
 };
 
-struct index_group {
+struct index_record {    /* of a group */
     uint32_t first;      /* endpoint */
     uint32_t first_open; /* the same among those without allowed_ips, or INDEX_NONE */
     uint32_t members;    /* from here on in members: numbers of endpoints, ascending */
     uint32_t member_count;
     uint32_t port_count;
     struct index_port ports[]; /* the sums, by port. None: look at the members */
+};
+/* In a node's group, in the place of where the record is: one endpoint, which is the node's value, with one
+ * port. */
+#define INDEX_ONLY 0x80000000U
+#define INDEX_ONLY_SHIFT 16 /* the flags stand before the port */
+
+struct index_group { /* what a node leads to; points into the index and into itself */
+    const uint32_t *members;
+    const struct index_port *ports;
+    uint32_t first, first_open, member_count, port_count;
+    struct index_port only;
 };
 
 struct index_lens { /* prefix lengths that occur: as many probes does a lookup cost */
@@ -46,7 +58,7 @@ struct policy_index {
     struct match_tree tree;
     size_t depth;                     /* labels of the longest name or pattern */
     const struct policy_rules *rules; /* borrowed */
-    uint8_t *records; /* struct index_group, one after another; a node's group is where its record starts */
+    uint8_t *records; /* struct index_record, one after another; a node's group is where its own starts */
     size_t record_bytes;
     uint32_t *members;
     size_t member_count;
@@ -84,10 +96,13 @@ struct index_nets { /* prefixes of one kind below one parent */
 /* Those that hold ip, the longest first, until visit returns false. tier is 0. False if visit did. */
 bool policy_index_nets(const struct policy_index *x, const struct index_nets *nets, const struct ip *ip,
                        index_node_fn *visit, void *ctx);
-static inline const struct index_group *policy_index_group(const struct policy_index *x, uint32_t group)
+/* Its value begins or continues a chain of inner labels, and is not the group's first endpoint. */
+static inline bool policy_index_is_chained(const struct match_node *node)
 {
-    return (const struct index_group *)(const void *)(x->records + group);
+    return node->kind == MATCH_TAIL || node->kind == MATCH_INNER;
 }
+/* Of a node that has a group. */
+void policy_index_group(const struct policy_index *x, const struct match_node *node, struct index_group *out);
 /* The first endpoint of the node's group, which it must have. */
 uint32_t policy_index_first(const struct policy_index *x, uint32_t node);
 /* The entry of egress.hosts, or NULL. */

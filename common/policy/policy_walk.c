@@ -279,11 +279,42 @@ bool policy_index_nets(const struct policy_index *x, const struct index_nets *ne
     return true;
 }
 
+static const struct index_record *record_of(const struct policy_index *x, const struct match_node *node)
+{
+    return (const struct index_record *)(const void *)(x->records + node->group);
+}
+
+void policy_index_group(const struct policy_index *x, const struct match_node *node, struct index_group *out)
+{
+    if ((node->group & INDEX_ONLY) == 0) {
+        const struct index_record *r = record_of(x, node);
+        out->members = x->members + r->members;
+        out->ports = r->ports;
+        out->first = r->first;
+        out->first_open = r->first_open;
+        out->member_count = r->member_count;
+        out->port_count = r->port_count;
+        return;
+    }
+    unsigned flags = (node->group & ~INDEX_ONLY) >> INDEX_ONLY_SHIFT;
+    out->only = (struct index_port){
+        .first = node->value,
+        .first_admitted = (flags & INDEX_PORT_BINARIES) != 0 ? INDEX_NONE : node->value,
+        .port = (uint16_t)node->group,
+        .flags = (uint8_t)flags,
+    };
+    out->members = &node->value;
+    out->ports = &out->only;
+    out->first = node->value;
+    out->first_open = (flags & INDEX_PORT_OPEN) != 0 ? node->value : INDEX_NONE;
+    out->member_count = 1;
+    out->port_count = 1;
+}
+
 uint32_t policy_index_first(const struct policy_index *x, uint32_t node)
 {
     const struct match_node *n = &x->tree.nodes[node];
-    bool is_chained = n->kind == MATCH_TAIL || n->kind == MATCH_INNER;
-    return is_chained ? policy_index_group(x, n->group)->first : n->value;
+    return policy_index_is_chained(n) ? record_of(x, n)->first : n->value;
 }
 
 const struct policy_host *policy_index_host(const struct policy_index *x, struct match_at at)

@@ -114,6 +114,29 @@ static void test_match_ip(void **state)
     policy_unref(p);
 }
 
+/*
+ * A partial label's node has a chain where others have their endpoint, also if the two numbers are the same:
+ * the first in the chain is node 6 here, and the endpoint beside it is endpoint 6.
+ */
+static void test_chain_is_no_endpoint(void **state)
+{
+    (void)state;
+    struct policy *p = policy_text_endpoints(
+        "{ host: \"a*c*b.example.com\", port: 1 }\n{ host: \"a*c*b.example.com\", port: 2 }\n"
+        "{ host: \"a*c*b.example.com\", port: 3 }\n{ host: \"a*c*b.example.com\", port: 4 }\n"
+        "{ host: \"a*c*b.example.com\", port: 5 }\n{ host: \"a*c*b.example.com\", port: 6 }\n"
+        "{ host: \"a*b.example.com\", port: 443 }");
+    struct host_name n = policy_text_name("axb.example.com");
+    const struct policy_host *host = NULL;
+    const struct policy_endpoint *found[2];
+    struct policy_candidates c = {.port = 443};
+    policy_name_candidates(p, &n, &c, &host);
+    assert_ptr_equal(c.best, &policy_rules_of(p)->endpoints[6]);
+    assert_int_equal(policy_match_name(p, &n, found, 2), 1);
+    assert_ptr_equal(found[0], c.best);
+    policy_unref(p);
+}
+
 #define SHARED_ENDPOINTS 100U
 #define SHARED_PORTS 200U
 #define SHARED_NETS 40U
@@ -296,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_match_order),
         cmocka_unit_test(test_visit_stops),
+        cmocka_unit_test(test_chain_is_no_endpoint),
         cmocka_unit_test(test_hostless_without_sums),
         cmocka_unit_test(test_match_ip),
         cmocka_unit_test(test_parents),
