@@ -138,14 +138,26 @@ static bool is_misplaced(struct span key, const struct key_table *table)
            hint_nearest(key, names, table_names(&endpoint_table, names)) != NULL;
 }
 
-void hint_unknown_key(struct span key, const struct key_table *table, struct wbuf *hint)
+/* A rule that stands where its section should: fragments of policies are published so. */
+static bool is_bare_rule(const struct yaml_node *n, const struct key_table *table)
+{
+    return span_is_equal(span_str(table->what), SPAN_LIT("a policy")) && n->kind == YAML_MAP &&
+           yaml_map_get(n, "endpoints") != NULL;
+}
+
+void hint_unknown_key(const struct yaml_node *n, const struct key_table *table, struct wbuf *hint)
 {
     const char *names[MAX_NAMES];
+    struct span key = n->key;
     size_t count = table_names(table, names);
     const char *slip = find_slip(span_str(table->what), key);
     const char *nearest = hint_nearest(key, names, count);
     if (slip != NULL) {
         wbuf_str(hint, slip);
+    } else if (is_bare_rule(n, table)) {
+        wbuf_str(
+            hint,
+            "a rule goes below network_policies: indent it, and write that line in front if it is missing");
     } else if (nearest != NULL) {
         wbuf_printf(hint, "did you mean \"%s\"?", nearest);
     } else if (is_misplaced(key, table)) {

@@ -14,7 +14,7 @@ const char *hint_nearest(struct span text, const char *const *names, size_t coun
 /* Each writes a text that ends with NUL into hint; with more than fits the overflow flag is set. */
 
 /* For a key that the table does not have. */
-void hint_unknown_key(struct span key, const struct key_table *table, struct wbuf *hint);
+void hint_unknown_key(const struct yaml_node *n, const struct key_table *table, struct wbuf *hint);
 /* For a word that is none of the values of the key. */
 void hint_unknown_word(struct span key, struct span text, const struct word_list *list, struct wbuf *hint);
 /* For something else where a map with the keys of the table belongs. */

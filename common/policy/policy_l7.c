@@ -139,7 +139,7 @@ static void check_operation(struct load *l, const struct yaml_node *n)
         (void)load_get_word(l, n, "operation_type", &list);
     } else if (type == NULL || load_is_text(type)) {
         load_error(l, type == NULL ? n->pos : type->pos,
-                   "write operation_type: query, mutation, subscription or \"*\"",
+                   "write operation_type: query, mutation or subscription",
                    "with protocol: graphql this needs \"operation_type\"");
     }
 }
@@ -283,6 +283,14 @@ struct l7_parts {
     bool allows_all_mcp;
 };
 
+/* What to write where only rules can say what is allowed. */
+static const char *rpc_hint(enum policy_protocol protocol)
+{
+    return protocol == PROTOCOL_MCP
+               ? "write rules: [{ allow: { tool: NAME } }], or mcp: { allow_all_known_mcp_methods: true }"
+               : "write rules: [{ allow: { method: NAME } }], or \"*\" as the name for every method";
+}
+
 /* The combinations OpenShell refuses. */
 static void check_combination(struct load *l, const struct yaml_node *n, const struct load_endpoint *e,
                               const struct l7_parts *p)
@@ -294,12 +302,12 @@ static void check_combination(struct load *l, const struct yaml_node *n, const s
                    "\"rules\" and \"access\" exclude each other");
     }
     if (is_rpc && p->has_access) {
-        load_error(l, yaml_map_get(n, "access")->key_pos, "write \"rules\" instead",
+        load_error(l, yaml_map_get(n, "access")->key_pos, rpc_hint(protocol),
                    "\"access\" has no meaning with this protocol");
     }
     if (is_l7(protocol) && p->rules == NULL && !p->has_access && !p->allows_all_mcp) {
         load_error(l, yaml_map_get(n, "protocol")->pos,
-                   is_rpc ? "add rules"
+                   is_rpc ? rpc_hint(protocol)
                           : "add access: full, or rules; or remove the protocol for a plain tunnel",
                    "an endpoint with this protocol must say what it allows");
     }
@@ -307,7 +315,7 @@ static void check_combination(struct load *l, const struct yaml_node *n, const s
         load_error(l, p->deny_rules->key_pos, "add a protocol, such as rest",
                    "\"deny_rules\" need a protocol");
     } else if (p->deny_rules != NULL && protocol != PROTOCOL_MCP && p->rules == NULL && !p->has_access) {
-        load_error(l, p->deny_rules->key_pos, "add access or rules",
+        load_error(l, p->deny_rules->key_pos, "add access: full, or rules",
                    "\"deny_rules\" need something that they take away from");
     }
     if (p->rules != NULL && !p->found.admits_some && !p->allows_all_mcp) {
@@ -318,6 +326,9 @@ static void check_combination(struct load *l, const struct yaml_node *n, const s
     if (protocol != PROTOCOL_MCP && load_get_map(n, "mcp") != NULL) {
         load_error(l, yaml_map_get(n, "mcp")->key_pos, "write protocol: mcp, or remove the key",
                    "\"mcp\" has a meaning only with protocol: mcp");
+    }
+    if (protocol == PROTOCOL_MCP && !e->is_broken && e->ep.host_kind == ENDPOINT_HOSTLESS) {
+        load_error(l, n->pos, "add host: NAME", "protocol: mcp needs a host");
     }
     if (protocol == PROTOCOL_SQL && e->ep.is_enforced) {
         load_error(l, yaml_map_get(n, "enforcement")->pos, "write enforcement: audit",

@@ -109,7 +109,7 @@ static void unknown_key(struct load *l, const struct yaml_node *n, const struct 
     char text[MESSAGE_CAP];
     char quoted[DIAG_QUOTE_CAP];
     struct wbuf hint = wbuf_make(text, sizeof text);
-    hint_unknown_key(n->key, table, &hint);
+    hint_unknown_key(n, table, &hint);
     load_error(l, n->key_pos, hint.overflow ? NULL : text, "unknown key %s in %s", diag_quote(n->key, quoted),
                table->what);
 }
