@@ -163,10 +163,12 @@ static void hint_reason(struct explain_facts *f, const struct explain_tunnel *t)
         hint(f,
              "binaries: [{ path: \"/**\" }] in the rule, or --binary-identity=ignore, admits every program");
     } else if (t->reason == REASON_L7_REQUIRED) {
-        hint(f, "proxy: direct on the endpoint that decides carries it raw, without its request rules%s",
+        hint(f, "proxy: direct on the endpoint that decides carries it raw%s%s",
+             t->l7_by != NULL ? ", without its request rules" : ", past any proxy",
              t->name.endpoint->proxy == PROXY_UNSET ? "; --l7=tunnel does so for every endpoint" : "");
         if (!f->cfg->judge.has_chain) {
-            hint(f, "--chain-proxy carries it through a proxy that keeps the rules");
+            hint(f, t->l7_by != NULL ? "--chain-proxy carries it through a proxy that keeps the rules"
+                                     : "--chain-proxy says through which proxy it is carried");
         }
     }
 }

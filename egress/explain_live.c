@@ -302,11 +302,11 @@ static void dial_all(struct explain_facts *f, struct ev_loop *loop, int64_t spen
     bool has_addrs = false;
     for (size_t i = 0; i < f->tunnel_count; i++) {
         struct explain_tunnel *t = &f->tunnels[i];
-        if (explain_is_chained(t)) { /* nothing is said to the chain proxy for the sake of an explanation */
-            *outcome = EXPLAIN_OUTCOME_REACHED;
+        if (!t->is_allowed || (t->addr_count == 0 && !explain_is_unresolved(f, t))) {
             continue;
         }
-        if (!t->is_allowed || t->addr_count == 0) {
+        if (explain_is_chained(t)) { /* nothing is said to the chain proxy for the sake of an explanation */
+            *outcome = EXPLAIN_OUTCOME_REACHED;
             continue;
         }
         has_addrs = true;

@@ -324,6 +324,15 @@ static void print_yaml(FILE *out, const char *yaml)
     }
 }
 
+static bool is_any_raw(const struct explain_facts *f)
+{
+    bool is_raw = false;
+    for (size_t i = 0; i < f->tunnel_count; i++) {
+        is_raw = is_raw || (f->tunnels[i].is_allowed && !explain_is_chained(&f->tunnels[i]));
+    }
+    return is_raw;
+}
+
 static void print_help(FILE *out, const struct explain_facts *f)
 {
     for (size_t i = 0; i < f->hint_count; i++) {
@@ -334,7 +343,9 @@ static void print_help(FILE *out, const struct explain_facts *f)
         const struct explain_tunnel *t = &f->tunnels[i];
         if (t->suggestion[0] != '\0') {
             (void)fprintf(out, "\nThis would admit %s:%u%s:\n", f->host, t->port,
-                          t->reason == REASON_L7_REQUIRED ? ", without its request rules" : "");
+                          t->reason != REASON_L7_REQUIRED ? ""
+                          : t->l7_by != NULL              ? ", without its request rules"
+                                                          : ", past the chain proxy");
             print_yaml(out, t->suggestion);
             return;
         }
@@ -366,7 +377,7 @@ void explain_print_text(FILE *out, const struct explain_facts *f, bool is_live)
     if (!f->is_allowed) {
         print_help(out, f);
     } else if (!is_live && f->name.kind == NAME_ADMITTED) {
-        (void)fprintf(out,
-                      "\nIts addresses are judged once they are known: --live looks them up and connects.\n");
+        (void)fprintf(out, "\nIts addresses are judged once they are known: --live looks them up%s.\n",
+                      is_any_raw(f) ? " and connects" : "; the chain proxy is not asked");
     }
 }

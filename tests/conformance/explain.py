@@ -19,7 +19,7 @@ import dns_wire
 from lab import Daemon, connect, request
 
 ADDR4, ADDR6, SILENT6, STATIC4 = "45.33.32.1", "2600:9000::1", "2600:9000::bad", "10.9.0.5"
-OPEN, SILENT, CLOSED = 7001, 7010, 7009
+OPEN, SILENT, CLOSED, PARENT = 7001, 7010, 7009, 7020
 LONG_S = 30  # far more than anything here takes
 
 ZONE = {
@@ -38,6 +38,12 @@ ZONE = {
     ("ten.wild.example.org", 1): ["10.1.2.3"],
     ("ten.example.org", 1): ["10.9.0.5"],
     ("denied.example.org", 1): [ADDR4],
+    ("four.chained.example.org", 1): [ADDR4],
+    ("loop.chained.example.org", 1): ["127.0.0.1"],
+    ("mixed.chained.example.org", 1): ["127.0.0.1", ADDR4],
+    ("servfail.chained.example.org", 1): 2,
+    ("servfail.chained.example.org", 28): 2,
+    ("l7.example.org", 1): [ADDR4],
 }
 POLICY = """version: 1
 network_policies:
@@ -60,6 +66,7 @@ network_policies:
       - { host: records.example.org, port: 7001, dns: { types: [TXT, SRV] } }
       - { host: texts.example.org, port: 7001, dns: { types: [TXT] } }
       - { host: direct.example.org, port: 7001, protocol: rest, access: full, enforcement: enforce, proxy: direct }
+      - { host: "*.chained.example.org", port: 7001, proxy: chain }
 egress:
   hosts: { static.example.org: [10.9.0.5] }
 """
@@ -77,9 +84,10 @@ class Lab:
         for text in (ADDR6, SILENT6):
             net.add_addr(text, 128)
         self.dns = lab.Dns(ZONE)
-        self.received, self.accepted = [], []
+        self.received, self.accepted, self.chained = [], [], []
         for host in (ADDR4, ADDR6, STATIC4, "127.0.0.1"):
             lab.serve(host, OPEN, self.serve, at=host)
+        lab.serve("127.0.0.1", PARENT, self.carry)
         self.held = lab.silent_listener(SILENT6, OPEN) + lab.silent_listener(ADDR4, SILENT)
         self.dir = tempfile.TemporaryDirectory()
         self.policy = self.write("policy.yaml", POLICY)
@@ -87,6 +95,11 @@ class Lab:
     def serve(self, sock, at):
         self.accepted.append(at)
         self.received.append(lab.read_to_end(sock))
+
+    def carry(self, sock):
+        """A chain proxy: every tunnel stands, and ends."""
+        self.chained.append(lab.read_head(sock))
+        sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
 
     def write(self, name, text):
         path = os.path.join(self.dir.name, name)
@@ -126,7 +139,8 @@ def agree(text, document):
     if document["verdict"] == "denied":
         assert "[%s]" % document["reason"] in lines[0] and document["why"] in lines[0], text
     for one in document["tunneld"]:
-        said = "port %d: %s" % (one["port"], "carried raw" if one["verdict"] == "allowed" else "refused, ")
+        action = {"raw": "carried raw", "chain": "carried through the chain proxy ", "refuse": "refused, "}[one["action"]]
+        said = "port %d: %s" % (one["port"], action)
         assert said in text, (said, text)
         if one["endpoint"]:
             assert "%s:%d" % (one["endpoint"]["file"], one["endpoint"]["line"]) in text, text
@@ -291,6 +305,24 @@ def test_as_tunneld_does(env):
             raw = "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (target, target)
             answer = request(d, raw.encode())
             assert answer.status == 403 and answer.json()["error"] == document["reason"], (target, answer.body, document)
+
+
+def test_as_a_chained_tunnel(env):
+    """The same for what goes through a chain proxy: explain says nothing to that, and looks up no less than tunneld."""
+    for mode in ("name", "address"):
+        options = ["--chain-proxy", "http://127.0.0.1:%d" % PARENT, "--chain-target", mode]
+        with Daemon(env.tunneld, POLICY, "--upstream", "127.0.0.1:%d" % env.dns.port, "--workers", "1", *options) as d:
+            for name in ("four.chained", "mixed.chained", "loop.chained", "nx.chained", "servfail.chained", "l7", "direct"):
+                target = name + ".example.org:7001"
+                before = len(env.chained)
+                status, text, document = env.live(target, *options)
+                assert len(env.chained) == before, "explain spoke to the chain proxy"
+                raw = "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (target, target)
+                answer = request(d, raw.encode())
+                expect = 0 if answer.status == 200 else 1 if answer.status == 403 else 2
+                assert status == expect, (mode, target, status, text, answer.status)
+                assert status != 1 or answer.json()["error"] == document["reason"], (target, answer.body, document)
+                assert status != 2 or "no address now" in document["why"], (target, document)
 
 
 def test_records_that_are_listed(env):

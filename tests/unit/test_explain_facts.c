@@ -330,6 +330,7 @@ static void test_chain(void **state)
                            "port 443: carried through the chain proxy 10.200.0.1:3128, which is asked for "
                            "the name\n"));
     assert_non_null(strstr(text, "not looked at here: the chain proxy resolves the name"));
+    assert_non_null(strstr(text, "--live looks them up; the chain proxy is not asked.\n"));
     free(text);
     text = explain_scene_json(&s);
     assert_non_null(strstr(text, "\"action\":\"chain\",\"chain\":{\"proxy\":\"10.200.0.1:3128\",\"target\":"
@@ -351,6 +352,15 @@ static void test_chain(void **state)
     text = explain_scene_text(&s);
     assert_non_null(strstr(text, "which is asked for a permitted address\n"));
     assert_non_null(strstr(text, "addresses  public and private ones"));
+    free(text);
+    explain_scene_stop(&s);
+    /* without one: it has no request rules that could be lost */
+    explain_scene_start(&s, policy_yaml, by_address + 2);
+    explain_scene_ask(&s, "chained.example.com:443");
+    text = explain_scene_text(&s);
+    assert_non_null(strstr(text, "carries it raw, past any proxy\n"));
+    assert_non_null(strstr(text, "This would admit chained.example.com:443, past the chain proxy:\n"));
+    assert_null(strstr(text, "request rules"));
     free(text);
     explain_scene_stop(&s);
 }
