@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define LOGGED_MAX 100
@@ -12,7 +13,9 @@
 bool policy_report_wants_colour(int fd)
 {
     const char *no_colour = getenv("NO_COLOR");
-    return isatty(fd) == 1 && (no_colour == NULL || *no_colour == '\0');
+    const char *term = getenv("TERM");
+    bool is_dumb = term == NULL || *term == '\0' || strcmp(term, "dumb") == 0; /* such as an editor's */
+    return isatty(fd) == 1 && !is_dumb && (no_colour == NULL || *no_colour == '\0');
 }
 
 void policy_report_print(const struct policy_diags *diags)

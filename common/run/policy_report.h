@@ -5,7 +5,10 @@
 #include "common/policy/policy_changes.h"
 #include "common/policy/policy_load.h"
 
-/* Is fd a terminal, and NO_COLOR unset or empty (no-color.org)? The one place that decides it. */
+/*
+ * Is fd a terminal, not a dumb one (TERM), and NO_COLOR unset or empty (no-color.org)? The one place that
+ * decides it.
+ */
 bool policy_report_wants_colour(int fd);
 /* Every finding on standard error with its source line and caret. */
 void policy_report_print(const struct policy_diags *diags);

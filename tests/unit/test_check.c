@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "common/run/policy_report.h"
 #include "egress/commands.h"
 #include "tests/support/scratch_dir.h"
 
@@ -123,6 +124,36 @@ static void test_text(void **state)
     assert_non_null(strstr(r.err, "bad.yaml:3:9: error: unknown key \"endpoint\" in a rule\n"));
 }
 
+/* In colour on a terminal only, and there neither against the user's will nor where it would be shown as
+ * text. */
+static void test_colour(void **state)
+{
+    (void)state;
+    int pty = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (pty < 0 || grantpt(pty) != 0 || unlockpt(pty) != 0) {
+        print_message("no pseudo-terminal can be made here\n");
+        skip();
+    }
+    int terminal = open(ptsname(pty), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    int file = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    assert_true(terminal >= 0 && file >= 0);
+    (void)setenv("TERM", "xterm", 1);
+    assert_true(policy_report_wants_colour(terminal));
+    assert_false(policy_report_wants_colour(file));
+    (void)setenv("NO_COLOR", "", 1);
+    assert_true(policy_report_wants_colour(terminal));
+    (void)setenv("NO_COLOR", "0", 1);
+    assert_false(policy_report_wants_colour(terminal));
+    (void)unsetenv("NO_COLOR");
+    (void)setenv("TERM", "dumb", 1);
+    assert_false(policy_report_wants_colour(terminal));
+    (void)unsetenv("TERM");
+    assert_false(policy_report_wants_colour(terminal));
+    (void)close(file);
+    (void)close(terminal);
+    (void)close(pty);
+}
+
 static void test_unreadable(void **state)
 {
     (void)state;
@@ -199,8 +230,8 @@ static void test_stdin(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text), cmocka_unit_test(test_unreadable), cmocka_unit_test(test_usage),
-        cmocka_unit_test(test_json), cmocka_unit_test(test_stdin),
+        cmocka_unit_test(test_text),  cmocka_unit_test(test_colour), cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_usage), cmocka_unit_test(test_json),   cmocka_unit_test(test_stdin),
     };
     return cmocka_run_group_tests_name("check", tests, set_up, tear_down);
 }
