@@ -2,6 +2,7 @@
 #include "common/policy/policy_lint.h"
 
 #include "common/policy/judge_dest.h"
+#include "common/policy/policy_diag.h"
 #include "common/policy/policy_lint_parts.h"
 
 #include <errno.h>
@@ -30,6 +31,15 @@ __attribute__((format(printf, 4, 0))) static void add(struct lint *l, struct pol
     l->rc = l->rc == 0 ? rc : l->rc;
 }
 
+__attribute__((format(printf, 4, 5))) static void add_at(struct lint *l, struct policy_pos pos,
+                                                         const char *hint, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    add(l, pos, hint, fmt, args);
+    va_end(args);
+}
+
 void lint_add(struct lint *l, enum lint_kind kind, const struct policy_endpoint *ep, const char *hint,
               const char *fmt, ...)
 {
@@ -49,6 +59,35 @@ void lint_add_whole(struct lint *l, const char *hint, const char *fmt, ...)
     va_start(args, fmt);
     add(l, (struct policy_pos){0}, hint, fmt, args);
     va_end(args);
+}
+
+/* Once: where every rule names its programs, as in most policies of OpenShell's, more would hide the rest. */
+static void check_binaries(struct lint *l)
+{
+    const struct policy_rule *first = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < l->rules->rule_count; i++) {
+        const struct policy_rule *rule = &l->rules->rules[i];
+        if (!rule->admits_any_binary) {
+            first = first == NULL ? rule : first;
+            count++;
+        }
+    }
+    if (first != NULL) {
+        char others[48] = " names";
+        char key[DIAG_QUOTE_CAP];
+        if (count > 1) {
+            (void)snprintf(others, sizeof others, " and %zu more name", count - 1);
+        }
+        add_at(
+            l, first->pos,
+            "where every program may, write binaries: [{ path: \"/**\" }], or start openshell-tunneld with "
+            "--binary-identity=ignore",
+            "rule %s%s binaries: openshell-dnsd answers whatever program asks, and openshell-tunneld does "
+            "not "
+            "start where it cannot tell which one asks",
+            diag_quote(span_str(first->key), key), others);
+    }
 }
 
 static void tell_rest(struct lint *l)
@@ -311,6 +350,7 @@ int policy_lint(const struct policy *p, const struct policy_text *texts, size_t 
     struct lint l = {.p = p, .rules = policy_rules_of(p), .diags = diags};
     l.rc = policy_source_init(&l.source, texts, count);
     if (l.rc == 0) {
+        check_binaries(&l);
         check_endpoints(&l);
         check_resolvers(&l);
         lint_overlaps(&l);

@@ -346,6 +346,7 @@ static void test_ambiguities_there(void **state)
 #define NODE "{ path: /usr/bin/node }"
 #define GIT "{ path: /usr/bin/git }"
 #define ANY "{ path: /** }"
+#define TWO_NAMED "3: rule \"a\" and 1 more name binaries: "
 
 static void test_binaries(void **state)
 {
@@ -354,21 +355,25 @@ static void test_binaries(void **state)
         /* other processes: neither an overlap nor a shadow */
         {TWO_RULES(NODE, EP("host: a.example.com, port: 443, timeouts: { idle: 1m }"), GIT,
                    EP("host: a.example.com, port: 443, timeouts: { idle: 2m }")),
-         {NULL}},
+         {TWO_NAMED}},
         {TWO_RULES(NODE, EP("host: a.example.com, port: 443"), ANY, EP("host: a.example.com, port: 443")),
+         {"3: rule \"a\" names binaries: openshell-dnsd answers whatever program asks, and openshell-tunneld "
+          "does not start where it cannot tell which one asks"}},
+        {TWO_RULES(ANY, EP("host: a.example.com, port: 443"), NODE ", " ANY,
+                   EP("host: b.example.com, port: 443")),
          {NULL}},
         {TWO_RULES(NODE ", " GIT, EP("host: a.example.com, port: 443, timeouts: { idle: 1m }"), GIT,
                    EP("host: a.example.com, ports: [443, 80], timeouts: { idle: 2m }")),
-         {"6: \"a.example.com\" port 443 is also admitted by line 10"}},
+         {TWO_NAMED, "6: \"a.example.com\" port 443 is also admitted by line 10"}},
         {TWO_RULES(NODE ", " GIT, EP("host: a.example.com, port: 443"), GIT,
                    EP("host: a.example.com, port: 443")),
-         {"10: this endpoint never decides: \"a.example.com\" port 443 is admitted by line 6"}},
+         {TWO_NAMED, "10: this endpoint never decides: \"a.example.com\" port 443 is admitted by line 6"}},
         {TWO_RULES(ANY, EP("host: a.example.com, port: 443"), GIT, EP("host: a.example.com, port: 443")),
-         {"10: this endpoint never decides"}},
+         {"7: rule \"b\" names binaries: ", "10: this endpoint never decides"}},
         /* OpenShell looks at no binaries */
         {TWO_RULES(NODE, EP("host: a.example.com, port: 443, allowed_ips: [10.0.0.1]"), GIT,
                    EP("host: a.example.com, port: 443")),
-         {"6: which differs in allowed_ips: OpenShell takes that for an ambiguity"}},
+         {TWO_NAMED, "6: which differs in allowed_ips: OpenShell takes that for an ambiguity"}},
     };
     CHECK_ROWS(rows);
 }
