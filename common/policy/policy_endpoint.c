@@ -202,7 +202,8 @@ static void load_endpoint_ports(struct load *l, const struct yaml_node *n, struc
         e->is_broken = true;
     }
     const struct yaml_node *ports = yaml_map_get(n, "ports");
-    if (port == NULL && (ports == NULL || (ports->kind == YAML_LIST && ports->count == 0))) {
+    if (port == NULL && (ports == NULL || (ports->kind == YAML_LIST && ports->count == 0)) &&
+        load_lacks(l, n, &endpoint_table, "port") && load_lacks(l, n, &endpoint_table, "ports")) {
         load_error(l, n->pos, "add port: 443, or ports: [80, 443]",
                    "an endpoint needs \"port\" or \"ports\"");
     }
@@ -326,7 +327,10 @@ static void load_endpoint_host(struct load *l, const struct yaml_node *n, struct
         e->is_broken = value != NULL && (!load_is_text(value) || value->text.len > 0);
         if (!e->has_allowed_ips && !e->is_broken) {
             e->is_broken = true;
-            load_error(l, n->pos, "add host: NAME", "an endpoint needs \"host\" (or \"allowed_ips\")");
+            if (load_lacks(l, n, &endpoint_table, "host") &&
+                load_lacks(l, n, &endpoint_table, "allowed_ips")) {
+                load_error(l, n->pos, "add host: NAME", "an endpoint needs \"host\" (or \"allowed_ips\")");
+            }
         }
         return;
     }

@@ -172,6 +172,19 @@ void hint_unknown_key(const struct yaml_node *n, const struct key_table *table, 
     wbuf_u8(hint, 0);
 }
 
+bool hint_is_misspelt(const struct yaml_node *map, const struct key_table *table, const char *name)
+{
+    const char *names[MAX_NAMES];
+    size_t count = table_names(table, names);
+    for (const struct yaml_node *n = map->first; n != NULL; n = n->next) {
+        const char *nearest = hint_nearest(n->key, names, count);
+        if (nearest != NULL && strcmp(nearest, name) == 0 && !span_is_equal(n->key, span_str(name))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void hint_unknown_word(struct span key, struct span text, const struct word_list *list, struct wbuf *hint)
 {
     const char *slip = find_slip(key, text);

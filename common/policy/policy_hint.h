@@ -15,6 +15,8 @@ const char *hint_nearest(struct span text, const char *const *names, size_t coun
 
 /* For a key that the table does not have. */
 void hint_unknown_key(const struct yaml_node *n, const struct key_table *table, struct wbuf *hint);
+/* Does the map have a key that the table has not, and of which this name is the nearest? */
+bool hint_is_misspelt(const struct yaml_node *map, const struct key_table *table, const char *name);
 /* For a word that is none of the values of the key. */
 void hint_unknown_word(struct span key, struct span text, const struct word_list *list, struct wbuf *hint);
 /* For something else where a map with the keys of the table belongs. */

@@ -21,7 +21,8 @@ static void load_binaries(struct load *l, const struct yaml_node *list, struct p
         if (load_get_text(n, "path", &path)) {
             paths[rule->binary_count++] = load_text_copy(l, l->out, path);
             rule->admits_any_binary = rule->admits_any_binary || span_is_equal(path, SPAN_LIT("/**"));
-        } else if (yaml_map_get(n, "path") == NULL || load_is_text(yaml_map_get(n, "path"))) {
+        } else if ((yaml_map_get(n, "path") == NULL && load_lacks(l, n, &table, "path")) ||
+                   (yaml_map_get(n, "path") != NULL && load_is_text(yaml_map_get(n, "path")))) {
             load_error(l, n->pos, "write { path: /usr/bin/node }, or { path: \"/**\" } for any program",
                        "an item of \"binaries\" needs \"path\"");
         }

@@ -114,6 +114,13 @@ static void unknown_key(struct load *l, const struct yaml_node *n, const struct 
                table->what);
 }
 
+bool load_lacks(const struct load *l, const struct yaml_node *map, const struct key_table *table,
+                const char *key)
+{
+    /* each misspelt key is a diagnostic: while those are kept there are few */
+    return !is_kept(l) || !hint_is_misspelt(map, table, key);
+}
+
 static const char *found_text(const struct yaml_node *n)
 {
     switch (n->kind) {

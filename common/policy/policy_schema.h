@@ -138,6 +138,12 @@ extern const struct key_table endpoint_table; /* policy_endpoint.c; also to tell
 
 /* Reports a node that is no map, unknown keys and values of the wrong type. False if it is no map. */
 bool load_check_map(struct load *l, const struct yaml_node *n, const struct key_table *table);
+/*
+ * For a map in which a key is missing that it must have: false if that key is there, misspelt. It was
+ * reported, and one mistake is told once.
+ */
+bool load_lacks(const struct load *l, const struct yaml_node *map, const struct key_table *table,
+                const char *key);
 /* The same for one value. */
 bool load_check_value(struct load *l, const struct yaml_node *n, enum key_kind kind);
 

@@ -184,10 +184,36 @@ static void test_merge_same_rule(void **state)
     }
     /* what else is wrong with it is told in the same run */
     o = load(HEAD RULE("one", "{ host: a.example.com, port: 1 }"), HEAD RULE("one", "{ hots: a, port: 0 }"));
-    assert_int_equal(o.diags.error_count, 4);
+    assert_int_equal(o.diags.error_count, 3);
     check_diag(&o, 0, "b.yaml:3:3", "rule \"one\" is already in a.yaml on line 3, and differs");
     check_diag(&o, 1, "b.yaml:4:19", "unknown key \"hots\"");
     drop(&o);
+}
+
+/* What is misspelt is not missing as well; what is neither there nor misspelt is. */
+static void test_one_mistake_is_told_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *endpoint;
+        size_t errors;
+    } rows[] = {
+        {"{ hots: a.example.com, port: 1 }", 1},
+        {"{ hots: a.example.com, prot: 1 }", 2},
+        {"{ host: a.example.com, prots: [1] }", 1},
+        {"{ port: 1, allowed_ip: [192.0.2.1] }", 1},
+        {"{ timeout: {}, port: 1 }", 2},
+        {"{ prot: 1 }", 2},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[256];
+        (void)snprintf(text, sizeof text, HEAD "  r: { endpoints: [%s], binaries: [{ path: \"/**\" }] }\n",
+                       rows[i].endpoint);
+        struct outcome o = load(text, NULL);
+        assert_int_equal(o.rc, -EINVAL);
+        assert_int_equal(o.diags.error_count, rows[i].errors);
+        drop(&o);
+    }
 }
 
 /* Errors of every file, in order, in one run; also behind a file that is no YAML. */
@@ -469,6 +495,7 @@ int main(void)
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_merge),
         cmocka_unit_test(test_merge_same_rule),
+        cmocka_unit_test(test_one_mistake_is_told_once),
         cmocka_unit_test(test_all_files_are_told),
         cmocka_unit_test(test_earlier_errors_do_not_count),
         cmocka_unit_test(test_overlay),
