@@ -21,6 +21,7 @@ void answer_config_set(struct answer_config *cfg, const struct settings_dnsd *s,
     cfg->aaaa = (enum aaaa_mode)s->aaaa;
     cfg->deny_ttl_s = s->deny_ttl_s;
     cfg->synthetic_ttl_s = s->synthetic_ttl_s;
+    cfg->has_direct_set = s->direct_nft_set != NULL;
     cfg->guard = guard;
     cfg->zones = zones;
 }
@@ -30,15 +31,25 @@ static bool is_open(const struct answer_question *q)
     return zone_find_open(q->cfg->zones, q->name) != NULL;
 }
 
-/* The names of an open zone have their real addresses in every mode. */
+bool answer_is_direct(const struct answer_question *q, uint16_t ports[ANSWER_DIRECT_PORTS], size_t *count)
+{
+    *count = 0;
+    return q->cfg->has_direct_set && q->name != NULL &&
+           judge_is_direct(q->policy, q->name, ports, ANSWER_DIRECT_PORTS, count);
+}
+
+/* The names of an open zone, and those that nft lets through, have their real addresses in every mode. */
 static enum answer_mode mode_of(const struct answer_question *q)
 {
-    return is_open(q) ? ANSWER_REAL : q->cfg->mode;
+    uint16_t ports[ANSWER_DIRECT_PORTS];
+    size_t count;
+    return q->cfg->mode == ANSWER_REAL || is_open(q) || answer_is_direct(q, ports, &count) ? ANSWER_REAL
+                                                                                           : q->cfg->mode;
 }
 
 bool answer_minds_ipv6(const struct answer_config *cfg)
 {
-    bool is_real = cfg->mode == ANSWER_REAL;
+    bool is_real = cfg->mode == ANSWER_REAL || cfg->has_direct_set;
     for (size_t i = 0; cfg->zones != NULL && i < cfg->zones->count && !is_real; i++) {
         is_real = cfg->zones->items[i].is_open;
     }

@@ -19,13 +19,16 @@
 #define ANSWER_BRAKED_TTL_S 1 /* a minute later the same name may be admitted */
 #define ANSWER_TEXT_CAP 200
 
+struct answer_question;
+
 struct answer_config { /* immutable, shared by the workers */
     enum answer_mode mode;
     enum deny_mode deny;
     enum aaaa_mode aaaa;
     uint32_t deny_ttl_s;
     uint32_t synthetic_ttl_s;
-    struct synth_pools pools;       /* synthetic mode; none in real */
+    bool has_direct_set;      /* --direct-nft-set: names that are direct have real addresses in every mode */
+    struct synth_pools pools; /* synthetic mode; none in real */
     const struct dest_guard *guard; /* borrowed */
     const struct zone_set *zones;   /* borrowed; every name of an open one is answered. NULL: none */
 };
@@ -33,6 +36,9 @@ struct answer_config { /* immutable, shared by the workers */
 /* Takes from the settings what decides; guard and zones are borrowed, and the pools are left as they are. */
 void answer_config_set(struct answer_config *cfg, const struct settings_dnsd *s,
                        const struct dest_guard *guard, const struct zone_set *zones);
+/* Is the name's real address to be let through by nft? Its ports, at most ANSWER_DIRECT_PORTS. */
+#define ANSWER_DIRECT_PORTS 64
+bool answer_is_direct(const struct answer_question *q, uint16_t ports[ANSWER_DIRECT_PORTS], size_t *count);
 /* False: has_ipv6 of a question is not looked at. */
 bool answer_minds_ipv6(const struct answer_config *cfg);
 

@@ -8,8 +8,10 @@
 #include "common/run/upstreams.h"
 #include "dnsd/dnsd_counters.h"
 #include "dnsd/listeners.h"
+#include "dnsd/nft_set.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 
 #define DRAIN_MS (QUERY_TOTAL_MS + 500) /* every conversation has ended by then */
 #define ADDRS_MAX 256                   /* distinct listeners put on the list of addresses never answered */
@@ -30,6 +32,8 @@ struct dnsd {
     struct resolver_config resolver;
     struct brakes *brakes;
     struct synth_map *map;
+    struct nft_set *direct;
+    uint64_t keep_caps;
     struct dnsd_shared shared;
 };
 
@@ -69,6 +73,9 @@ static int check_settings(void *ctx, struct err *err)
     }
     if (rc == 0) {
         rc = guard_parse_pools(&s->shared.pool, &pools, err);
+    }
+    if (rc == 0 && s->direct_nft_set != NULL) {
+        rc = nft_set_check(s->direct_nft_set, err);
     }
     return rc == 0 ? check_lists(s, err) : rc;
 }
@@ -141,6 +148,24 @@ static int open_map(struct dnsd *d, struct err *err)
     return synth_map_open_writer(&cfg, clock_boot_s(), &d->map, err);
 }
 
+/* The socket is opened with the privilege, and using it takes the privilege again. */
+static int open_direct(struct dnsd *d, struct err *err)
+{
+    if (d->settings.direct_nft_set == NULL) {
+        return 0;
+    }
+    int rc = nft_set_open(d->settings.direct_nft_set, &d->direct, err);
+    if (rc == 0) {
+        d->keep_caps = UINT64_C(1) << CAP_NET_ADMIN;
+        log_event(LOG_WARN, "direct_nft_set",
+                  LOG_KV(kv_str("set", d->settings.direct_nft_set),
+                         kv_str("note",
+                                "nft lets addresses through, not names: whatever else is at the address of a "
+                                "proxy: direct name can be reached on its ports")));
+    }
+    return rc;
+}
+
 static void on_drained(struct worker *w)
 {
     daemon_worker_done(w);
@@ -170,6 +195,8 @@ static void fill_shared(struct dnsd *d, unsigned worker_count)
                                      .resolver = &d->resolver,
                                      .brakes = d->brakes,
                                      .map = d->map,
+                                     .direct = d->direct,
+                                     .direct_grace_s = s->map_grace_s,
                                      .on_drained = on_drained};
 }
 
@@ -220,6 +247,9 @@ static int open_all(void *ctx, struct listen_fds *passed, unsigned worker_count,
         rc = open_map(d, err);
     }
     if (rc == 0) {
+        rc = open_direct(d, err);
+    }
+    if (rc == 0) {
         rc = make_shared(d, err);
     }
     if (rc == 0) {
@@ -258,6 +288,7 @@ static void close_all(void *ctx)
     struct dnsd *d = ctx;
     listeners_fini(&d->listeners);
     synth_map_close(d->map);
+    nft_set_close(d->direct);
     brakes_free(d->brakes);
     dns_tls_store_free(d->tls);
     upstream_news_free(d->news);
@@ -276,7 +307,7 @@ int dnsd_main(int argc, char **argv)
                                      .shared = &d.settings.shared,
                                      .ctx = &d,
                                      .drain_ms = &d.drain_ms,
-                                     .keep_caps = 0,
+                                     .keep_caps = &d.keep_caps,
                                      .check_settings = check_settings,
                                      .check_policy = NULL,
                                      .open = open_all,

@@ -57,6 +57,8 @@ static int start_engine(struct dnsd_worker *d, struct err *err)
                                             .brakes = d->shared->brakes,
                                             .hot_bytes = hot_bytes,
                                             .map = d->shared->map,
+                                            .direct = d->shared->direct,
+                                            .direct_grace_s = d->shared->direct_grace_s,
                                             .marker = d->shared->resolver->marker,
                                             .has_ipv6 = has_ipv6,
                                             .on_idle = on_idle,

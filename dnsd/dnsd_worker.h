@@ -15,7 +15,9 @@ struct dnsd_shared { /* immutable once the workers run; what it points to outliv
     const struct resolver_config *resolver; /* cache_bytes: of one worker, ready answers included */
     struct brakes *brakes;                  /* of all workers; has a lock of its own */
     struct synth_map *map;                  /* NULL in real mode */
-    void (*on_drained)(struct worker *w);   /* once, when nothing is in flight after dnsd_worker_drain() */
+    struct nft_set *direct;                 /* NULL: no --direct-nft-set */
+    uint32_t direct_grace_s;
+    void (*on_drained)(struct worker *w); /* once, when nothing is in flight after dnsd_worker_drain() */
 };
 
 struct dnsd_socket {

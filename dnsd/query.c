@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/htab.h"
+#include "dnsd/direct.h"
 #include "dnsd/dnsd_counters.h"
 #include "dnsd/query_brakes.h"
 #include "dnsd/query_family.h"
@@ -169,9 +170,7 @@ static void remember_bad(struct query_engine *e, const struct answer_question *q
 
 static void finish_query(struct query *q, const struct answer_question *question, struct answer *a)
 {
-    if (a->wants_synthetic) {
-        synth_alloc_answer(q->engine->cfg.map, question, clock_boot_s(), a);
-    }
+    direct_prepare(&q->engine->cfg, question, a);
     remember_bad(q->engine, question, a);
     send_answer(q->engine, question, a, &q->ask, &q->to);
     end_query(q);
@@ -425,9 +424,7 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
         }
         query_held(e->cfg.resolver, question, known.now_ms, a);
     }
-    if (a->wants_synthetic) {
-        synth_alloc_answer(e->cfg.map, question, clock_boot_s(), a);
-    }
+    direct_prepare(&e->cfg, question, a);
     remember_bad(e, question, a);
     const struct resolver_answer *asked = is_v4 ? known.v4.answer : known.v6.answer;
     if (asked != NULL) {
@@ -452,9 +449,7 @@ static void answer_query(struct query_engine *e, const struct dns_query *ask, co
         answer_from_map(&question, synth_alloc_name(e->cfg.map, &reverse, clock_boot_s(), &held), &a);
         break;
     case ANSWER_ROUTE_DONE:
-        if (a.wants_synthetic) { /* a static host in synthetic mode */
-            synth_alloc_answer(e->cfg.map, &question, clock_boot_s(), &a);
-        }
+        direct_prepare(&e->cfg, &question, &a); /* a static host */
         query_hot_keep_denied(&e->cfg, e->hot, &question, &a);
         break;
     }

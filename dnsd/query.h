@@ -30,6 +30,8 @@ struct query_engine_config { /* copied; what it points to outlives the engine */
     struct brakes *brakes;            /* in front of the resolver, shared by all workers */
     size_t hot_bytes;                 /* for answers that are ready to be given again; 0: none */
     struct synth_map *map;            /* NULL in real mode */
+    struct nft_set *direct;           /* --direct-nft-set; NULL: none */
+    uint32_t direct_grace_s;          /* how long beyond its TTL an address is let through */
     const struct loop_marker *marker; /* the answer to the loop question; NULL: none */
     bool (*has_ipv6)(void *ctx);      /* is there an IPv6 default route? */
     void (*on_idle)(void *ctx);       /* after query_engine_drain(): nothing is in flight; called once */

@@ -200,7 +200,8 @@ static int add_table(struct capture_plan *p, const struct capture_config *cfg, c
     rc = rc == 0 ? put(&b, "}\n") : rc;
     const struct span text = buf_span(&b);
     if (rc == 0) {
-        rc = text.data == NULL ? -ENOMEM : add_step(p, strndup((const char *)text.data, text.len), true, false);
+        rc = text.data == NULL ? -ENOMEM
+                               : add_step(p, strndup((const char *)text.data, text.len), true, false);
     }
     buf_fini(&b);
     return rc;

@@ -357,8 +357,11 @@ static void decide_dns(struct explain_facts *f)
         const struct answer_question q = question_of(f, span_make(wire, len), asked_types[i]);
         struct explain_dns *d = &f->dns[f->dns_count];
         struct ip reverse;
+        uint16_t ports[ANSWER_DIRECT_PORTS];
+        size_t port_count = 0;
         d->qtype = asked_types[i];
         d->route = answer_decide(&q, &d->answer, &reverse);
+        d->is_direct = !dns_rrset_is_type(d->qtype) && answer_is_direct(&q, ports, &port_count);
         if (dns_rrset_is_type(d->qtype) && d->route != ANSWER_ROUTE_RESOLVE) {
             continue; /* not listed: like every other type */
         }

@@ -144,6 +144,12 @@ const char *explain_dns_text(const struct explain_facts *f, const struct explain
             "resolved upstream; of the targets those are answered that the policy admits, with their port");
     } else if (d->qtype == DNS_TXT) {
         wbuf_printf(&w, "resolved upstream; at most %d records, %d bytes", DNS_TXT_MAX, DNS_TXT_BYTES_MAX);
+    } else if (d->is_direct) {
+        wbuf_printf(
+            &w,
+            "resolved upstream; of the addresses the permitted ones are answered, and let through by the nft "
+            "set %s%d",
+            f->cfg->dnsd.direct_nft_set, d->qtype == DNS_A ? 4 : 6);
     } else if (f->cfg->answer.mode == ANSWER_SYNTHETIC) {
         pool_text(f, d, pool, sizeof pool);
         wbuf_printf(&w, "resolved upstream; if any address of it is permitted: %s", pool);

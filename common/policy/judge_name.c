@@ -52,6 +52,38 @@ bool judge_target(const struct policy *p, const struct host_name *name, uint16_t
     return c.best != NULL;
 }
 
+struct direct {
+    uint16_t *ports;
+    size_t cap, count;
+    bool is_direct; /* so far */
+};
+
+static bool add_direct(const struct policy_endpoint *ep, void *ctx)
+{
+    struct direct *d = ctx;
+    d->is_direct = ep->proxy == PROXY_DIRECT;
+    for (size_t i = 0; d->is_direct && i < ep->port_count; i++) {
+        size_t k = 0;
+        while (k < d->count && d->ports[k] != ep->ports[i]) {
+            k++;
+        }
+        d->is_direct = k < d->cap;
+        if (k == d->count && d->is_direct) {
+            d->ports[d->count++] = ep->ports[i];
+        }
+    }
+    return d->is_direct;
+}
+
+bool judge_is_direct(const struct policy *p, const struct host_name *name, uint16_t *ports, size_t cap,
+                     size_t *count)
+{
+    struct direct d = {.ports = ports, .cap = cap};
+    policy_visit_name(p, name, add_direct, &d);
+    *count = d.is_direct ? d.count : 0;
+    return d.is_direct;
+}
+
 /*
  * A raw tunnel must not widen a rule: 4.4 of the product's contract. So the chain proxy, which keeps the
  * rule, comes before --l7=tunnel, which does not; and what --chain-except takes from the chain proxy is

@@ -36,6 +36,14 @@ void judge_name(const struct policy *p, const struct host_name *name, struct nam
  */
 bool judge_target(const struct policy *p, const struct host_name *name, uint16_t port);
 
+/*
+ * For DNS: does every endpoint that admits the name, whatever its port and process, say proxy: direct? Then
+ * *count is how many different ports they name, in ports. False for a name that none admits, and for more
+ * than cap ports.
+ */
+bool judge_is_direct(const struct policy *p, const struct host_name *name, uint16_t *ports, size_t cap,
+                     size_t *count);
+
 enum l7_mode { L7_REFUSE = 0, L7_TUNNEL }; /* --l7 */
 
 enum carriage {

@@ -273,7 +273,7 @@ static int open_everything(struct start *s)
 static int drop_privileges(struct start *s)
 {
     struct err err = {""};
-    int rc = privs_drop(s->spec->shared->user, s->spec->keep_caps, &err);
+    int rc = privs_drop(s->spec->shared->user, s->spec->keep_caps == NULL ? 0 : *s->spec->keep_caps, &err);
     if (rc < 0) {
         return fail_with(s, rc, &err);
     }

@@ -30,7 +30,8 @@ struct daemon_spec {
     struct settings_shared *shared; /* inside it */
     void *ctx;
     const int64_t *drain_ms; /* inside the settings; NULL or 0: do not wait for sessions at the end */
-    uint64_t keep_caps;      /* capabilities that survive the start (1 << CAP_*), normally 0 */
+    const uint64_t
+        *keep_caps; /* capabilities that survive the start (1 << CAP_*); known once opened; NULL: none */
     /* Cross checks of settings and policy; no sockets. 0, or -EINVAL with *err -> exit 64 (usage) or 78
      * (policy). */
     int (*check_settings)(void *ctx, struct err *err);

@@ -45,6 +45,8 @@ const struct setting settings_dnsd_table[] = {
      .fallback = "30s", .min = 1, .max = HOUR_S, .help = "TTL of synthetic addresses"},
     {.name = "map-grace", .kind = SETTING_DURATION_S, .offset = AT(map_grace_s), .arg = "DURATION", .fallback = "1h",
      .max = 720 * HOUR_S, .help = "how long beyond its TTL a synthetic address stays its name's"},
+    {.name = "direct-nft-set", .kind = SETTING_STRING, .offset = AT(direct_nft_set), .arg = "TABLE/SET",
+     .help = "let nft pass the real addresses of proxy: direct names, through the sets SET4 and SET6"},
     SETTINGS_SHARED_ROWS(settings_dnsd),
     {.name = NULL},
 };

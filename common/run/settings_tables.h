@@ -37,6 +37,7 @@ struct settings_dnsd {
     uint64_t cache_bytes;                                     /* 8 MiB in all workers */
     uint32_t stale_s;                                         /* 3600 */
     uint32_t synthetic_ttl_s, map_grace_s;                    /* 30, 3600 */
+    const char *direct_nft_set;                               /* TABLE/SET, NULL = none */
 };
 
 enum chain_target { CHAIN_TARGET_NAME = 0, CHAIN_TARGET_ADDRESS };

@@ -122,6 +122,40 @@ static bool is_target(const struct policy *p, const char *name, uint16_t port)
     return judge_target(p, &n, port);
 }
 
+/* Every endpoint of the name counts, whatever is more specific. */
+static void test_is_direct(void **state)
+{
+    (void)state;
+    struct policy *p = policy_text_compile(
+        "version: 1\n"
+        "network_policies: { t: { binaries: [{ path: /bin/x }], endpoints: [\n"
+        "  { host: a.example.com, ports: [443, 80], proxy: direct }, { host: a.example.com, port: 443, "
+        "proxy: direct },\n"
+        "  { host: b.example.com, port: 443, proxy: direct }, { host: b.example.com, port: 80 },\n"
+        "  { host: c.w.example.com, port: 443, proxy: direct }, { host: \"*.w.example.com\", port: 1 },\n"
+        "  { host: \"*.x.example.com\", port: 7, proxy: direct }, { host: d.example.com, port: 1, proxy: "
+        "chain },\n"
+        "  { port: 9100, allowed_ips: [10.9.0.0/16] } ] } }\n");
+    static const struct {
+        const char *name;
+        bool is_direct;
+        size_t ports;
+    } rows[] = {{"a.example.com", true, 2},   {"b.example.com", false, 0}, {"c.w.example.com", false, 0},
+                {"d.x.example.com", true, 1}, {"d.example.com", false, 0}, {"e.example.com", false, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct host_name n;
+        uint16_t ports[2];
+        size_t count = 9;
+        assert_int_equal(host_name_parse(span_str(rows[i].name), &n), HOST_FAULT_NONE);
+        assert_int_equal(judge_is_direct(p, &n, ports, 2, &count), rows[i].is_direct);
+        assert_int_equal(count, rows[i].ports);
+        if (rows[i].ports == 2) { /* one too many */
+            assert_false(judge_is_direct(p, &n, ports, 1, &count));
+        }
+    }
+    policy_unref(p);
+}
+
 /* Which records: what the endpoints of the most specific host say, all of them, as a name has no port. */
 static void test_dns_types(void **state)
 {
@@ -506,6 +540,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_zero_is_deny),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_is_direct),
         cmocka_unit_test(test_dns_types),
         cmocka_unit_test(test_host_and_port),
         cmocka_unit_test(test_hostless_and_static),
