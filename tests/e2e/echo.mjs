@@ -6,9 +6,9 @@
 // native: the ws package as it is, no agent, which is why it ignores HTTPS_PROXY; connect: through CONNECT to HTTPS_PROXY.
 // alive: the second hello must be answered, SECONDS later. dead: the connection must be closed SECONDS after the first
 // hello, at most 4 s late and never early. The client sends no pings, and neither does the stand-in.
-import http from 'node:http';
 import tls from 'node:tls';
 import WebSocket from 'ws';
+import { openTunnel } from './protocols/tunnel.mjs';
 
 const [how, seconds, fate] = [process.argv[2], Number(process.argv[3]), process.argv[4]];
 const url = 'wss://gateway.discord.gg/silent';
@@ -17,25 +17,6 @@ const tag = `echo: ${how} ${seconds} s`;
 function fail(why) {
   console.error(`${tag}: ${why}`);
   process.exit(1);
-}
-
-// The socket of a CONNECT tunnel; ws lays its own request on top of it.
-function openTunnel() {
-  const proxy = new URL(process.env.HTTPS_PROXY);
-  return new Promise((resolve, reject) => {
-    const request = http.request({
-      host: proxy.hostname, port: proxy.port, method: 'CONNECT', path: 'gateway.discord.gg:443', agent: false,
-    });
-    request.on('connect', (response, socket) => {
-      if (response.statusCode !== 200) {
-        reject(new Error(`CONNECT: ${response.statusCode}`));
-        return;
-      }
-      resolve(tls.connect({ socket, servername: 'gateway.discord.gg' }));
-    });
-    request.on('error', reject);
-    request.end();
-  });
 }
 
 function hello(socket, text) {
@@ -50,7 +31,9 @@ function hello(socket, text) {
   });
 }
 
-const tunnel = how === 'connect' ? await openTunnel().catch((error) => fail(error.message)) : undefined;
+const host = 'gateway.discord.gg';
+const tunnel = how !== 'connect' ? undefined
+  : tls.connect({ socket: await openTunnel(host, 443).catch((error) => fail(error.message)), servername: host });
 const socket = new WebSocket(url, tunnel ? { createConnection: () => tunnel } : {});
 const opening = setTimeout(() => fail('not open within 10 s'), 10_000);
 socket.on('error', (error) => {

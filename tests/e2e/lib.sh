@@ -44,7 +44,7 @@ need() {
 need_node_modules() {
   need node nodejs
   local package
-  for package in discord.js ws undici; do
+  for package in discord.js ws undici @grpc/grpc-js smtp-server; do
     [ -d "$here/node_modules/$package" ] || skip "the npm packages are not installed (npm ci --prefix $here)"
   done
 }
@@ -123,7 +123,7 @@ start_standin() {
   python3 "$top_srcdir/tests/support/standin.py" --dir "$T/standin" "${addresses[@]}" --port 443 --port 8443 \
     --ready-file "$T/standin/ready" "$@" 2>"$T/standin.err" &
   standin_pid=$!
-  wait_until 20 standin_is_ready || fail "the stand-in is not ready after 20 s"
+  wait_until 60 standin_is_ready || fail "the stand-in is not ready after 60 s"
 }
 
 standin_is_ready() {
