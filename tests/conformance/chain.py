@@ -117,6 +117,11 @@ class Parent:
         conn.sendall(b"HTTP/1.0 200 Connection established\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabcdef")
         self.echo(conn)
 
+    def do_204(self, conn):
+        """Any 2xx stands for a tunnel (RFC 9110, 9.3.6)."""
+        conn.sendall(b"HTTP/1.1 204 No Content\r\n\r\nabcdef")
+        self.echo(conn)
+
     def do_interim(self, conn):
         conn.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK)
         self.echo(conn)
@@ -261,9 +266,10 @@ def test_bytes_behind_the_head(env):
         with connect(d, "banner.l7.example.org:%d" % ECHO) as s:
             assert read_exactly(s, 16) == b"SSH-2.0-banner\r\n"
             assert echoes(s)
-        with connect(d, "body.l7.example.org:%d" % ECHO) as s:
-            assert read_exactly(s, 6) == b"abcdef"
-            assert echoes(s)
+        for host in ("body.l7.example.org", "204.l7.example.org"):
+            with connect(d, "%s:%d" % (host, ECHO)) as s:
+                assert read_exactly(s, 6) == b"abcdef", host
+                assert echoes(s), host
         with connect(d, "large.l7.example.org:%d" % ECHO) as s:
             assert read_to_end(s) == lab.pattern(1 << 20, 7)
         with connect(d, "fin.l7.example.org:%d" % ECHO) as s:

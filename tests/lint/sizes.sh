@@ -4,7 +4,7 @@
 set -eu
 cd "${top_srcdir:-.}"
 bad=0
-for file in common/*/*.[ch] dnsd/*.[ch] tunneld/*.[ch] egress/*.[ch] tests/*/*.[ch] tests/*/*.sh; do
+for file in common/*/*.[ch] dnsd/*.[ch] tunneld/*.[ch] egress/*.[ch] tests/*/*.[ch] tests/*/*.sh tests/e2e/*/*.sh; do
   lines=$(wc -l <"$file")
   if [ "$lines" -gt 600 ]; then
     echo "$file: $lines lines (at most 600)" >&2
@@ -17,7 +17,8 @@ for file in common/*/*.[ch] dnsd/*.[ch] tunneld/*.[ch] egress/*.[ch] tests/*/*.[
     END { exit bad }' "$file" >&2 || bad=1
 done
 for file in configure.ac Makefile.am m4/*.m4 scripts/* quickstart check .ci/run \
-  common/*/* dnsd/* tunneld/* egress/* tests/*/*.c tests/*/*.h tests/*/*.sh tests/*/*.py tests/e2e/*.mjs; do
+  common/*/* dnsd/* tunneld/* egress/* tests/*/*.c tests/*/*.h tests/*/*.sh tests/*/*.py tests/e2e/*.mjs \
+  tests/e2e/clients/* tests/e2e/dns/* tests/e2e/protocols/*; do
   [ -f "$file" ] || continue
   case $file in *.o | *.a | *.json) continue ;; esac
   if ! head -3 "$file" | grep -q 'SPDX-License-Identifier: Apache-2.0'; then
