@@ -5,7 +5,7 @@
 # name) and through CONNECT. Each is exchanged with a server that its own project ships, is quiet for a while, and
 # goes on; a server that speaks first is heard at once. (silence.sh is quiet for longer than any timer was meant to last.)
 #
-#   protocols.sh [PROTOCOL...]    the default: those whose servers are small. postgresql: protocols_more.sh
+#   protocols.sh [PROTOCOL...]    the default: those whose servers are small. postgresql, mariadb: protocols_more.sh
 #
 # protocols/serve.sh starts the servers, outside the fence; protocols/inside.sh holds the clients, behind it.
 # shellcheck source=tests/e2e/lib.sh

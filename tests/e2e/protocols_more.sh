@@ -2,4 +2,4 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # protocols.sh for the servers that are large. Part of ./check --all.
-exec "$(dirname "$0")/protocols.sh" postgresql
+exec "$(dirname "$0")/protocols.sh" postgresql mariadb

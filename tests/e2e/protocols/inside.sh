@@ -182,6 +182,28 @@ print("after the silence", 0, "x" + "y" * 3000000 + "z", sep="\n")')
   [ "$(tail -n +2 "$dir/said")" = "$want" ] || wrong "other rows: $(cut -c 1-80 "$dir/said")"
 }
 
+do_mariadb() {
+  local want rows=20000
+  endpoint "$host" 3307
+  seq 1 "$rows" >"$dir/t"
+  mariadb --no-defaults --protocol=TCP --host="$address" --port="$port" --user=tester --ssl --ssl-ca="$CA" --batch \
+    --skip-column-names --local-infile=1 --max-allowed-packet=64M test >"$dir/said" <<SQL
+SELECT VARIABLE_VALUE FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'SSL_VERSION';
+CREATE TEMPORARY TABLE t (i INT);
+LOAD DATA LOCAL INFILE '$dir/t' INTO TABLE t;
+SET SESSION group_concat_max_len = 1000000000;
+SELECT MD5(GROUP_CONCAT(MD5(i) ORDER BY i SEPARATOR '')) FROM t;
+SELECT CONCAT('after ', SLEEP($QUIET_S), ' the silence');
+SELECT CONCAT('x', REPEAT('y', 3000000), 'z');
+SQL
+  want=$(python3 -c 'import hashlib, sys
+md5 = lambda text: hashlib.md5(text.encode()).hexdigest()
+print(md5("".join(md5(str(i)) for i in range(1, int(sys.argv[1]) + 1))))
+print("after 0 the silence", "x" + "y" * 3000000 + "z", sep="\n")' "$rows")
+  grep -q '^TLSv1' "$dir/said" || wrong "no TLS"
+  [ "$(tail -n +2 "$dir/said")" = "$want" ] || wrong "other rows: $(cut -c 1-80 "$dir/said")"
+}
+
 pids=()
 for protocol in "$@"; do
   (

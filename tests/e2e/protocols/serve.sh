@@ -21,6 +21,7 @@ clients_of() {
   grpc) echo "grpc-js" ;;
   git) echo "git over https" ;;
   postgresql) echo "psql with TLS" ;;
+  mariadb) echo "mariadb with TLS" ;;
   esac
 }
 
@@ -37,6 +38,7 @@ ports_of() {
   grpc) echo 50051 ;;
   git) echo 8418 ;;
   postgresql) echo 5432 ;;
+  mariadb) echo 3307 ;;
   esac
 }
 
@@ -229,4 +231,29 @@ serve_postgresql() {
   as_user postgres -D "$dir" -c "listen_addresses=$SERVER" -c unix_socket_directories= -c fsync=off -c ssl=on \
     -c ssl_cert_file=server.pem -c ssl_key_file=server.pem >"$T/postgresql.log" 2>&1 &
   ready+=("grep -qs ready.to.accept $T/postgresql.log")
+}
+
+need_mariadb() {
+  PATH=$PATH:/usr/sbin:/sbin
+  need mariadbd mariadb-server-core
+  need mariadb-install-db mariadb-server-core
+  need mariadb mariadb-client-core
+}
+serve_mariadb() {
+  local dir=$T/servers/mariadb
+  install -m 644 "$T/standin/server.pem" "$T/servers/mariadb.pem"
+  as_user mkdir "$dir"
+  as_user mariadb-install-db --no-defaults --datadir="$dir/data" --auth-root-authentication-method=normal \
+    --skip-test-db --skip-name-resolve --cross-bootstrap >"$T/install-db.log" 2>&1 ||
+    fail "mariadb-install-db: $(cat "$T/install-db.log")"
+  cat >"$T/mariadb.sql" <<SQL
+CREATE USER tester@'%' REQUIRE SSL;
+CREATE DATABASE test;
+GRANT ALL ON test.* TO tester@'%';
+SQL
+  as_user mariadbd --no-defaults --datadir="$dir/data" --bind-address="$SERVER" --port=3307 --socket="$dir/socket" \
+    --pid-file="$dir/pid" --skip-name-resolve --innodb-flush-log-at-trx-commit=0 --local-infile=1 \
+    --max-allowed-packet=64M --ssl-cert="$T/servers/mariadb.pem" --ssl-key="$T/servers/mariadb.pem" \
+    --init-file="$T/mariadb.sql" >"$T/mariadb.log" 2>&1 &
+  ready+=("grep -qs ready.for.connections $T/mariadb.log")
 }
