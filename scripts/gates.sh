@@ -64,7 +64,7 @@ coverage() {
     common/policy/policy common/policy/judge_name common/policy/judge_dest common/base/host_name common/base/ip \
     common/base/num common/dns/dns_rr common/dns/dns_wire common/dns/dns_query common/dns/dns_reply \
     common/dns/dns_answer common/dns/resolv_conf common/run/admin_http \
-    tunneld/http_head; do
+    tunneld/http_head tunneld/tls_sni tunneld/first_bytes; do
     [ -f "$source.c" ] || {
       echo "$source.c does not exist: mend this list"
       bad=1
