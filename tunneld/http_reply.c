@@ -20,6 +20,7 @@ int http_reply_status(enum reason r)
     case REASON_NOT_MAPPED:
     case REASON_WILDCARD_BUDGET:
     case REASON_WILDCARD_LENGTH:
+    case REASON_POLICY_CHANGED:
         return 403;
     case REASON_RATE_LIMITED:
         return 429;
@@ -51,7 +52,6 @@ int http_reply_status(enum reason r)
     case REASON_IDLE:
     case REASON_LIFETIME:
     case REASON_HALF_CLOSED:
-    case REASON_POLICY_CHANGED:
     case REASON_COUNT:
         break;
     }
@@ -93,6 +93,7 @@ static const char *proxy_error(const struct http_reply *r)
     case REASON_NOT_MAPPED:
     case REASON_WILDCARD_BUDGET:
     case REASON_WILDCARD_LENGTH:
+    case REASON_POLICY_CHANGED:
         return "http_request_denied";
     case REASON_SSRF_DENIED:
         return "destination_ip_prohibited";
@@ -126,7 +127,6 @@ static const char *proxy_error(const struct http_reply *r)
     case REASON_CLIENT_CLOSED:
     case REASON_CLIENT_RESET:
     case REASON_HALF_CLOSED:
-    case REASON_POLICY_CHANGED:
     case REASON_SHUTDOWN:
     case REASON_INTERNAL:
     case REASON_COUNT:

@@ -167,6 +167,9 @@ static int64_t state_deadline(const struct session *s)
     case SESSION_HALF_CLOSED:
     case SESSION_FORWARD:
         return tunnel_deadline(s);
+    case SESSION_REFUSED:
+        earlier(&at_ms, clock_mono_ms(), SESSION_REFUSAL_LOOK_MS);
+        break;
     case SESSION_LINGER:
         earlier(&at_ms, clock_mono_ms(), LINGER_MS);
         break;
@@ -234,6 +237,7 @@ void session_end(struct session *s, enum reason reason)
     deadline_cancel(tw->deadlines, &s->deadline);
     session_head_stop(s);
     session_decide_stop(s);
+    session_refusal_stop(s);
     relay_stop(&s->relay);
     close_fd(&s->client_fd, s->must_reset_client);
     close_fd(&s->upstream_fd, s->must_reset_upstream);
@@ -250,10 +254,9 @@ void session_fail(struct session *s, const struct session_fault *fault)
 {
     session_log_fault(s, fault);
     session_decide_stop(s);
-    s->endpoint = NULL;              /* it may not outlive the policy */
-    if (s->kind == LISTEN_CAPTURE) { /* no protocol is known to say it in */
-        s->must_reset_client = true;
-        session_end(s, fault->reason);
+    s->endpoint = NULL; /* it may not outlive the policy */
+    if (s->kind == LISTEN_CAPTURE) {
+        session_refusal_start(s, fault);
         return;
     }
     if (s->forward != NULL) {
@@ -372,6 +375,9 @@ void session_on_deadline(void *ctx, struct deadline *d, int64_t now_ms)
         }
         break;
     }
+    case SESSION_REFUSED:
+        session_refusal_due(s);
+        break;
     case SESSION_LINGER:
         session_end(s, REASON_NONE);
         break;
@@ -422,6 +428,7 @@ void session_rejudge(struct session *s)
         }
         break;
     case SESSION_READ_HEAD:
+    case SESSION_REFUSED:
     case SESSION_LINGER:
     case SESSION_CLOSED:
     case SESSION_CAPTURED:

@@ -7,9 +7,9 @@
  *
  * a request for an http:// URL instead: DIAL -> FORWARD -> READ_HEAD again, or RELAY after 101, or LINGER,
  * and from any state before RELAY, when it fails: LINGER (the answer is sent, the client's bytes are
- * discarded for a while so that it can read it) -> CLOSED. One function moves the state, one arms its
- * deadline, one ends it. The worker's list owns it; it is freed by the reaper after session_end().
- * Single-threaded, on its worker's loop.
+ * discarded for a while so that it can read it) -> CLOSED; a captured one goes through REFUSED first. One
+ * function moves the state, one arms its deadline, one ends it. The worker's list owns it; it is freed by the
+ * reaper after session_end(). Single-threaded, on its worker's loop.
  */
 #pragma once
 
@@ -28,6 +28,7 @@ enum session_state {
     SESSION_RELAY,
     SESSION_HALF_CLOSED,
     SESSION_FORWARD,
+    SESSION_REFUSED, /* captured: what does the client speak, so that it can be told? */
     SESSION_LINGER
 };
 

@@ -333,8 +333,9 @@ size_t session_write_reply(const struct session *s, const struct session_fault *
     if (s->host_text == NULL) {
         wbuf_str(&w, "request refused");
     } else {
-        wbuf_printf(&w, "%s%s:%u %s", s->is_forwarded ? "http://" : "CONNECT ", s->host_text,
-                    (unsigned)s->port, outcome_text(fault->reason));
+        const char *asked = s->is_forwarded ? "http://" : "CONNECT ";
+        wbuf_printf(&w, "%s%s:%u %s", s->kind == LISTEN_CAPTURE ? "" : asked, s->host_text, (unsigned)s->port,
+                    outcome_text(fault->reason));
         if (a != NULL) {
             wbuf_printf(&w, " (%s)", addr_text(a, addr));
         }

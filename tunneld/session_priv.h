@@ -9,6 +9,7 @@
 #include "tunneld/session.h"
 
 struct session_forward;
+struct session_refusal;
 
 struct session {
     struct reap_node reap;
@@ -49,6 +50,7 @@ struct session {
     bool is_target_known;        /* CARRY_CHAIN: what is looked up now is the proxy */
 
     struct session_forward *forward; /* from its head to the end of its answer */
+    struct session_refusal *refusal; /* REFUSED */
 
     /* RELAY and HALF_CLOSED */
     struct addr upstream;
@@ -106,6 +108,15 @@ void session_linger_start(struct session *s);
 void session_head_stop(struct session *s);
 /* A request has been answered and its connection is kept: the next one. */
 void session_head_again(struct session *s);
+
+/* session_refuse.c: a captured connection that is refused */
+#define SESSION_REFUSAL_LOOK_MS 250
+void session_refusal_start(struct session *s, const struct session_fault *fault);
+void session_refusal_read(struct session *s);
+void session_refusal_due(struct session *s);
+void session_refusal_stop(struct session *s);
+/* The last that the client is told; then LINGER. */
+void session_answer(struct session *s, struct span bytes);
 
 /* session_forward.c: a request for an http:// URL and its answer */
 /* text: the head that s->head was fed. NONE as the reason, or why it fails. */

@@ -44,6 +44,8 @@ static const struct row rows[] = {
     {REASON_L7_REQUIRED, 0, "403 Forbidden", "http_request_denied"},
     {REASON_SSRF_DENIED, 0, "403 Forbidden", "destination_ip_prohibited"},
     {REASON_CLIENT_NOT_ALLOWED, 0, "403 Forbidden", "http_request_denied"},
+    {REASON_NOT_MAPPED, 0, "403 Forbidden", "http_request_denied"},
+    {REASON_POLICY_CHANGED, 0, "403 Forbidden", "http_request_denied"},
     {REASON_BAD_REQUEST, 0, "400 Bad Request", "http_request_error"},
     {REASON_METHOD_NOT_ALLOWED, 0, "405 Method Not Allowed", "http_request_error"},
     {REASON_HEAD_TIMEOUT, 0, "408 Request Timeout", "http_request_error"},
