@@ -52,6 +52,7 @@ int http_reply_status(enum reason r)
     case REASON_IDLE:
     case REASON_LIFETIME:
     case REASON_HALF_CLOSED:
+    case REASON_SNI_MISMATCH:
     case REASON_COUNT:
         break;
     }
@@ -127,6 +128,7 @@ static const char *proxy_error(const struct http_reply *r)
     case REASON_CLIENT_CLOSED:
     case REASON_CLIENT_RESET:
     case REASON_HALF_CLOSED:
+    case REASON_SNI_MISMATCH:
     case REASON_SHUTDOWN:
     case REASON_INTERNAL:
     case REASON_COUNT:

@@ -91,7 +91,7 @@ struct host session_host(const struct session *s)
 
 static bool is_established(const struct session *s)
 {
-    return s->state == SESSION_RELAY || s->state == SESSION_HALF_CLOSED;
+    return s->state == SESSION_PEEK_SNI || s->state == SESSION_RELAY || s->state == SESSION_HALF_CLOSED;
 }
 
 bool session_uses_map(struct session *s)
@@ -103,11 +103,16 @@ bool session_uses_map(struct session *s)
     return is_captured;
 }
 
+static void sooner(int64_t *at_ms, int64_t other_ms) /* -1 = never */
+{
+    if (other_ms >= 0 && (*at_ms < 0 || other_ms < *at_ms)) {
+        *at_ms = other_ms;
+    }
+}
+
 static void earlier(int64_t *at_ms, int64_t from_ms, int64_t after_ms)
 {
-    if (after_ms > 0 && (*at_ms < 0 || from_ms + after_ms < *at_ms)) {
-        *at_ms = from_ms + after_ms;
-    }
+    sooner(at_ms, after_ms > 0 ? from_ms + after_ms : -1);
 }
 
 /* When an established tunnel, or a request that is passed on, is to be looked at again; -1 = never. Idle time
@@ -167,6 +172,10 @@ static int64_t state_deadline(const struct session *s)
     case SESSION_HALF_CLOSED:
     case SESSION_FORWARD:
         return tunnel_deadline(s);
+    case SESSION_PEEK_SNI:
+        at_ms = tunnel_deadline(s);
+        sooner(&at_ms, session_sni_due_ms(s));
+        break;
     case SESSION_REFUSED:
         earlier(&at_ms, clock_mono_ms(), SESSION_REFUSAL_LOOK_MS);
         break;
@@ -178,6 +187,7 @@ static int64_t state_deadline(const struct session *s)
     case SESSION_DECIDE_NAME:
     case SESSION_DECIDE_ADDR:
     case SESSION_REPLY_200:
+    case SESSION_DECIDE_SNI:
         break;
     }
     return at_ms;
@@ -218,6 +228,11 @@ static void close_fd(int *fd, bool must_reset)
     }
 }
 
+static bool has_unsent(const struct session *s)
+{
+    return relay_has_unsent(&s->relay) || s->early.len > 0;
+}
+
 void session_end(struct session *s, enum reason reason)
 {
     struct tunneld_worker *tw = s->tw;
@@ -227,7 +242,7 @@ void session_end(struct session *s, enum reason reason)
     (void)session_uses_map(s);
     if (is_established(s)) {
         session_log_close(s, reason, clock_mono_ms());
-        if (relay_has_unsent(&s->relay)) { /* cut off in the middle: a FIN would pass for the end */
+        if (has_unsent(s)) { /* cut off in the middle: a FIN would pass for the end */
             s->must_reset_client = true;
             s->must_reset_upstream = true;
         }
@@ -237,6 +252,7 @@ void session_end(struct session *s, enum reason reason)
     deadline_cancel(tw->deadlines, &s->deadline);
     session_head_stop(s);
     session_decide_stop(s);
+    session_sni_stop(s);
     session_refusal_stop(s);
     relay_stop(&s->relay);
     close_fd(&s->client_fd, s->must_reset_client);
@@ -327,21 +343,51 @@ void session_established(struct session *s, int upstream_fd, const struct addr *
     session_tunnel_start(s, s->endpoint->rule->key);
 }
 
-void session_tunnel_start(struct session *s, const char *rule)
+bool session_relay_start(struct session *s)
 {
+    const int fds[2] = {s->client_fd, s->upstream_fd};
     s->relay.env = &s->tw->relay_env;
     s->relay.fn = on_relay_event;
     s->relay.ctx = s;
-    s->opened_ms = clock_mono_ms();
-    int rc = relay_start(&s->relay, (const int[2]){s->client_fd, s->upstream_fd}, &s->early, s->opened_ms);
+    int rc = relay_start(&s->relay, fds, &s->early, clock_mono_ms());
     if (rc != 0) {
-        session_log_fault(s, &(struct session_fault){.reason = REASON_INTERNAL, .cause = -rc});
+        if (!is_established(s)) {
+            session_log_fault(s, &(struct session_fault){.reason = REASON_INTERNAL, .cause = -rc});
+        }
         session_end(s, REASON_INTERNAL);
+    }
+    return rc == 0;
+}
+
+void session_tunnel_start(struct session *s, const char *rule)
+{
+    bool is_peeked = session_sni_is_wanted(s);
+    s->opened_ms = clock_mono_ms();
+    if (!is_peeked && !session_relay_start(s)) {
         return;
     }
     session_log_open(s, rule, s->opened_ms);
     s->endpoint = NULL; /* it may not outlive the policy */
-    session_move(s, SESSION_RELAY);
+    if (is_peeked) {
+        session_sni_start(s);
+    } else {
+        session_move(s, SESSION_RELAY);
+    }
+}
+
+static void on_tunnel_deadline(struct session *s, int64_t now_ms)
+{
+    const enum reason reason = tunnel_due(s, now_ms);
+    const int64_t hello_ms = s->state == SESSION_PEEK_SNI ? session_sni_due_ms(s) : -1;
+    if (reason == REASON_NONE && hello_ms >= 0 && now_ms >= hello_ms) {
+        session_sni_due(s);
+    } else if (reason == REASON_NONE) {
+        arm_deadline(s); /* bytes have moved since it was armed */
+    } else if (s->state == SESSION_FORWARD) {
+        session_forward_due(s, reason);
+    } else {
+        session_end(s, reason);
+    }
 }
 
 void session_on_deadline(void *ctx, struct deadline *d, int64_t now_ms)
@@ -362,19 +408,12 @@ void session_on_deadline(void *ctx, struct deadline *d, int64_t now_ms)
     case SESSION_CHAIN:
         session_decide_timeout(s);
         break;
+    case SESSION_PEEK_SNI:
     case SESSION_RELAY:
     case SESSION_HALF_CLOSED:
-    case SESSION_FORWARD: {
-        enum reason reason = tunnel_due(s, now_ms);
-        if (reason == REASON_NONE) {
-            arm_deadline(s); /* bytes have moved since it was armed */
-        } else if (s->state == SESSION_FORWARD) {
-            session_forward_due(s, reason);
-        } else {
-            session_end(s, reason);
-        }
+    case SESSION_FORWARD:
+        on_tunnel_deadline(s, now_ms);
         break;
-    }
     case SESSION_REFUSED:
         session_refusal_due(s);
         break;
@@ -386,6 +425,7 @@ void session_on_deadline(void *ctx, struct deadline *d, int64_t now_ms)
     case SESSION_DECIDE_NAME:
     case SESSION_DECIDE_ADDR:
     case SESSION_REPLY_200:
+    case SESSION_DECIDE_SNI:
         (void)CHECK(s->state == SESSION_RELAY); /* no deadline is armed in these */
         break;
     }
@@ -418,6 +458,7 @@ void session_rejudge(struct session *s)
         session_decide_stop(s);
         session_decide_name(s);
         break;
+    case SESSION_PEEK_SNI:
     case SESSION_RELAY:
     case SESSION_HALF_CLOSED:
         rejudge_tunnel(s);
@@ -435,6 +476,7 @@ void session_rejudge(struct session *s)
     case SESSION_DECIDE_NAME:
     case SESSION_DECIDE_ADDR:
     case SESSION_REPLY_200:
+    case SESSION_DECIDE_SNI:
         break;
     }
 }

@@ -2,8 +2,8 @@
 /*
  * One conversation, from accept to the last byte:
  *
- *   READ_HEAD | CAPTURED -> DECIDE_NAME -> RESOLVE -> DECIDE_ADDR -> DIAL [-> CHAIN] -> REPLY_200 -> RELAY ->
- * HALF_CLOSED -> CLOSED
+ *   READ_HEAD | CAPTURED -> DECIDE_NAME -> RESOLVE -> DECIDE_ADDR -> DIAL [-> CHAIN] -> REPLY_200
+ *   [-> PEEK_SNI -> DECIDE_SNI] -> RELAY -> HALF_CLOSED -> CLOSED
  *
  * a request for an http:// URL instead: DIAL -> FORWARD -> READ_HEAD again, or RELAY after 101, or LINGER,
  * and from any state before RELAY, when it fails: LINGER (the answer is sent, the client's bytes are
@@ -25,6 +25,8 @@ enum session_state {
     SESSION_DIAL,
     SESSION_CHAIN, /* the chain proxy was asked, its answer is not here yet */
     SESSION_REPLY_200,
+    SESSION_PEEK_SNI, /* the tunnel stands, and the client's first bytes are looked at (--sni) */
+    SESSION_DECIDE_SNI,
     SESSION_RELAY,
     SESSION_HALF_CLOSED,
     SESSION_FORWARD,

@@ -125,6 +125,8 @@ static void on_client_event(struct ev_loop *loop, ev_io *w, int revents)
     struct session *s = w->data;
     if (s->state == SESSION_LINGER) {
         discard(s);
+    } else if (s->state == SESSION_PEEK_SNI) {
+        session_sni_read(s);
     } else if (s->state == SESSION_REFUSED) {
         session_refusal_read(s);
     } else {

@@ -3,6 +3,7 @@
 #include "tunneld/session_priv.h"
 
 #include "common/base/clock.h"
+#include "tunneld/tls_sni.h"
 #include "tunneld/tunneld_counters.h"
 
 #include <errno.h>
@@ -199,6 +200,7 @@ static enum fault_class classify(enum reason r)
     case REASON_IDLE:
     case REASON_LIFETIME:
     case REASON_HALF_CLOSED:
+    case REASON_SNI_MISMATCH:
     case REASON_POLICY_CHANGED:
     case REASON_SHUTDOWN:
     case REASON_INTERNAL:
@@ -268,6 +270,39 @@ void session_log_fault(struct session *s, const struct session_fault *fault)
     log_event(class == FAULT_REQUEST ? LOG_INFO : LOG_WARN, events[class], l.items);
 }
 
+void session_log_sni(struct session *s, const struct tls_sni *hello, bool is_enforced)
+{
+    uint64_t suppressed = 0;
+    if (!log_limit_take(&s->tw->denied_limit, clock_mono_ms(), &suppressed)) {
+        return;
+    }
+    struct session_texts t;
+    struct kv_list l = {.count = 0};
+    const struct span name = span_make(hello->name, hello->name_len);
+    add_names(&l, s, &t);
+    add(&l, name.len > 0 ? kv_span("sni", name) : kv_str("sni", "-"));
+    if (hello->has_ech) {
+        add(&l, kv_span("ech", name));
+    }
+    add(&l, kv_str("via", via_text(s)));
+    add(&l, kv_str("why", tls_sni_why(hello)));
+    add(&l, kv_str("effect", is_enforced ? "closed" : "passed"));
+    if (suppressed > 0) {
+        add(&l, kv_u64("suppressed", suppressed));
+    }
+    log_event(LOG_WARN, "sni_mismatch", l.items);
+}
+
+void session_log_ech(struct session *s, const struct tls_sni *hello)
+{
+    struct session_texts t;
+    struct kv_list l = {.count = 0};
+    add_names(&l, s, &t);
+    add(&l, kv_span("ech", span_make(hello->name, hello->name_len)));
+    add(&l, kv_str("via", via_text(s)));
+    log_event(LOG_DEBUG, "sni_ech", l.items);
+}
+
 static const char *outcome_text(enum reason r)
 {
     switch (r) {
@@ -301,6 +336,7 @@ static const char *outcome_text(enum reason r)
     case REASON_CLIENT_CLOSED:
     case REASON_CLIENT_RESET:
     case REASON_HALF_CLOSED:
+    case REASON_SNI_MISMATCH:
     case REASON_SHUTDOWN:
     case REASON_INTERNAL:
     case REASON_NONE:

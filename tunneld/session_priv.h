@@ -10,6 +10,8 @@
 
 struct session_forward;
 struct session_refusal;
+struct session_sni;
+struct tls_sni;
 
 struct session {
     struct reap_node reap;
@@ -51,6 +53,7 @@ struct session {
 
     struct session_forward *forward; /* from its head to the end of its answer */
     struct session_refusal *refusal; /* REFUSED */
+    struct session_sni *sni;         /* PEEK_SNI */
 
     /* RELAY and HALF_CLOSED */
     struct addr upstream;
@@ -82,6 +85,8 @@ void session_fail(struct session *s, const struct session_fault *fault);
 void session_established(struct session *s, int upstream_fd, const struct addr *upstream);
 /* Both sides are open and all that was written to them is out: from now on bytes pass as they are. */
 void session_tunnel_start(struct session *s, const char *rule);
+/* Its last step. False: it could not, and the session is gone. */
+MUST_CHECK bool session_relay_start(struct session *s);
 
 /* session_decide.c: from the whole request to a connected upstream */
 void session_decide_name(struct session *s);
@@ -108,6 +113,14 @@ void session_linger_start(struct session *s);
 void session_head_stop(struct session *s);
 /* A request has been answered and its connection is kept: the next one. */
 void session_head_again(struct session *s);
+
+/* session_sni.c: the first bytes of a tunnel, which stands */
+bool session_sni_is_wanted(const struct session *s);
+void session_sni_start(struct session *s);
+void session_sni_read(struct session *s);
+int64_t session_sni_due_ms(const struct session *s); /* -1: no ClientHello has begun, or it has no limit */
+void session_sni_due(struct session *s);
+void session_sni_stop(struct session *s);
 
 /* session_refuse.c: a captured connection that is refused */
 #define SESSION_REFUSAL_LOOK_MS 250
@@ -143,5 +156,9 @@ struct session_exchange { /* for the log */
 };
 void session_log_forward(struct session *s, const struct session_exchange *x, int64_t now_ms);
 void session_log_fault(struct session *s, const struct session_fault *fault);
+/* What the client began to send does not go to the host; is_enforced: and ends the tunnel. */
+void session_log_sni(struct session *s, const struct tls_sni *hello, bool is_enforced);
+/* It names the host, in the open; what is inside is not seen. */
+void session_log_ech(struct session *s, const struct tls_sni *hello);
 /* The HTTP answer to a fault; returns its length. */
 size_t session_write_reply(const struct session *s, const struct session_fault *fault, void *out, size_t cap);

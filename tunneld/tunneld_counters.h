@@ -21,6 +21,8 @@
     X(WILDCARD_BUDGET, "wildcard_budget", COUNTER, "Of those denied, for --wildcard-budget")                        \
     X(WILDCARD_LENGTH, "wildcard_length", COUNTER, "Of those denied, for --wildcard-length")                        \
     X(WILDCARD_NAMES, "wildcard_names", COUNTER, "Names that first went upstream through a wildcard")               \
+    X(SNI_MISMATCHES, "sni_mismatches", COUNTER, "Tunnels whose TLS did not name their host (--sni)")               \
+    X(SNI_ECH, "sni_ech", COUNTER, "Tunnels whose ClientHello was with ECH, or pretended to be (--sni)")            \
     X(BAD_REQUESTS, "bad_requests", COUNTER, "Request heads that were bad or late")                                 \
     X(BYTES_UP, "bytes_up", COUNTER, "Bytes handed to destinations, by tunnels and requests that have ended")                    \
     X(BYTES_DOWN, "bytes_down", COUNTER, "Bytes handed to clients, by tunnels and requests that have ended")

@@ -34,7 +34,8 @@
     X(PEER_VANISHED, "peer_vanished") /* keepalive or TCP_USER_TIMEOUT gave up (ETIMEDOUT) */                \
     X(IDLE, "idle")                                                                                          \
     X(LIFETIME, "lifetime")                                                                                  \
-    X(HALF_CLOSED, "half_closed") /* one end finished, the other stayed silent */                            \
+    X(HALF_CLOSED, "half_closed")   /* one end finished, the other stayed silent */                          \
+    X(SNI_MISMATCH, "sni_mismatch") /* --sni: the client's TLS does not name the host */                     \
     X(POLICY_CHANGED, "policy_changed")                                                                      \
     X(SHUTDOWN, "shutdown")                                                                                  \
     X(INTERNAL, "internal_error") /* out of memory or descriptors */

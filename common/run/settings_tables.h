@@ -40,6 +40,7 @@ struct settings_dnsd {
     const char *direct_nft_set;                               /* TABLE/SET, NULL = none */
 };
 
+enum sni_mode { SNI_OFF = 0, SNI_WARN, SNI_ENFORCE };
 enum chain_target { CHAIN_TARGET_NAME = 0, CHAIN_TARGET_ADDRESS };
 enum binary_identity { BINARY_ENFORCE = 0, BINARY_IGNORE };
 
@@ -53,6 +54,8 @@ struct settings_tunneld {
     struct tunnel_keepalive keepalive;
     int64_t head_ms;         /* 10 s */
     int64_t forward_idle_ms; /* 60 s */
+    int sni;                 /* enum sni_mode */
+    int64_t sni_wait_ms;     /* 2 s */
     int l7;                  /* enum l7_mode: refuse, tunnel */
     const char *chain_proxy; /* URL, NULL = none */
     int chain_target;        /* enum chain_target */

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 static const char *const l7_modes[] = {"refuse", "tunnel", NULL};
+static const char *const sni_modes[] = {"off", "warn", "enforce", NULL};
 static const char *const chain_targets[] = {"name", "address", NULL};
 static const char *const binary_identities[] = {"enforce", "ignore", NULL};
 
@@ -57,6 +58,10 @@ const struct setting settings_tunneld_table[] = {
      .help = "TCP keepalive on both legs (built in 60s,15s,4)"},
     {.name = "user-timeout", .kind = SETTING_USER_TIMEOUT, .offset = TIMER(user_ms), .arg = "DURATION|auto",
      .help = "TCP_USER_TIMEOUT of both legs; 0: the kernel's (built in auto)"},
+    {.name = "sni", .kind = SETTING_CHOICE, .offset = AT(sni), .choices = sni_modes, .fallback = "off",
+     .help = "TLS in a tunnel must name the tunnel's host"},
+    {.name = "sni-wait", .kind = SETTING_DURATION, .offset = AT(sni_wait_ms), .arg = "DURATION", .fallback = "2s",
+     .help = "wait for the rest of a ClientHello; 0: for ever"},
     {.name = "l7", .kind = SETTING_CHOICE, .offset = AT(l7), .choices = l7_modes, .fallback = "refuse",
      .help = "endpoints whose rules need an HTTP proxy"},
     {.name = "chain-proxy", .kind = SETTING_STRING, .offset = AT(chain_proxy), .arg = "URL",
