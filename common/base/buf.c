@@ -67,6 +67,18 @@ void wbuf_str(struct wbuf *w, const char *s)
     wbuf_put(w, span_str(s));
 }
 
+void wbuf_decimal(struct wbuf *w, uint64_t v, size_t digits)
+{
+    uint8_t text[20]; /* 2^64 has as many */
+    size_t at = sizeof(text);
+    do {
+        at--;
+        text[at] = (uint8_t)('0' + v % 10);
+        v /= 10;
+    } while (at > 0 && (v > 0 || sizeof(text) - at < digits));
+    wbuf_put(w, span_make(text + at, sizeof(text) - at));
+}
+
 void wbuf_printf(struct wbuf *w, const char *fmt, ...)
 {
     if (w->overflow) {

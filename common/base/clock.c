@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/clock.h"
 
+#include "common/base/buf.h"
 #include "common/base/err.h"
 
-#include <stdio.h>
 #include <time.h>
 
 static struct timespec read_clock(clockid_t id)
@@ -32,8 +32,23 @@ const char *clock_wall_text(char *text, size_t cap)
     if (gmtime_r(&ts.tv_sec, &tm) == NULL) {
         tm = (struct tm){.tm_year = 70, .tm_mday = 1}; /* a year that does not fit an int */
     }
-    int n = snprintf(text, cap, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1,
-                     tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(ts.tv_nsec / 1000000));
-    (void)CHECK(n > 0 && (size_t)n < cap);
+    const struct {
+        int value;
+        size_t digits;
+        char end;
+    } parts[] = {{tm.tm_year + 1900, 4, '-'},
+                 {tm.tm_mon + 1, 2, '-'},
+                 {tm.tm_mday, 2, 'T'},
+                 {tm.tm_hour, 2, ':'},
+                 {tm.tm_min, 2, ':'},
+                 {tm.tm_sec, 2, '.'},
+                 {(int)(ts.tv_nsec / 1000000), 3, 'Z'}};
+    struct wbuf w = wbuf_make(text, cap);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        wbuf_decimal(&w, parts[i].value < 0 ? 0 : (uint64_t)parts[i].value, parts[i].digits);
+        wbuf_u8(&w, (uint8_t)parts[i].end);
+    }
+    wbuf_u8(&w, 0);
+    (void)CHECK(!w.overflow);
     return text;
 }

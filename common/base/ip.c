@@ -159,7 +159,12 @@ static size_t longest_zero_run(const uint16_t groups[8], size_t *start)
 
 static void put_v4(struct wbuf *w, const uint8_t *b)
 {
-    wbuf_printf(w, "%u.%u.%u.%u", (unsigned)b[0], (unsigned)b[1], (unsigned)b[2], (unsigned)b[3]);
+    for (size_t i = 0; i < 4; i++) {
+        if (i > 0) {
+            wbuf_u8(w, '.');
+        }
+        wbuf_decimal(w, b[i], 1);
+    }
 }
 
 static void put_v6(struct wbuf *w, const uint8_t bytes[16])

@@ -5,7 +5,6 @@
 #include "common/base/clock.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -133,10 +132,13 @@ static void put_value(struct wbuf *w, const struct log_kv *kv, size_t max)
         put_string(w, kv->v.span, max < SPAN_CUT ? max : SPAN_CUT);
         break;
     case LOG_KIND_U64:
-        wbuf_printf(w, "%" PRIu64, kv->v.u64);
+        wbuf_decimal(w, kv->v.u64, 1);
         break;
     case LOG_KIND_I64:
-        wbuf_printf(w, "%" PRId64, kv->v.i64);
+        if (kv->v.i64 < 0) {
+            wbuf_u8(w, '-');
+        }
+        wbuf_decimal(w, kv->v.i64 < 0 ? 0 - (uint64_t)kv->v.i64 : (uint64_t)kv->v.i64, 1);
         break;
     case LOG_KIND_IP:
         put_string(w, span_str(kv->v.ip == NULL ? "-" : ip_text(kv->v.ip, ip)), max);
@@ -188,7 +190,10 @@ static void put_head(struct wbuf *w, enum log_level level, const char *event)
         (void)put_kv(w, &(struct log_kv){.key = "program", .kind = LOG_KIND_STR, .v.str = state.program});
         (void)put_kv(w, &(struct log_kv){.key = "event", .kind = LOG_KIND_STR, .v.str = event});
     } else {
-        wbuf_printf(w, "%s %s ", now, level_text(level));
+        wbuf_str(w, now);
+        wbuf_u8(w, ' ');
+        wbuf_str(w, level_text(level));
+        wbuf_u8(w, ' ');
         put_string(w, span_str(state.program), HEAD_CUT);
         wbuf_u8(w, ' ');
         put_string(w, span_str(event), HEAD_CUT);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/net/addr.h"
 
+#include "common/base/buf.h"
 #include "common/base/num.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 /* The part after the address: nothing, or ":PORT". */
 static int parse_port(struct span rest, uint16_t default_port, uint16_t *out)
@@ -67,9 +67,13 @@ int addr_parse(struct span text, uint16_t default_port, struct addr *out)
 const char *addr_text(const struct addr *a, char text[ADDR_TEXT_CAP])
 {
     char ip[IP_TEXT_CAP];
-    const char *open = a->ip.family == IP_V6 ? "[" : "";
-    const char *shut = a->ip.family == IP_V6 ? "]" : "";
-    (void)snprintf(text, ADDR_TEXT_CAP, "%s%s%s:%u", open, ip_text(&a->ip, ip), shut, (unsigned)a->port);
+    struct wbuf w = wbuf_make(text, ADDR_TEXT_CAP);
+    wbuf_str(&w, a->ip.family == IP_V6 ? "[" : "");
+    wbuf_str(&w, ip_text(&a->ip, ip));
+    wbuf_str(&w, a->ip.family == IP_V6 ? "]:" : ":");
+    wbuf_decimal(&w, a->port, 1);
+    wbuf_u8(&w, 0);
+    (void)CHECK(!w.overflow);
     return text;
 }
 

@@ -46,8 +46,8 @@ static void test_wbuf_numbers(void **state)
 static void test_wbuf_bounds(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < 7; kind++) {
-        static const size_t needs[] = {1, 2, 4, 3, 3, 4, 12};
+    for (int kind = 0; kind < 8; kind++) {
+        static const size_t needs[] = {1, 2, 4, 3, 3, 4, 5, 12};
         for (size_t cap = 0; cap <= 13; cap++) {
             uint8_t mem[16];
             memset(mem, 0xaa, sizeof mem);
@@ -70,6 +70,9 @@ static void test_wbuf_bounds(void **state)
                 break;
             case 5:
                 wbuf_printf(&w, "%d", 123); /* and its NUL */
+                break;
+            case 6:
+                wbuf_decimal(&w, 12345, 3);
                 break;
             default:
                 wbuf_json(&w, SPAN_LIT("\x01\xff"));
@@ -107,6 +110,32 @@ static void test_wbuf_text(void **state)
     assert_false(w.overflow);
     wbuf_printf(&w, "%s", "x");
     assert_true(w.overflow);
+}
+
+static void test_wbuf_decimal(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t v;
+        size_t digits;
+        const char *text;
+    } cases[] = {{0, 0, "0"},
+                 {0, 1, "0"},
+                 {0, 3, "000"},
+                 {7, 2, "07"},
+                 {10, 1, "10"},
+                 {12345, 3, "12345"},
+                 {UINT32_MAX, 1, "4294967295"},
+                 {UINT64_MAX, 1, "18446744073709551615"},
+                 {1, 20, "00000000000000000001"},
+                 {1, 21, "00000000000000000001"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint8_t mem[24];
+        struct wbuf w = wbuf_make(mem, sizeof mem);
+        wbuf_decimal(&w, cases[i].v, cases[i].digits);
+        assert_written(&w, span_str(cases[i].text));
+        assert_false(w.overflow);
+    }
 }
 
 static void test_wbuf_json(void **state)
@@ -221,10 +250,11 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wbuf_numbers), cmocka_unit_test(test_wbuf_bounds),
-        cmocka_unit_test(test_wbuf_text),    cmocka_unit_test(test_wbuf_json),
-        cmocka_unit_test(test_limit),        cmocka_unit_test(test_append_and_consume),
-        cmocka_unit_test(test_stream),       cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_wbuf_numbers),       cmocka_unit_test(test_wbuf_bounds),
+        cmocka_unit_test(test_wbuf_text),          cmocka_unit_test(test_wbuf_decimal),
+        cmocka_unit_test(test_wbuf_json),          cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_append_and_consume), cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests_name("buf", tests, NULL, NULL);
 }
