@@ -60,11 +60,12 @@ static size_t question_end(const uint8_t *m, size_t len)
     return at + 5 <= len ? at + 5 : 0;
 }
 
-/* One A record of a public address; NODATA with a SOA-less answer for other types. Returns the new length. */
+/* One A record of a public address; NODATA for other types, with the SOA that lets it be cached (RFC 2308 5).
+ * Returns the new length. */
 static size_t make_answer(uint8_t *m, size_t len, uint32_t ttl_s)
 {
     size_t end = question_end(m, len);
-    if (len < 12 || end == 0 || end + 16 > MESSAGE_MAX) {
+    if (len < 12 || end == 0 || end + 34 > MESSAGE_MAX) {
         return 0;
     }
     bool is_a = m[end - 4] == 0 && m[end - 3] == 1;
@@ -84,14 +85,17 @@ static size_t make_answer(uint8_t *m, size_t len, uint32_t ttl_s)
                                 8,
                                 4,
                                 4};
+    /* Of the name itself; both its names are the root, its numbers 0 but the last, for which NODATA is kept.
+     */
+    uint8_t soa[34] = {0xc0, 0x0c, 0, 6, 0, 1, [11] = 22};
+    memcpy(soa + 6, record + 6, 4);
+    memcpy(soa + 30, record + 6, 4);
     m[2] = 0x84 | (m[2] & 1U);
     m[3] = 0x80;
     memset(m + 6, 0, 6);
-    m[7] = is_a ? 1 : 0;
-    if (is_a) {
-        memcpy(m + end, record, sizeof(record));
-    }
-    return is_a ? end + sizeof(record) : end;
+    m[is_a ? 7 : 9] = 1;
+    memcpy(m + end, is_a ? record : soa, is_a ? sizeof(record) : sizeof(soa));
+    return end + (is_a ? sizeof(record) : sizeof(soa));
 }
 
 static void serve(struct server *s, bool is_authority, uint32_t ttl_s)
