@@ -42,10 +42,11 @@ static int open_reserve(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-/* Uses the reserve descriptor to take and close what waits, so that clients hear at once. Returns how many.
- */
-static uint64_t refuse_waiting(struct acceptor *a)
+/* Uses the reserve descriptor to take and close what waits, so that clients hear at once. Returns how many;
+ * *is_all: nobody waits any more. */
+static uint64_t refuse_waiting(struct acceptor *a, bool *is_all)
 {
+    *is_all = false;
     if (a->reserve_fd < 0) {
         return 0;
     }
@@ -56,6 +57,7 @@ static uint64_t refuse_waiting(struct acceptor *a)
         struct addr peer;
         int fd = accept_one(a->cfg.fd, &peer);
         if (fd < 0) {
+            *is_all = fd == -EAGAIN;
             break;
         }
         if (a->cfg.on_refuse != NULL) {
@@ -72,10 +74,14 @@ static void pause_accepting(struct acceptor *a, int error)
 {
     uint64_t refused = 0;
     if (error == EMFILE || error == ENFILE) {
-        refused = refuse_waiting(a);
-        if (a->stopped) {
-            return;
+        bool is_all = false;
+        refused = refuse_waiting(a, &is_all);
+        if (a->stopped || (is_all && refused == 0)) {
+            return; /* accept(2) wants a descriptor before it looks who waits: nobody did */
         }
+    }
+    if (a->cfg.on_pause != NULL) {
+        a->cfg.on_pause(a->cfg.ctx);
     }
     char text[ADDR_TEXT_CAP] = "-";
     struct addr local;

@@ -18,12 +18,15 @@ typedef void acceptor_event_fn(void *ctx, int fd, const struct addr *peer);
 /* refuse: called for a connection taken with the reserve descriptor; it may write a few bytes, the acceptor
  * closes. */
 typedef void acceptor_refuse_fn(void *ctx, int fd, const struct addr *peer);
+/* Accepting pauses. */
+typedef void acceptor_pause_fn(void *ctx);
 
 struct acceptor_config {
     struct ev_loop *loop;
     int fd; /* listening; the acceptor owns and closes it */
     acceptor_event_fn *on_accept;
     acceptor_refuse_fn *on_refuse; /* may be NULL */
+    acceptor_pause_fn *on_pause;   /* likewise; after those that were refused */
     void *ctx;
 };
 MUST_CHECK int acceptor_new(const struct acceptor_config *cfg,

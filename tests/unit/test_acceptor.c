@@ -27,7 +27,9 @@ struct scene {
     struct addr addr;
     unsigned accepted, refused;
     struct addr last_peer;
+    bool keeps; /* what is accepted stays open, as last_fd */
     int last_fd;
+    unsigned paused;
     unsigned stop_after; /* acceptor_stop() inside the call back; 0 = never */
     bool stop_in_refuse;
     int clients[CLIENTS_MAX];
@@ -41,6 +43,10 @@ static void on_accept(void *ctx, int fd, const struct addr *peer)
     assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
     s->accepted++;
     s->last_peer = *peer;
+    if (s->keeps) {
+        s->last_fd = fd;
+        return;
+    }
     (void)close(fd);
     if (s->accepted == s->stop_after) {
         acceptor_stop(s->acceptor);
@@ -60,6 +66,12 @@ static void on_refuse(void *ctx, int fd, const struct addr *peer)
     }
 }
 
+static void on_pause(void *ctx)
+{
+    struct scene *s = ctx;
+    s->paused++;
+}
+
 static int set_up(void **state)
 {
     struct scene *s = calloc(1, sizeof(*s));
@@ -71,8 +83,12 @@ static int set_up(void **state)
     int fd = sock_listen_tcp(&any, false, &err);
     assert_true(fd >= 0);
     assert_int_equal(sock_local_addr(fd, &s->addr), 0);
-    struct acceptor_config cfg = {
-        .loop = s->loop, .fd = fd, .on_accept = on_accept, .on_refuse = on_refuse, .ctx = s};
+    struct acceptor_config cfg = {.loop = s->loop,
+                                  .fd = fd,
+                                  .on_accept = on_accept,
+                                  .on_refuse = on_refuse,
+                                  .on_pause = on_pause,
+                                  .ctx = s};
     assert_int_equal(acceptor_new(&cfg, &s->acceptor), 0);
     *state = s;
     return 0;
@@ -168,17 +184,22 @@ static void test_stop_outside(void **state)
     assert_int_equal(s->accepted, 0);
 }
 
-/* From now on no new descriptor is to be had; returns the limit to restore. */
-static struct rlimit forbid_descriptors(void)
+/* From now on so many new descriptors are to be had, and no more; returns the limit to restore. */
+static struct rlimit leave_descriptors(unsigned left)
 {
     struct rlimit old;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
     int lowest_free = dup(0);
     assert_true(lowest_free >= 0);
     (void)close(lowest_free);
-    struct rlimit none = {.rlim_cur = (rlim_t)lowest_free, .rlim_max = old.rlim_max};
+    struct rlimit none = {.rlim_cur = (rlim_t)lowest_free + left, .rlim_max = old.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
     return old;
+}
+
+static struct rlimit forbid_descriptors(void)
+{
+    return leave_descriptors(0);
 }
 
 static size_t count_lines_with(int fd, const char *word)
@@ -224,10 +245,24 @@ static void test_out_of_descriptors(void **state)
     assert_int_equal(s->accepted, 1);
     assert_true(turns <= 4);
     assert_int_equal(s->refused, 2);
+    assert_int_equal(s->paused, 1);
     assert_int_equal(count_lines_with(log_fd, "accept_paused"), 1);
     assert_int_equal(count_lines_with(log_fd, "refused=2"), 1);
     log_init("test", LOG_INFO, LOG_TEXT, 2);
     (void)close(log_fd);
+}
+
+/* accept(2) says EMFILE also when nobody waits: that is no reason to pause. */
+static void test_last_descriptor(void **state)
+{
+    struct scene *s = *state;
+    s->keeps = true;
+    (void)add_client(s);
+    struct rlimit old = leave_descriptors(1);
+    run_until(s, &s->accepted, 1);
+    assert_int_equal(s->paused, 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    (void)close(s->last_fd);
 }
 
 static void test_stop_while_paused(void **state)
@@ -260,13 +295,9 @@ static void test_stop_inside_refuse(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_accepts),
-        CASE(test_accepts_more_than_a_batch),
-        CASE(test_stop_inside_call_back),
-        CASE(test_stop_outside),
-        CASE(test_out_of_descriptors),
-        CASE(test_stop_while_paused),
-        CASE(test_stop_inside_refuse),
+        CASE(test_accepts),           CASE(test_accepts_more_than_a_batch), CASE(test_stop_inside_call_back),
+        CASE(test_stop_outside),      CASE(test_out_of_descriptors),        CASE(test_last_descriptor),
+        CASE(test_stop_while_paused), CASE(test_stop_inside_refuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
