@@ -45,11 +45,8 @@ static void unlink_session(struct session *s)
         s->next->prev = s->prev;
     }
     tw->session_count--;
-    if (s->is_counted) {
-        limits_give(tw->daemon->limits, &s->client.ip);
-    } else {
-        tw->uncounted_count--;
-    }
+    tw->uncounted_count -= s->is_counted ? 0 : 1;
+    session_give_place(s);
 }
 
 struct session *session_next(struct session *s)
@@ -254,6 +251,7 @@ void session_end(struct session *s, enum reason reason)
     session_decide_stop(s);
     session_sni_stop(s);
     session_refusal_stop(s);
+    session_give_rule(s);
     relay_stop(&s->relay);
     close_fd(&s->client_fd, s->must_reset_client);
     close_fd(&s->upstream_fd, s->must_reset_upstream);
@@ -270,6 +268,7 @@ void session_fail(struct session *s, const struct session_fault *fault)
 {
     session_log_fault(s, fault);
     session_decide_stop(s);
+    session_give_rule(s);
     s->endpoint = NULL; /* it may not outlive the policy */
     if (s->kind == LISTEN_CAPTURE) {
         session_refusal_start(s, fault);
@@ -505,58 +504,24 @@ static void start_captured(struct session *s)
     session_decide_name(s);
 }
 
-/* Whether the connection is served at all; *fault says why not. */
-static bool is_welcome(struct tunneld_worker *tw, const struct addr *client, bool *is_counted,
-                       struct session_fault *fault)
-{
-    *fault = (struct session_fault){.reason = REASON_LIMIT_REACHED};
-    *is_counted = false;
-    if (!acl_admits(&tw->daemon->acl, &client->ip)) {
-        *fault = (struct session_fault){.reason = REASON_CLIENT_NOT_ALLOWED,
-                                        .why = "this client address is not served (--allow-client)"};
-        return false;
-    }
-    switch (limits_take(tw->daemon->limits, &client->ip)) {
-    case LIMITS_TAKEN:
-        *is_counted = true;
-        return true;
-    case LIMITS_CLIENT:
-        fault->status = 429;
-        fault->why = "this client holds as many connections as it may (--max-tunnels-per-client)";
-        return false;
-    case LIMITS_TOTAL:
-        fault->why = "the daemon holds as many connections as it may (--max-tunnels)";
-        return false;
-    case LIMITS_MEMORY:
-        break;
-    }
-    *fault = (struct session_fault){.reason = REASON_INTERNAL, .cause = ENOMEM};
-    return false;
-}
-
 void session_accept(struct tunneld_worker *tw, int fd, const struct addr *client, enum listen_kind kind)
 {
-    bool is_counted = false;
     struct session_fault fault;
     metrics_add(&tw->worker->metrics, TUNNELD_COUNTER_CONNECTIONS, 1);
-    bool is_served = is_welcome(tw, client, &is_counted, &fault);
     struct session *s = calloc(1, sizeof(*s));
     if (s == NULL) {
-        if (is_counted) {
-            limits_give(tw->daemon->limits, &client->ip);
-        }
         sock_close_reset(fd);
         return;
     }
     *s = (struct session){.tw = tw,
                           .kind = kind,
-                          .is_counted = is_counted,
                           .client = *client,
                           .client_fd = fd,
                           .upstream_fd = -1,
                           .revoke_at_ms = -1,
                           .state = kind == LISTEN_CAPTURE ? SESSION_CAPTURED : SESSION_READ_HEAD};
     sock_set_nodelay(fd);
+    bool is_served = session_take_place(s, &fault);
     link_session(s);
     int rc = session_head_start(s);
     if (rc != 0) {
@@ -579,13 +544,19 @@ void session_accept(struct tunneld_worker *tw, int fd, const struct addr *client
 void session_refuse(struct tunneld_worker *tw, int fd, const struct addr *client, enum listen_kind kind)
 {
     struct session s = {.tw = tw, .kind = kind, .client = *client};
-    const struct session_fault fault = {.reason = REASON_INTERNAL,
+    const struct session_fault fault = {.reason = REASON_LIMIT_REACHED,
                                         .why = "the daemon has no descriptor left"};
     uint8_t text[HTTP_REPLY_CAP];
-    metrics_add(&tw->worker->metrics, TUNNELD_COUNTER_CONNECTIONS, 1);
-    metrics_add(&tw->worker->metrics, TUNNELD_COUNTER_FAILED, 1);
-    if (kind == LISTEN_CONNECT) {
-        size_t len = session_write_reply(&s, &fault, text, sizeof text);
-        (void)!send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    struct metrics *m = &tw->worker->metrics;
+    metrics_add(m, TUNNELD_COUNTER_CONNECTIONS, 1);
+    metrics_add(m, TUNNELD_COUNTER_DENIED, 1);
+    metrics_add(m, TUNNELD_COUNTER_LIMIT_REACHED, 1);
+    if (kind == LISTEN_CAPTURE) {
+        sock_set_reset(fd);
+        return;
     }
+    /* There is no descriptor to linger on: what has come is read, since closing over it would send RST. */
+    (void)!recv(fd, tw->relay_env.buffer, RELAY_BUFFER_BYTES, MSG_DONTWAIT);
+    size_t len = session_write_reply(&s, &fault, text, sizeof text);
+    (void)!send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 }

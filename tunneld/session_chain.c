@@ -182,7 +182,9 @@ static void fail_dial(struct session *s, int error)
     } else if (error == ETIMEDOUT) {
         f.error_type = "connection_timeout";
         f.why = "the chain proxy cannot be reached: its address did not answer in time";
-    } else if (error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS) {
+    } else if (error == EMFILE || error == ENFILE) {
+        f = (struct session_fault){.reason = REASON_LIMIT_REACHED, .cause = error};
+    } else if (error == ENOMEM || error == ENOBUFS) {
         f = (struct session_fault){.reason = REASON_INTERNAL, .cause = error};
     }
     session_fail(s, &f);

@@ -32,8 +32,9 @@ void session_decide_stop(struct session *s)
 static enum reason dial_reason(int error)
 {
     switch (error) {
-    case EMFILE:
+    case EMFILE: /* the daemon's own limit, as it is for accept(2) */
     case ENFILE:
+        return REASON_LIMIT_REACHED;
     case ENOMEM:
     case ENOBUFS:
         return REASON_INTERNAL;
@@ -281,6 +282,11 @@ void session_decide_name(struct session *s)
     s->keepalive = v.keepalive;
     if (!is_admitted) {
         session_fail(s, &(struct session_fault){.reason = v.reason, .why = name_why(s, &v)});
+        return;
+    }
+    struct session_fault fault;
+    if (!session_take_rule(s, &fault)) {
+        session_fail(s, &fault);
         return;
     }
     s->hangup.fn = on_client_hangup;

@@ -54,6 +54,17 @@ static void start_request(struct session *s, struct span text, struct span behin
     }
 }
 
+/* The next head on a kept connection has begun, and there is more to come of it. */
+static void start_kept_head(struct session *s)
+{
+    struct session_fault fault;
+    if (session_take_head(s, &fault)) {
+        session_move(s, SESSION_READ_HEAD); /* its time starts with its first byte */
+    } else {
+        session_fail(s, &fault);
+    }
+}
+
 /* Feeds bytes, which are new, or all that s->early holds. */
 static void take_head(struct session *s, struct span bytes, bool is_early)
 {
@@ -73,7 +84,7 @@ static void take_head(struct session *s, struct span bytes, bool is_early)
     switch (s->head->status) {
     case HTTP_HEAD_MORE:
         if (is_first && s->is_kept) {
-            session_move(s, SESSION_READ_HEAD); /* its time starts with its first byte */
+            start_kept_head(s);
         }
         break;
     case HTTP_HEAD_BAD:
@@ -155,6 +166,8 @@ void session_linger_start(struct session *s)
     (void)shutdown(s->client_fd, SHUT_WR);
     free(s->head);
     s->head = NULL;
+    session_give_head(s);
+    session_give_rule(s);
     ev_io_start(s->tw->relay_env.loop, &s->client_io);
     session_move(s, SESSION_LINGER);
 }
@@ -164,6 +177,7 @@ void session_head_stop(struct session *s)
     ev_io_stop(s->tw->relay_env.loop, &s->client_io);
     free(s->head);
     s->head = NULL;
+    session_give_head(s);
 }
 
 void session_head_again(struct session *s)
@@ -180,6 +194,7 @@ void session_head_again(struct session *s)
     s->upstream = (struct addr){.port = 0};
     s->refused_addr = (struct addr){.port = 0};
     s->chained_ip = (struct ip){.family = IP_NONE};
+    session_give_rule(s);
     s->revoke_at_ms = -1;
     s->is_forwarded = false;
     s->is_kept = true;

@@ -242,6 +242,9 @@ void session_log_fault(struct session *s, const struct session_fault *fault)
     if (fault->reason == REASON_CHAIN_FAILED) {
         count(s, TUNNELD_COUNTER_CHAIN_FAILED, 1);
     }
+    if (fault->reason == REASON_LIMIT_REACHED) {
+        count(s, TUNNELD_COUNTER_LIMIT_REACHED, 1);
+    }
     struct log_limit *limit = class == FAULT_DENIED ? &s->tw->denied_limit : &s->tw->failed_limit;
     uint64_t suppressed = 0;
     if (!log_limit_take(limit, clock_mono_ms(), &suppressed)) {

@@ -19,7 +19,7 @@ struct session {
     struct tunneld_worker *tw;
     enum session_state state;
     enum listen_kind kind;
-    bool is_counted;                             /* by limits */
+    bool is_counted, is_head_counted;            /* by limits */
     bool must_reset_client, must_reset_upstream; /* close(2) so that the side sees RST */
     bool is_forwarded;                           /* what goes on now began as a request for an http:// URL */
     bool is_kept;                                /* such a request has been answered; the next one may come */
@@ -39,6 +39,7 @@ struct session {
     /* DECIDE_NAME to DIAL; endpoint points into the worker's current policy */
     struct hangup_watch hangup; /* nothing is read meanwhile, a reset is noticed all the same */
     const struct policy_endpoint *endpoint;
+    struct limits_rule *counted_rule; /* from a decision on; NULL: none, or rules have no limit */
     enum carriage carriage;
     struct tunnel_timers timers;
     struct tunnel_keepalive keepalive;
@@ -59,7 +60,7 @@ struct session {
     struct addr upstream;
     struct relay relay;
     int64_t opened_ms;
-    int64_t revoke_at_ms; /* -1: the policy admits it */
+    int64_t revoke_at_ms;             /* -1: the policy admits it */
 };
 
 /* The session that embeds the member. */
@@ -106,6 +107,18 @@ void session_chain_timeout(struct session *s);
 /* "HOST:PORT" that the proxy is, or was, asked for. Returns text. */
 #define SESSION_CHAIN_TEXT_CAP (HOST_TEXT_CAP + 8)
 const char *session_chain_text(const struct session *s, char text[SESSION_CHAIN_TEXT_CAP]);
+
+/* session_limits.c: each that takes is true, or says in *fault why nothing is left; giving is idempotent. */
+/* Is the client served at all? If so the connection, and its request head, are counted. */
+MUST_CHECK bool session_take_place(struct session *s, struct session_fault *fault);
+void session_give_place(struct session *s);
+/* A request head on a connection that was kept. */
+MUST_CHECK bool session_take_head(struct session *s, struct session_fault *fault);
+void session_give_head(struct session *s);
+/* A tunnel, or a request, that s->endpoint admits; the one before is given back. */
+MUST_CHECK bool session_take_rule(struct session *s, struct session_fault *fault);
+void session_give_rule(struct session *s);
+
 
 /* session_head.c: what is read from a client that has no tunnel */
 int session_head_start(struct session *s);

@@ -218,7 +218,11 @@ static void log_listeners(const struct tunneld *d)
 static int make_limits(struct tunneld *d, struct err *err)
 {
     const struct brakes_config cfg = brakes_config_of(&d->settings.shared);
-    int rc = limits_new(d->settings.max_tunnels, d->settings.max_tunnels_per_client, &d->limits);
+    const struct limits_config limits = {.max_total = d->settings.max_tunnels,
+                                         .max_per_client = d->settings.max_tunnels_per_client,
+                                         .max_per_rule = d->settings.max_tunnels_per_rule,
+                                         .max_heads = d->settings.max_heads_per_client};
+    int rc = limits_new(&limits, &d->limits);
     if (rc == 0) {
         rc = brakes_new(&cfg, &d->brakes);
     }

@@ -17,6 +17,9 @@
     X(FORWARDED, "requests_forwarded", COUNTER, "Requests for http:// URLs that reached a server")                  \
     X(DENIED, "denied", COUNTER, "Connections refused by a rule: policy, address, client, limit, map")              \
     X(FAILED, "failed", COUNTER, "Connections admitted that came to nothing: name, destination, client gone, memory") \
+    X(LIMIT_REACHED, "limit_reached", COUNTER, "Of those denied, for a limit: --max-tunnels and the like, descriptors") \
+    X(HEADS, "heads", GAUGE, "Connections whose request head is not complete")                                      \
+    X(ACCEPT_PAUSED, "accept_paused", COUNTER, "Times that accepting paused because no descriptor or memory was left") \
     X(RATE_LIMITED, "rate_limited", COUNTER, "Of those denied, for --rate-limit")                                   \
     X(WILDCARD_BUDGET, "wildcard_budget", COUNTER, "Of those denied, for --wildcard-budget")                        \
     X(WILDCARD_LENGTH, "wildcard_length", COUNTER, "Of those denied, for --wildcard-length")                        \

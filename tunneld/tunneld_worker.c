@@ -30,6 +30,12 @@ static void on_refuse(void *ctx, int fd, const struct addr *peer)
     session_refuse(l->tw, fd, peer, l->kind);
 }
 
+static void on_pause(void *ctx)
+{
+    struct tunneld_listener *l = ctx;
+    metrics_add(&l->tw->worker->metrics, TUNNELD_COUNTER_ACCEPT_PAUSED, 1);
+}
+
 static int start_listeners(struct tunneld_worker *tw)
 {
     struct listen_set *set = &tw->daemon->listeners;
@@ -42,8 +48,12 @@ static int start_listeners(struct tunneld_worker *tw)
         int *fd = &set->items[i].fds[tw->worker->index];
         struct tunneld_listener *l = &tw->listeners[i];
         *l = (struct tunneld_listener){.tw = tw, .kind = set->items[i].kind};
-        const struct acceptor_config cfg = {
-            .loop = tw->worker->loop, .fd = *fd, .on_accept = on_accept, .on_refuse = on_refuse, .ctx = l};
+        const struct acceptor_config cfg = {.loop = tw->worker->loop,
+                                            .fd = *fd,
+                                            .on_accept = on_accept,
+                                            .on_refuse = on_refuse,
+                                            .on_pause = on_pause,
+                                            .ctx = l};
         int rc = acceptor_new(&cfg, &l->acceptor);
         if (rc != 0) {
             return rc;

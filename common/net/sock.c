@@ -204,10 +204,15 @@ int sock_set_keepalive(int fd, const struct sock_keepalive *k)
     return rc;
 }
 
-void sock_close_reset(int fd)
+void sock_set_reset(int fd)
 {
     struct linger linger = {.l_onoff = 1, .l_linger = 0};
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, (socklen_t)sizeof(linger));
+}
+
+void sock_close_reset(int fd)
+{
+    sock_set_reset(fd);
     (void)close(fd);
 }
 

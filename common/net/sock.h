@@ -37,6 +37,8 @@ MUST_CHECK int sock_connect_result(int fd);
 void sock_set_nodelay(int fd);
 /* 0 or -errno of the first option the kernel refused. */
 MUST_CHECK int sock_set_keepalive(int fd, const struct sock_keepalive *k);
+/* From now on close(2) of it sends RST. */
+void sock_set_reset(int fd);
 /* close(2) so that the peer sees RST. */
 void sock_close_reset(int fd);
 /* Sets O_NONBLOCK and FD_CLOEXEC on an inherited descriptor. */

@@ -63,6 +63,8 @@ struct settings_tunneld {
     struct str_list chain_except; /* HOST|CIDR[:PORT] */
     int binary_identity;
     uint32_t max_tunnels, max_tunnels_per_client; /* 0 = no limit, 1024 */
+    uint32_t max_tunnels_per_rule;                /* 0 = no limit */
+    uint32_t max_heads_per_client;                /* 512: half of the client's tunnels; 0 = no limit */
     int64_t revoke_grace_ms, drain_ms;            /* 5 s, 30 s */
 };
 

@@ -101,6 +101,10 @@ class Lab:
         lab.serve(ADDR4, HANGUP, self.serve_hangup)
         self.held = lab.silent_listener(SILENT6, ECHO) + lab.silent_listener(ADDR4, SILENT)
 
+    @staticmethod
+    def scratch():
+        return tempfile.TemporaryDirectory()
+
     def daemon(self, text, *options, env=None):
         if "--workers" not in options:
             options += ("--workers", "4")  # more than most machines that test have: something to race with
@@ -1022,21 +1026,25 @@ def run_test(name, function, env):
     return True
 
 
-def main():
+def main(scope, alone=(), prepare=None):
+    """Runs the tests of a module: six at a time, then those that want to be alone."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 8192)), hard))
     lab.enter_namespace()
     env = Lab()
+    if prepare:
+        prepare(env)
     if not os.access(env.program, os.X_OK):
         sys.exit("%s is not built" % env.program)
     wanted = sys.argv[1:]
-    tests = [(n, f) for n, f in globals().items() if n.startswith("test_") and (not wanted or n in wanted)]
+    tests = [(n, f) for n, f in scope.items() if n.startswith("test_") and (not wanted or n in wanted)]
     assert tests, "no such test"
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        results = list(pool.map(lambda t: run_test(t[0], t[1], env), [t for t in tests if t[1] not in ALONE]))
-    results += [run_test(t[0], t[1], env) for t in tests if t[1] in ALONE]
+        results = list(pool.map(lambda t: run_test(t[0], t[1], env), [t for t in tests if t[1] not in alone]))
+    results += [run_test(t[0], t[1], env) for t in tests if t[1] in alone]
     print("%d of %d passed" % (sum(results), len(results)), flush=True)
     os._exit(0 if all(results) else 1)  # server threads never end
 
 
-main()
+if __name__ == "__main__":
+    main(globals(), ALONE)

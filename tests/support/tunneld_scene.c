@@ -171,7 +171,11 @@ static int open_parts(struct tunneld_scene *t, struct err *err)
     }
     capture_port = t->capture_addr.port;
     rc = rc == 0 ? guard_build(&s->shared, own, own_count, &d->guard, err) : rc;
-    rc = rc == 0 ? limits_new(s->max_tunnels, s->max_tunnels_per_client, &d->limits) : rc;
+    const struct limits_config limits = {.max_total = s->max_tunnels,
+                                         .max_per_client = s->max_tunnels_per_client,
+                                         .max_per_rule = s->max_tunnels_per_rule,
+                                         .max_heads = s->max_heads_per_client};
+    rc = rc == 0 ? limits_new(&limits, &d->limits) : rc;
     rc = rc == 0 ? brakes_new(&brakes, &d->brakes) : rc;
     return rc == 0 && t->capture_addr.port != 0 ? open_map(t, err) : rc;
 }

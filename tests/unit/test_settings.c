@@ -73,6 +73,8 @@ static void test_tunneld_defaults(void **state)
     assert_int_equal(r.s.binary_identity, BINARY_ENFORCE);
     assert_int_equal(r.s.max_tunnels, 0);
     assert_int_equal(r.s.max_tunnels_per_client, 1024);
+    assert_int_equal(r.s.max_tunnels_per_rule, 0);
+    assert_int_equal(r.s.max_heads_per_client, 512);
     assert_int_equal(r.s.revoke_grace_ms, 5000);
     assert_int_equal(r.s.drain_ms, 30000);
     const struct settings_shared *c = &r.s.shared;
@@ -122,10 +124,11 @@ static void test_every_kind(void **state)
     (void)state;
     struct reading r;
     READ(&r, "--idle-timeout", "90s", "--lifetime=0", "--keepalive=30s,5s,3", "--user-timeout", "auto",
-         "--l7=tunnel", "--max-tunnels=0", "--listen", "[::1]:0", "--listen=127.0.0.1:0", "--strict-private",
-         "--ready-fd=7");
+         "--l7=tunnel", "--max-tunnels=0", "--max-tunnels-per-rule=7", "--listen", "[::1]:0",
+         "--listen=127.0.0.1:0", "--strict-private", "--ready-fd=7");
     assert_int_equal(r.rc, 0);
     assert_int_equal(r.s.timers.idle_ms, 90000);
+    assert_int_equal(r.s.max_tunnels_per_rule, 7);
     assert_int_equal(r.s.timers.lifetime_ms, 0);
     assert_int_equal(r.s.keepalive.mode, KEEPALIVE_ON);
     assert_int_equal(r.s.keepalive.idle_s, 30);
