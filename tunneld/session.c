@@ -252,6 +252,7 @@ void session_end(struct session *s, enum reason reason)
     session_sni_stop(s);
     session_refusal_stop(s);
     session_give_rule(s);
+    session_revoke_forget(s);
     relay_stop(&s->relay);
     close_fd(&s->client_fd, s->must_reset_client);
     close_fd(&s->upstream_fd, s->must_reset_upstream);
@@ -430,25 +431,14 @@ void session_on_deadline(void *ctx, struct deadline *d, int64_t now_ms)
     }
 }
 
-static void rejudge_tunnel(struct session *s)
+static void rejudge_tunnel(struct session *s, const struct policy *previous)
 {
-    const struct host host = session_host(s);
-    const struct ip *chained = s->chained_ip.family == IP_NONE ? NULL : &s->chained_ip;
-    bool is_admitted = s->carriage == CARRY_CHAIN
-                           ? admit_still_chained(&s->tw->admit, &host, s->port, chained)
-                           : admit_still(&s->tw->admit, &host, &s->upstream);
-    if (is_admitted) {
-        if (s->revoke_at_ms >= 0) { /* admitted again within the grace */
-            s->revoke_at_ms = -1;
-            arm_deadline(s);
-        }
-    } else if (s->revoke_at_ms < 0) {
-        s->revoke_at_ms = clock_mono_ms() + s->tw->daemon->settings.revoke_grace_ms;
+    if (session_revoke(s, previous)) {
         arm_deadline(s);
     }
 }
 
-void session_rejudge(struct session *s)
+void session_rejudge(struct session *s, const struct policy *previous)
 {
     switch (s->state) {
     case SESSION_RESOLVE:
@@ -460,11 +450,11 @@ void session_rejudge(struct session *s)
     case SESSION_PEEK_SNI:
     case SESSION_RELAY:
     case SESSION_HALF_CLOSED:
-        rejudge_tunnel(s);
+        rejudge_tunnel(s, previous);
         break;
     case SESSION_FORWARD:
         if (s->upstream_fd >= 0) { /* else it is being refused already */
-            rejudge_tunnel(s);
+            rejudge_tunnel(s, previous);
         }
         break;
     case SESSION_READ_HEAD:

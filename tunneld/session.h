@@ -40,7 +40,7 @@ void session_accept(struct tunneld_worker *tw, int fd, const struct addr *client
 void session_refuse(struct tunneld_worker *tw, int fd, const struct addr *client, enum listen_kind kind);
 /* The worker has a new policy: tunnels that it no longer admits get their grace, unfinished ones start again.
  */
-void session_rejudge(struct session *s);
+void session_rejudge(struct session *s, const struct policy *previous);
 /* Closes at once, whatever the state. Idempotent. */
 void session_end(struct session *s, enum reason reason);
 /* No request has been made on it yet: nothing is lost when it goes. */

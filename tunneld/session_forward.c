@@ -537,7 +537,7 @@ void session_forward_refuse(struct session *s, const struct session_fault *fault
     }
     /* From here on only a client that does not read has a limit: that of one that does not ask. */
     s->timers = (struct tunnel_timers){.idle_ms = s->tw->daemon->settings.forward_idle_ms};
-    s->revoke_at_ms = -1;
+    s->revoke_at_ms = -1; /* the names of the rules stay for the log */
     f->last_ms = clock_mono_ms();
     session_move(s, SESSION_FORWARD);
     if (flush_down(s)) {

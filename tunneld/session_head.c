@@ -195,7 +195,7 @@ void session_head_again(struct session *s)
     s->refused_addr = (struct addr){.port = 0};
     s->chained_ip = (struct ip){.family = IP_NONE};
     session_give_rule(s);
-    s->revoke_at_ms = -1;
+    session_revoke_forget(s);
     s->is_forwarded = false;
     s->is_kept = true;
     ev_io_start(s->tw->relay_env.loop, &s->client_io);

@@ -119,6 +119,22 @@ static const char *who_text(const struct session *s, enum reason reason)
     return "tunneld";
 }
 
+/* What a new policy has in place of the rule that admitted it. */
+static void add_now(struct kv_list *l, const struct session *s, enum reason reason)
+{
+    if (reason == REASON_POLICY_CHANGED && s->revoked_now != NULL) {
+        add(l, kv_str("rule_now", s->revoked_now));
+    }
+}
+
+static void add_revoked(struct kv_list *l, const struct session *s, enum reason reason)
+{
+    if (reason == REASON_POLICY_CHANGED && s->revoked_rule != NULL) {
+        add(l, kv_str("rule", s->revoked_rule));
+    }
+    add_now(l, s, reason);
+}
+
 void session_log_close(struct session *s, enum reason reason, int64_t now_ms)
 {
     struct session_texts t;
@@ -136,6 +152,7 @@ void session_log_close(struct session *s, enum reason reason, int64_t now_ms)
     add(&l, kv_u64("bytes_down", down));
     add(&l, kv_i64("duration_ms", now_ms - s->opened_ms));
     add(&l, kv_str("who", who_text(s, reason)));
+    add_revoked(&l, s, reason);
     if (s->relay.end.error != 0) {
         add(&l, kv_str("error", cause_text(s->relay.end.error)));
     }
@@ -159,6 +176,7 @@ void session_log_forward(struct session *s, const struct session_exchange *x, in
     add_names(&l, s, &t);
     add(&l, kv_str("addr", addr_text(&s->upstream, t.addr)));
     add(&l, kv_str("rule", x->rule));
+    add_now(&l, s, x->reason);
     add(&l, kv_u64("bytes_up", x->bytes_up));
     add(&l, kv_u64("bytes_down", x->bytes_down));
     add(&l, kv_i64("duration_ms", now_ms - s->asked_ms));
@@ -260,6 +278,7 @@ void session_log_fault(struct session *s, const struct session_fault *fault)
         add(&l, kv_str("addr", addr_text(addr, t.addr)));
     }
     add(&l, kv_str("rule", rule_text(s)));
+    add_now(&l, s, fault->reason);
     add(&l, kv_str("via", via_text(s)));
     if (fault->received_status != 0) {
         add(&l, kv_i64("received_status", fault->received_status));

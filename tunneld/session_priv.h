@@ -61,6 +61,7 @@ struct session {
     struct relay relay;
     int64_t opened_ms;
     int64_t revoke_at_ms;             /* -1: the policy admits it */
+    char *revoked_rule, *revoked_now; /* else: the rule that admitted it, and what decides now; may be NULL */
 };
 
 /* The session that embeds the member. */
@@ -119,6 +120,10 @@ void session_give_head(struct session *s);
 MUST_CHECK bool session_take_rule(struct session *s, struct session_fault *fault);
 void session_give_rule(struct session *s);
 
+/* session_revoke.c */
+/* Judges what stands by the new policy. True if revoke_at_ms has changed. */
+MUST_CHECK bool session_revoke(struct session *s, const struct policy *previous);
+void session_revoke_forget(struct session *s);
 
 /* session_head.c: what is read from a client that has no tunnel */
 int session_head_start(struct session *s);

@@ -161,7 +161,6 @@ int tunneld_worker_start(struct worker *w, struct err *err)
 
 void tunneld_worker_policy(struct worker *w, struct policy *previous)
 {
-    (void)previous; /* every session that points into it is judged anew below */
     struct tunneld_worker *tw = w->data;
     tw->admit.policy = w->policy;
     if (w->index == 0) {
@@ -170,7 +169,7 @@ void tunneld_worker_policy(struct worker *w, struct policy *previous)
     struct session *next = NULL;
     for (struct session *s = tw->sessions; s != NULL; s = next) {
         next = session_next(s);
-        session_rejudge(s);
+        session_rejudge(s, previous); /* nothing points into it afterwards */
     }
 }
 

@@ -809,6 +809,36 @@ def test_reload(env):
         assert d.count_log("tunnel_close", reason="policy_changed") == 4
 
 
+def test_reload_names_the_rules(env):
+    """What is cut off is logged with the rule that went and the one that decides now."""
+    def rules(**hosts):
+        text = "version: 1\nnetwork_policies:\n"
+        for key, one in hosts.items():
+            text += "  %s: %s\n" % (key, json.dumps(dict(endpoints=[one], binaries=[dict(path="/**")])))
+        return text
+
+    four, echo = endpoint("four.example.org"), endpoint("echo.example.org")
+    with env.daemon(rules(old=four, web=echo), "--revoke-grace", "0", "--workers", "2") as d:
+        with connect(d, "four.example.org:%d" % ECHO) as s, connect(d, "echo.example.org:%d" % ECHO) as other:
+            d.reload(rules(new=four, web=echo))  # another rule admits it: nothing happens
+            s.sendall(b"x")
+            assert read_exactly(s, 1) == b"x"
+            d.reload(rules(newest=endpoint("four.example.org", allowed_ips=["10.0.0.0/8"]), web=echo))
+            assert lab.is_ended(s)
+            closed = d.wait_log("tunnel_close", reason="policy_changed")
+            assert closed["rule"] == "new" and closed["rule_now"] == "newest", closed
+            other.sendall(b"x")
+            assert read_exactly(other, 1) == b"x"
+            d.reload(rules(newest=four))
+            assert lab.is_ended(other)
+            closed = d.wait_log("tunnel_close", reason="policy_changed", host="echo.example.org")
+            assert closed["rule"] == "web" and closed["rule_now"] == "none", closed
+        with connect(d, "four.example.org:%d" % ECHO) as s:
+            s.shutdown(socket.SHUT_WR)
+        closed = d.wait_log("tunnel_close", reason="client_closed")
+        assert "rule_now" not in closed, closed
+
+
 def test_reload_while_resolving(env):
     with env.daemon(ALL) as d:
         waiting = []
