@@ -7,6 +7,7 @@
 #include "common/run/daemon_admin.h"
 #include "common/run/daemon_reload.h"
 #include "common/run/exit_status.h"
+#include "common/run/loop_memory.h"
 #include "common/run/notify.h"
 #include "common/run/policy_pools.h"
 #include "common/run/policy_report.h"
@@ -347,6 +348,7 @@ int daemon_main(const struct daemon_spec *spec, int argc, char **argv)
         .source = {.table = spec->table, .env_prefix = spec->env_prefix, .argc = argc, .argv = argv},
         .loop = {.control_fd = -1},
     };
+    loop_memory_init(realloc);
     int status = run(&s);
     daemon_admin_stop(&s.admin);
     worker_pool_free(s.pool);
