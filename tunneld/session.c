@@ -500,6 +500,8 @@ void session_accept(struct tunneld_worker *tw, int fd, const struct addr *client
     metrics_add(&tw->worker->metrics, TUNNELD_COUNTER_CONNECTIONS, 1);
     struct session *s = calloc(1, sizeof(*s));
     if (s == NULL) {
+        struct session none = {.tw = tw, .kind = kind, .client = *client};
+        session_log_fault(&none, &(struct session_fault){.reason = REASON_INTERNAL, .cause = ENOMEM});
         sock_close_reset(fd);
         return;
     }
@@ -537,10 +539,8 @@ void session_refuse(struct tunneld_worker *tw, int fd, const struct addr *client
     const struct session_fault fault = {.reason = REASON_LIMIT_REACHED,
                                         .why = "the daemon has no descriptor left"};
     uint8_t text[HTTP_REPLY_CAP];
-    struct metrics *m = &tw->worker->metrics;
-    metrics_add(m, TUNNELD_COUNTER_CONNECTIONS, 1);
-    metrics_add(m, TUNNELD_COUNTER_DENIED, 1);
-    metrics_add(m, TUNNELD_COUNTER_LIMIT_REACHED, 1);
+    metrics_add(&tw->worker->metrics, TUNNELD_COUNTER_CONNECTIONS, 1);
+    session_log_fault(&s, &fault);
     if (kind == LISTEN_CAPTURE) {
         sock_set_reset(fd);
         return;
