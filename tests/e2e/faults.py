@@ -27,7 +27,6 @@ import packet_relay  # noqa: E402
 from lab import connect, is_ended, read_exactly, read_to_end, refused  # noqa: E402
 from tunneld import ADDR4, ADDR6, ECHO, MIB, PORTS, main, policy, wait_until  # noqa: E402
 
-IS_SANITIZED = any(os.environ.get(n) for n in ("ASAN_OPTIONS", "TSAN_OPTIONS"))
 KEEPALIVE = ("--keepalive", "1s,1s,2")  # found within 3 s
 skipped = []
 numbers = iter(range(1, 250))
@@ -445,7 +444,7 @@ def test_slow_wire(env):
         finally:
             subprocess.run("tc qdisc del dev lo root".split(), check=True)
         assert took > 1.0, "nothing was held back: %.1f s" % took
-        assert IS_SANITIZED or max(peak) - before < 2048, (before, max(peak))
+        assert lab.is_sanitized(env.program) or max(peak) - before < 2048, (before, max(peak))
 
 
 FAR_SERVER = """
@@ -660,7 +659,7 @@ def data_bytes(pid):
 
 def test_no_memory(env):
     """What cannot be had ends the connection that wanted it, with its reason, and nothing else."""
-    if IS_SANITIZED:
+    if lab.is_sanitized(env.program):
         return  # a sanitizer's allocator ends the process instead
     host = new_host(env, env.serve_echo)
     raw = b"GET http://%s/ HTTP/1.1\r\nX-Slow: " % at(host).encode() + b"a" * 7000
