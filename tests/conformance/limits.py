@@ -12,7 +12,7 @@ import time
 
 import lab
 from lab import connect, read_exactly, read_to_end, refused
-from tunneld import ADDR4, ALL, DIGEST, ECHO, MUTE, endpoint, main, policy, resource_seconds, try_connect, wait_until
+from tunneld import ADDR4, ALL, DIGEST, ECHO, MUTE, connects, endpoint, main, policy, resource_seconds, try_connect, wait_until
 
 FOUR = "four.example.org:%d" % ECHO
 HALF = b"CONNECT " + FOUR.encode() + b" HTTP/1.1\r\nX-Slow: "
@@ -303,14 +303,6 @@ def test_no_descriptor_for_the_destination(env):
         d.wait_log("tunnel_denied", reason="limit_reached", rule="rule0")
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
         wait_until(lambda: connects(d, "%s:%d" % (ADDR4, ECHO)))
-
-
-def connects(d, target):
-    try:
-        connect(d, target).close()
-        return True
-    except (AssertionError, OSError):
-        return False
 
 
 def remote_ports(pid):

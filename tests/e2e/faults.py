@@ -25,7 +25,7 @@ for where in ("conformance", "support"):
 import lab  # noqa: E402
 import packet_relay  # noqa: E402
 from lab import connect, is_ended, read_exactly, read_to_end, refused  # noqa: E402
-from tunneld import ADDR4, ADDR6, ECHO, MIB, PORTS, main, policy, wait_until  # noqa: E402
+from tunneld import ADDR4, ADDR6, ECHO, MIB, PORTS, connects, main, policy, wait_until  # noqa: E402
 
 KEEPALIVE = ("--keepalive", "1s,1s,2")  # found within 3 s
 skipped = []
@@ -559,14 +559,6 @@ def test_dns_dead(env):
             wait_until(lambda: connects(d, at(names[1])), 15)
             connect(d, at(names[2])).close()
         wait_until(lambda: d.count_log("tunnel_close") >= 4)
-
-
-def connects(d, target):
-    try:
-        connect(d, target).close()
-        return True
-    except (AssertionError, OSError):
-        return False
 
 
 # ---- the machine ----
