@@ -280,7 +280,7 @@ def test_brakes(env):
                 assert option[0] in answer.json()["reason"], answer.body
                 assert "error=%s; details=\"%s\"" % (token, error) in answer.fields["Proxy-Status"], answer.fields
                 assert answer.fields.get("Retry-After") == ("1" if status == 429 else None), answer.fields
-            assert d.count_log("tunnel_denied", reason=error) == len(braked)
+            wait_until(lambda: d.count_log("tunnel_denied", reason=error) == len(braked))
 
 
 def test_lingering(env):
