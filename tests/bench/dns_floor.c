@@ -3,14 +3,17 @@
  * The least that a server can do, to measure others against. One thread, loopback or a namespace of its own.
  *
  *   dns_floor echo    ADDR:PORT           recvmmsg, the QR bit set, sendmmsg
- *   dns_floor answer  ADDR:PORT [TTL]     an authority: one A record (or NODATA) for every name
- *   dns_floor forward ADDR:PORT UPSTREAM  each question to UPSTREAM from a fresh connected socket
+ *   dns_floor answer  ADDR:PORT [TTL]     an authority: one A record (or NODATA) for every name. At SIGTERM
+ * it prints what it was asked: {"questions":…,"ports":…,"repeats":…}, the source ports seen, and how many
+ * questions came from the same one as the question before dns_floor forward ADDR:PORT UPSTREAM  each question
+ * to UPSTREAM from a fresh connected socket
  */
 #include "common/base/num.h"
 #include "common/net/addr.h"
 #include "common/net/sock.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -33,6 +36,14 @@ struct server {
     struct iovec iov[BATCH];
     struct mmsghdr msgs[BATCH];
 };
+
+static volatile sig_atomic_t is_over;
+
+static void on_signal(int signo)
+{
+    (void)signo;
+    is_over = 1;
+}
 
 static void die(const char *what)
 {
@@ -98,27 +109,73 @@ static size_t make_answer(uint8_t *m, size_t len, uint32_t ttl_s)
     return end + (is_a ? sizeof(record) : sizeof(soa));
 }
 
-static void serve(struct server *s, bool is_authority, uint32_t ttl_s)
+/* Where questions came from. */
+struct census {
+    uint64_t questions, ports, repeats;
+    uint16_t last;
+    uint8_t seen[65536 / 8];
+};
+
+static uint16_t port_of(const union peer *p)
 {
-    for (;;) {
-        reset(s);
-        int n = recvmmsg(s->fd, s->msgs, BATCH, MSG_WAITFORONE, NULL);
-        if (n < 0) {
-            die("recvmmsg");
-        }
+    return ntohs(p->any.sa_family == AF_INET ? p->v4.sin_port : p->v6.sin6_port);
+}
+
+static void count_question(struct census *c, uint16_t port)
+{
+    const uint8_t bit = (uint8_t)(1U << (port % 8));
+    c->repeats += c->questions > 0 && port == c->last ? 1 : 0;
+    c->questions++;
+    c->last = port;
+    if ((c->seen[port / 8] & bit) == 0) {
+        c->seen[port / 8] |= bit;
+        c->ports++;
+    }
+}
+
+static void send_all(struct server *s, int count)
+{
+    for (int sent = 0; sent < count;) {
+        int rc = sendmmsg(s->fd, s->msgs + sent, (unsigned)(count - sent), 0);
+        sent += rc > 0 ? rc : 1;
+    }
+}
+
+static int receive(struct server *s)
+{
+    reset(s);
+    int n = recvmmsg(s->fd, s->msgs, BATCH, MSG_WAITFORONE, NULL);
+    if (n < 0 && errno != EINTR) {
+        die("recvmmsg");
+    }
+    return n;
+}
+
+static void echo(struct server *s)
+{
+    while (!is_over) {
+        int n = receive(s);
         for (int i = 0; i < n; i++) {
             s->iov[i].iov_len = s->msgs[i].msg_len;
-            if (is_authority) {
-                s->iov[i].iov_len = make_answer(s->bytes[i], s->msgs[i].msg_len, ttl_s);
-            } else {
-                s->bytes[i][2] |= 0x80;
-            }
+            s->bytes[i][2] |= 0x80;
         }
-        for (int sent = 0; sent < n;) {
-            int rc = sendmmsg(s->fd, s->msgs + sent, (unsigned)(n - sent), 0);
-            sent += rc > 0 ? rc : 1;
-        }
+        send_all(s, n);
     }
+}
+
+static void answer(struct server *s, uint32_t ttl_s)
+{
+    static struct census census;
+    while (!is_over) {
+        int n = receive(s);
+        for (int i = 0; i < n; i++) {
+            count_question(&census, port_of(&s->peers[i]));
+            s->iov[i].iov_len = make_answer(s->bytes[i], s->msgs[i].msg_len, ttl_s);
+        }
+        send_all(s, n);
+    }
+    (void)printf("{\"questions\":%ju,\"ports\":%ju,\"repeats\":%ju}\n", (uintmax_t)census.questions,
+                 (uintmax_t)census.ports, (uintmax_t)census.repeats);
 }
 
 struct call {
@@ -149,11 +206,11 @@ static void forward_answer(struct call *c, int listener)
 {
     uint8_t bytes[MESSAGE_MAX];
     ssize_t n = recv(c->fd, bytes, sizeof(bytes), 0);
-    (void)close(c->fd);
     if (n >= 12) {
         memcpy(bytes, c->id, 2);
         (void)sendto(listener, bytes, (size_t)n, 0, &c->peer.any, c->peer_len);
     }
+    (void)close(c->fd); /* last: nobody waits for it */
 }
 
 static void forward(struct server *s, const struct addr *upstream)
@@ -164,7 +221,7 @@ static void forward(struct server *s, const struct addr *upstream)
     if (calls == NULL || epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, s->fd, &event) != 0) {
         die("epoll");
     }
-    for (;;) {
+    while (!is_over) {
         struct epoll_event events[64];
         int count = epoll_wait(epoll, events, 64, -1);
         for (int e = 0; e < count; e++) {
@@ -207,13 +264,19 @@ int main(int argc, char **argv)
         die("memory");
     }
     s->fd = listen_on(&local);
+    const struct sigaction action = {.sa_handler = on_signal}; /* without SA_RESTART: calls end */
+    (void)sigaction(SIGTERM, &action, NULL);
     if (strcmp(argv[1], "forward") == 0 && argc == 4 && addr_parse(span_str(argv[3]), 53, &upstream) == 0) {
         forward(s, &upstream);
     } else if (strcmp(argv[1], "answer") == 0 &&
                (argc == 3 || num_u64(span_str(argv[3]), 0, UINT32_MAX, &ttl_s) == 0)) {
-        serve(s, true, (uint32_t)ttl_s);
-    } else if (strcmp(argv[1], "echo") == 0) {
-        serve(s, false, 0);
+        answer(s, (uint32_t)ttl_s);
+    } else if (strcmp(argv[1], "echo") == 0 && argc == 3) {
+        echo(s);
+    } else {
+        (void)fprintf(stderr, "dns_floor: %s: what is that?\n", argv[1]);
+        return 64;
     }
-    return 64;
+    free(s);
+    return 0;
 }

@@ -13,16 +13,36 @@ pid=$!
 trap 'kill "$pid" 2>/dev/null || true' EXIT
 good=0
 for _ in 1 2 3 4 5; do
-  out=$("$dir/dns_load" --server "127.0.0.1:$port" --pattern n%06u.bench.example --names 100 --expect addr --seconds 1)
+  out=$("$dir/dns_load" --server "127.0.0.1:$port" --pattern n%07u.bench.example --names 100 --expect addr --seconds 1)
   good=$(printf '%s' "$out" | sed 's/.*"good":\([0-9]*\).*/\1/')
   [ "$good" -gt 0 ] && break
 done
 [ "$good" -gt 0 ]
-out=$("$dir/dns_load" --server "127.0.0.1:$port" --pattern n%06u.bench.example --names 100 --expect nxdomain --seconds 1 --window 1)
-case $out in
-*'"good":0,'*) ;;
-*) echo "dns_load took an address for NXDOMAIN: $out" >&2; exit 1 ;;
-esac
+for expect in nxdomain echo; do
+  out=$("$dir/dns_load" --server "127.0.0.1:$port" --pattern n%07u.bench.example --names 100 --expect "$expect" --seconds 1 --window 1)
+  case $out in
+  *'"good":0,'*) ;;
+  *) echo "dns_load took an address for $expect: $out" >&2; exit 1 ;;
+  esac
+done
+
+# What bench-dns says of the targets, of figures that are given.
+figures='
+{"rounds": {"cached": {"floor: echo": [3.0, 6.0, 3.0], "unbound": [5.0, 10.0, 4.0],
+                       "openshell-dnsd, 10000 rules": [3.6, 7.2, 2.7], "openshell-dnsd, 100000 rules": [4.0, 8.0, 3.0]}},
+ "upstream": {"cached": {"unbound": {"answers": 10, "questions": 2, "ports": 2, "repeats": 0}}}}
+'
+verdicts=$(python3 "${top_srcdir:-.}/tests/bench/bench_dns.py" --from-json /dev/stdin <<EOF_FIGURES
+$figures
+EOF_FIGURES
+)
+for line in \
+  'met    cached: CPU to that of the echo server: at most 1.25, measured 1.20 (0.90 to 1.20)' \
+  'MISSED cached: CPU to that of the best peer: at most 0.7, measured 0.72 (0.68 to 0.72) (unbound)' \
+  'MISSED cached: 100000 rules to 10000 rules: at most 1.1, measured 1.11 (1.11 to 1.11)' \
+  'not measured: miss: CPU to that of the best peer'; do
+  printf '%s\n' "$verdicts" | grep -qxF "$line" || { echo "bench_dns.py does not say \"$line\":" >&2; printf '%s\n' "$verdicts" >&2; exit 1; }
+done
 
 # The tools of `make bench-tunnel` against each other: through both floors all bytes arrive, and a load that is sent to
 # no origin must not find anything good.
