@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dnsd/reply.h"
 
+#include "common/base/scratch.h"
+
 /* Header, question, 64 IPv6 records of 28 bytes or a full dns_rrset with 32 heads of 12, SOA, OPT with EDE:
  * no answer of ours is longer. */
 #define REPLY_MAX 4096
@@ -15,7 +17,7 @@ size_t reply_limit(const struct reply *to, const struct dns_query *query)
 
 void reply_answer(const struct reply *to, const struct dns_answer *a)
 {
-    uint8_t out[REPLY_MAX];
+    SCRATCH uint8_t out[REPLY_MAX];
     size_t limit = reply_limit(to, a->query);
     size_t len = dns_answer_build(a, out, limit < sizeof(out) ? limit : sizeof(out));
     to->send(to, span_make(out, len));

@@ -11,46 +11,6 @@
 
 #define BUF_FIRST_CAP 256U
 
-/* Room for len more bytes, or NULL and the sticky flag. The bytes count as written. */
-static uint8_t *wbuf_room(struct wbuf *w, size_t len)
-{
-    if (w->overflow || len > w->cap - w->len) {
-        w->overflow = true;
-        return NULL;
-    }
-    uint8_t *at = w->data + w->len;
-    w->len += len;
-    return at;
-}
-
-void wbuf_u8(struct wbuf *w, uint8_t v)
-{
-    uint8_t *at = wbuf_room(w, 1);
-    if (at != NULL) {
-        at[0] = v;
-    }
-}
-
-void wbuf_u16(struct wbuf *w, uint16_t v)
-{
-    uint8_t *at = wbuf_room(w, 2);
-    if (at != NULL) {
-        at[0] = (uint8_t)(v >> 8);
-        at[1] = (uint8_t)v;
-    }
-}
-
-void wbuf_u32(struct wbuf *w, uint32_t v)
-{
-    uint8_t *at = wbuf_room(w, 4);
-    if (at != NULL) {
-        at[0] = (uint8_t)(v >> 24);
-        at[1] = (uint8_t)(v >> 16);
-        at[2] = (uint8_t)(v >> 8);
-        at[3] = (uint8_t)v;
-    }
-}
-
 void wbuf_put(struct wbuf *w, struct span s)
 {
     if (s.len == 0) {

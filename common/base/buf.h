@@ -25,9 +25,42 @@ static inline struct span wbuf_span(const struct wbuf *w)
 {
     return (struct span){w->data, w->len};
 }
-void wbuf_u8(struct wbuf *w, uint8_t v);
-void wbuf_u16(struct wbuf *w, uint16_t v); /* network order */
-void wbuf_u32(struct wbuf *w, uint32_t v); /* network order */
+/* Room for len more bytes, or NULL and the sticky flag. The bytes count as written. */
+static inline uint8_t *wbuf_room(struct wbuf *w, size_t len)
+{
+    if (w->overflow || len > w->cap - w->len) {
+        w->overflow = true;
+        return NULL;
+    }
+    uint8_t *at = w->data + w->len;
+    w->len += len;
+    return at;
+}
+static inline void wbuf_u8(struct wbuf *w, uint8_t v)
+{
+    uint8_t *at = wbuf_room(w, 1);
+    if (at != NULL) {
+        at[0] = v;
+    }
+}
+static inline void wbuf_u16(struct wbuf *w, uint16_t v) /* network order */
+{
+    uint8_t *at = wbuf_room(w, 2);
+    if (at != NULL) {
+        at[0] = (uint8_t)(v >> 8);
+        at[1] = (uint8_t)v;
+    }
+}
+static inline void wbuf_u32(struct wbuf *w, uint32_t v) /* network order */
+{
+    uint8_t *at = wbuf_room(w, 4);
+    if (at != NULL) {
+        at[0] = (uint8_t)(v >> 24);
+        at[1] = (uint8_t)(v >> 16);
+        at[2] = (uint8_t)(v >> 8);
+        at[3] = (uint8_t)v;
+    }
+}
 void wbuf_put(struct wbuf *w, struct span s);
 void wbuf_str(struct wbuf *w, const char *s);
 /* v in decimal, with zeros in front up to this many digits (at most 20). All of it, or nothing and the flag.

@@ -1,22 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/cursor.h"
 
-struct span cursor_take(struct cursor *c, size_t len)
-{
-    if (c->bad || len > cursor_left(c)) {
-        c->bad = true;
-        return (struct span){NULL, 0};
-    }
-    struct span taken = span_sub(c->bytes, c->pos, len);
-    c->pos += len;
-    return taken;
-}
-
-void cursor_skip(struct cursor *c, size_t len)
-{
-    (void)cursor_take(c, len);
-}
-
 /* The next count (<= 4) bytes as one number. */
 static uint32_t take_number(struct cursor *c, size_t count)
 {
@@ -26,16 +10,6 @@ static uint32_t take_number(struct cursor *c, size_t count)
         v = (v << 8) | s.data[i];
     }
     return v;
-}
-
-uint8_t cursor_u8(struct cursor *c)
-{
-    return (uint8_t)take_number(c, 1);
-}
-
-uint16_t cursor_u16(struct cursor *c)
-{
-    return (uint16_t)take_number(c, 2);
 }
 
 uint32_t cursor_u24(struct cursor *c)

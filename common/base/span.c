@@ -14,14 +14,29 @@ bool span_is_equal_nocase(struct span a, struct span b)
     return true;
 }
 
-struct span span_sub(struct span s, size_t from, size_t len)
+/* Eight bytes at a time: 0x80 marks a capital letter, whose bit 0x20 is to be set. */
+static uint64_t lower8(uint64_t v)
 {
-    if (from >= s.len) {
-        /* past the end: empty, and no pointer arithmetic on a NULL data */
-        return (struct span){s.data == NULL ? NULL : s.data + s.len, 0};
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t low = v & (ones * 0x7f);
+    const uint64_t from_a = low + ones * (0x80 - 'A');
+    const uint64_t behind_z = low + ones * (0x80 - 'Z' - 1);
+    const uint64_t capitals = (from_a ^ behind_z) & ~v & (ones * 0x80);
+    return v | capitals >> 2;
+}
+
+void ascii_lower_copy(uint8_t *out, struct span s)
+{
+    size_t i = 0;
+    for (; s.len - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
+        uint64_t v;
+        memcpy(&v, s.data + i, sizeof(v));
+        v = lower8(v);
+        memcpy(out + i, &v, sizeof(v));
     }
-    size_t left = s.len - from;
-    return (struct span){s.data + from, len < left ? len : left};
+    for (; i < s.len; i++) {
+        out[i] = ascii_lower(s.data[i]);
+    }
 }
 
 static size_t min_of(size_t a, size_t b)

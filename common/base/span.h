@@ -37,7 +37,15 @@ static inline bool span_is_equal(struct span a, struct span b)
 bool span_is_equal_nocase(struct span a, struct span b);
 
 /* Bytes [from, from+len) of s, cut to what s has; never fails. */
-struct span span_sub(struct span s, size_t from, size_t len);
+static inline struct span span_sub(struct span s, size_t from, size_t len)
+{
+    if (from >= s.len) {
+        /* past the end: empty, and no pointer arithmetic on a NULL data */
+        return (struct span){s.data == NULL ? NULL : s.data + s.len, 0};
+    }
+    size_t left = s.len - from;
+    return (struct span){s.data + from, len < left ? len : left};
+}
 
 /* Levenshtein distance, ASCII case ignored. Anything longer than the bound counts as infinitely far. */
 #define SPAN_DISTANCE_MAX_LEN 255U
@@ -56,3 +64,5 @@ static inline uint8_t ascii_lower(uint8_t c)
 {
     return (c >= 'A' && c <= 'Z') ? (uint8_t)(c + 32) : c;
 }
+/* s in lower case, ASCII only, into s.len bytes at out, which may be those of s. */
+void ascii_lower_copy(uint8_t *out, struct span s);

@@ -2,6 +2,7 @@
 #include "common/dns/cache.h"
 
 #include "common/base/htab.h"
+#include "common/base/scratch.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -82,7 +83,7 @@ static struct key key_make(const struct host_name *name, uint16_t qtype)
 
 static uint64_t key_hash(const struct cache *c, const struct key *k)
 {
-    uint8_t bytes[2 + HOST_NAME_MAX_LEN];
+    SCRATCH uint8_t bytes[2 + HOST_NAME_MAX_LEN];
     struct wbuf w = wbuf_make(bytes, sizeof bytes);
     wbuf_u16(&w, k->qtype);
     wbuf_put(&w, k->name);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/dns/dns_wire.h"
 
+#include "common/base/scratch.h"
 #include "common/dns/dns_rr.h"
 #include "common/dns/dns_rrset.h"
 
@@ -48,7 +49,7 @@ static void addr_note(struct dns_reply *out, uint8_t family, struct span rdata)
 static bool target_note(struct chain *ch, const struct dns_rr *rr, struct dns_name *target)
 {
     struct cursor c = cursor_make(ch->msg);
-    struct dns_name name;
+    SCRATCH struct dns_name name;
     c.pos = rr->rdata_at;
     dns_name_read(&c, &name);
     if (target->len > 0) {
@@ -107,7 +108,7 @@ static enum link link_read(struct chain *ch, struct dns_name *target)
 /* Follows the CNAMEs inside the message to where they end. A loop runs into the limit. */
 static enum link chain_follow(struct chain *ch)
 {
-    struct dns_name target;
+    SCRATCH struct dns_name target;
     enum link link = link_read(ch, &target);
     while (link == LINK_CNAME) {
         ch->out->hop_count++;
@@ -124,7 +125,7 @@ static enum link chain_follow(struct chain *ch)
 static bool owner_is_above(const struct chain *ch, const struct dns_rr *rr)
 {
     struct cursor c = cursor_make(ch->msg);
-    struct dns_name owner;
+    SCRATCH struct dns_name owner;
     c.pos = rr->owner_at;
     dns_name_read(&c, &owner);
     return dns_name_is_within(&ch->name, &owner);
@@ -207,12 +208,25 @@ static bool is_bare_error(const struct dns_header *h)
            h->ns_count == 0;
 }
 
+/* All but the addresses, which are counted. */
+static void reply_init(struct dns_reply *out)
+{
+    out->kind = DNS_REPLY_MISMATCH;
+    out->rcode = 0;
+    out->ra = false;
+    out->has_opt = false;
+    out->hop_count = 0;
+    out->ttl_s = 0;
+    out->addr_count = 0;
+    out->target = (struct host_name){0};
+}
+
 void dns_reply_parse(struct span msg, const struct dns_sent *sent, struct dns_reply *out)
 {
     struct cursor c = cursor_make(msg);
     struct dns_header h;
     struct dns_records records;
-    *out = (struct dns_reply){0};
+    reply_init(out);
     dns_header_read(&c, &h);
     if (!cursor_is_ok(&c) || (h.flags & DNS_FLAG_QR) == 0 || dns_header_opcode(&h) != 0 || h.id != sent->id) {
         return;
@@ -236,8 +250,13 @@ void dns_reply_parse(struct span msg, const struct dns_sent *sent, struct dns_re
         out->kind = DNS_REPLY_ERROR;
         return;
     }
-    struct chain ch = {
-        .msg = msg, .sent = sent, .header = &h, .records = &records, .ttl_s = INT32_MAX, .out = out};
+    SCRATCH struct chain ch;
+    ch.msg = msg;
+    ch.sent = sent;
+    ch.header = &h;
+    ch.records = &records;
+    ch.ttl_s = INT32_MAX;
+    ch.out = out;
     ch.name.len = sent->qname.len;
     memcpy(ch.name.wire, sent->qname.data, sent->qname.len); /* <= 255: it equals the QNAME just read */
     reply_reduce(&ch);

@@ -108,9 +108,9 @@ struct dns_reply {
         hop_count; /* CNAMEs followed inside the message; more than 8 or a loop is DNS_REPLY_ERROR/SERVFAIL */
     uint32_t ttl_s; /* minimum over the chain and the addresses; for negatives RFC 2308 5 (SOA minimum), 0 if
                        no SOA */
-    size_t addr_count; /* <= DNS_ADDRS_MAX, duplicates removed, order kept */
-    struct ip addrs[DNS_ADDRS_MAX];
-    struct host_name target; /* where the CNAMEs of the message lead; len 0: there are none */
+    size_t addr_count;              /* <= DNS_ADDRS_MAX, duplicates removed, order kept */
+    struct ip addrs[DNS_ADDRS_MAX]; /* only the first addr_count are set */
+    struct host_name target;        /* where the CNAMEs of the message lead; len 0: there are none */
 };
 
 struct dns_rrset; /* dns_rrset.h */

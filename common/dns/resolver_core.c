@@ -2,6 +2,7 @@
 #include "common/dns/resolver_core.h"
 
 #include "common/base/htab.h"
+#include "common/base/scratch.h"
 #include "common/dns/resolver_waiters.h"
 
 #include <errno.h>
@@ -94,7 +95,7 @@ static void answer_stale(struct resolver_core *c, const struct cache_found *foun
 static bool find_stale(struct resolver_core *c, const struct resolver_question *q, enum resolver_fail why,
                        int64_t now_ms, struct resolver_answer *out)
 {
-    struct cache_found found;
+    SCRATCH struct cache_found found;
     if (cache_get(c->cache, &q->name, q->qtype, now_ms, &found) != CACHE_STALE) {
         return false;
     }
@@ -120,7 +121,7 @@ static void take_answer(struct resolver_core *c, struct resolver_question *q, in
 {
     const struct resolver_answer *a = &q->answer;
     if (a->status != RESOLVER_FAILED) {
-        struct cache_answer entry;
+        SCRATCH struct cache_answer entry;
         resolver_answer_to_cache(a, &entry);
         cache_put(c->cache, &q->name, q->qtype, now_ms, &entry);
         *failing_of(c, &q->name) = false;
@@ -312,7 +313,7 @@ static void renew(struct resolver_core *c, const struct question_key *k)
 static bool look_up(struct resolver_core *c, const struct question_key *k, int64_t now_ms,
                     struct resolver_answer *out, bool *has_stale)
 {
-    struct cache_found found;
+    SCRATCH struct cache_found found;
     const enum cache_age age = cache_get(c->cache, k->name, k->qtype, now_ms, &found);
     *has_stale = age == CACHE_STALE;
     count_cache(c);
@@ -343,7 +344,7 @@ bool resolver_core_peek(struct resolver_core *c, const struct host_name *name, u
 bool resolver_core_peek_stale(struct resolver_core *c, const struct host_name *name, uint16_t qtype,
                               int64_t now_ms, struct resolver_answer *out)
 {
-    struct cache_found found;
+    SCRATCH struct cache_found found;
     if (cache_get(c->cache, name, qtype, now_ms, &found) != CACHE_STALE) {
         return false;
     }
@@ -357,7 +358,7 @@ resolver_ticket resolver_core_ask(struct resolver_core *c, const struct resolver
         return 0;
     }
     const struct question_key key = {.name = ask->name, .qtype = ask->qtype};
-    struct resolver_answer known;
+    SCRATCH struct resolver_answer known;
     struct resolver_question *q = NULL;
     bool has_stale = false;
     if (look_up(c, &key, now_ms, &known, &has_stale)) {
@@ -449,8 +450,8 @@ static bool run_ready(struct resolver_core *c)
     bool is_last = last == NULL;
     while (!is_last && c->ready_first != NULL) {
         struct resolver_question *q = c->ready_first;
-        REQUIRE(q != NULL);            /* nobody but this takes one off the list, and last is on it */
-        struct resolver_answer answer; /* outlives q if a call back frees the core */
+        REQUIRE(q != NULL);                    /* nobody but this takes one off the list, and last is on it */
+        SCRATCH struct resolver_answer answer; /* outlives q if a call back frees the core */
         resolver_answer_copy(&answer, &q->answer);
         while (q->waiters.first != WAITER_NONE) {
             if (!call_back(c, q, q->waiters.first, &answer)) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/policy/policy_index.h"
 
+#include "common/base/scratch.h"
+
 #define LABELS_MAX 127
 /* Of each label at most two ways wait ("**", "*") while a third is gone; of the first one more. */
 #define STEPS_FOR(labels) (2 * ((labels) + 1) + 2)
@@ -192,7 +194,7 @@ static void run(struct walk *w)
 /* On a stack of its own: compilers are told to clear every variable, and this one is large. */
 __attribute__((noinline)) static void run_deep(struct walk *w)
 {
-    struct step steps[STEPS_FOR(LABELS_MAX)];
+    SCRATCH struct step steps[STEPS_FOR(LABELS_MAX)];
     w->steps = steps;
     run(w);
     w->steps = NULL;
@@ -201,7 +203,7 @@ __attribute__((noinline)) static void run_deep(struct walk *w)
 void policy_index_walk(const struct policy_index *x, const struct host_name *name, index_node_fn *visit,
                        void *ctx)
 {
-    struct step steps[STEPS_FOR(FEW_LABELS)];
+    SCRATCH struct step steps[STEPS_FOR(FEW_LABELS)];
     struct walk w = {.x = x, .name = name, .visit = visit, .ctx = ctx, .steps = steps};
     if (name->len == 0 || name->label_count > LABELS_MAX) {
         return;

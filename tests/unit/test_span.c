@@ -35,6 +35,32 @@ static void test_equal_nocase(void **state)
     }
 }
 
+/* Every byte in every place of a word and behind it, and no byte beyond the end. */
+static void test_lower_copy(void **state)
+{
+    (void)state;
+    for (size_t len = 0; len < 20; len++) {
+        for (unsigned c = 0; c < 256; c++) {
+            uint8_t in[20], out[20];
+            memset(in, 'Z', sizeof(in));
+            memset(out, '#', sizeof(out));
+            in[c % 20] = (uint8_t)c;
+            ascii_lower_copy(out, span_make(in, len));
+            for (size_t i = 0; i < sizeof(out); i++) {
+                assert_int_equal(out[i], i < len ? ascii_lower(in[i]) : '#');
+            }
+        }
+    }
+    uint8_t all[256], lower[256];
+    for (size_t i = 0; i < sizeof(all); i++) {
+        all[i] = (uint8_t)i;
+    }
+    ascii_lower_copy(lower, span_make(all, sizeof(all)));
+    for (size_t i = 0; i < sizeof(all); i++) {
+        assert_int_equal(lower[i], ascii_lower(all[i]));
+    }
+}
+
 static void test_sub(void **state)
 {
     (void)state;
@@ -143,9 +169,10 @@ static void test_distance(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equal),    cmocka_unit_test(test_equal_nocase), cmocka_unit_test(test_sub),
-        cmocka_unit_test(test_find),     cmocka_unit_test(test_trim),         cmocka_unit_test(test_char_len),
-        cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_equal),      cmocka_unit_test(test_equal_nocase),
+        cmocka_unit_test(test_lower_copy), cmocka_unit_test(test_sub),
+        cmocka_unit_test(test_find),       cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_char_len),   cmocka_unit_test(test_distance),
     };
     return cmocka_run_group_tests_name("span", tests, NULL, NULL);
 }
