@@ -7,6 +7,7 @@
 #include "common/dns/dns_tls.h"
 #include "common/dns/upstream_watch.h"
 #include "common/net/deadline.h"
+#include "common/net/udp_burst.h"
 #include "common/net/udp_pool.h"
 
 #include <errno.h>
@@ -31,7 +32,8 @@ struct leg {
     size_t slot;
     size_t upstream; /* of the last use */
     struct udp_socket *udp;
-    bool is_answered; /* udp: nothing more is expected */
+    bool is_answered;              /* udp: nothing more is expected */
+    struct udp_burst_item *unsent; /* udp: its question waits to be sent with others */
     struct dns_stream_query *query;
 };
 
@@ -71,6 +73,8 @@ struct dns_client {
     struct dns_entropy entropy[ENTROPY_COUNT];
     size_t entropy_at;
     struct udp_pool *sockets;
+    bool is_collecting; /* questions wait for others, to go out together */
+    struct udp_burst burst;
     struct dns_action action;    /* scratch of pump() */
     uint8_t rx[DNS_MESSAGE_MAX]; /* scratch of one recv() */
 };
@@ -105,10 +109,13 @@ static void list_remove(struct call_list *l, struct dns_call *call)
 
 static void close_leg(struct leg *leg)
 {
-    udp_pool_give(leg->udp, leg->is_answered);
-    leg->udp = NULL;
-    dns_stream_cancel(leg->query);
-    leg->query = NULL;
+    udp_burst_drop(&leg->unsent);
+    if (leg->udp != NULL || leg->query != NULL) { /* mostly one of eight has something */
+        udp_pool_give(leg->udp, leg->is_answered);
+        leg->udp = NULL;
+        dns_stream_cancel(leg->query);
+        leg->query = NULL;
+    }
 }
 
 static void free_call(struct dns_call *call)
@@ -185,6 +192,22 @@ static void fail_leg(struct leg *leg, int error)
 
 static void on_leg_readable(void *ctx, int fd);
 
+static void pump(struct dns_call *call, int64_t now_ms);
+
+static void on_unsent_event(void *ctx, int error)
+{
+    struct leg *leg = ctx;
+    fail_leg(leg, error);
+    pump(leg->call, clock_mono_ms());
+}
+
+/* All sockets are connected, now all questions are sent. What is asked again meanwhile goes out at once. */
+static void send_collected(struct dns_client *c)
+{
+    c->is_collecting = false;
+    udp_burst_send(&c->burst, on_unsent_event);
+}
+
 static int open_udp(struct leg *leg, const struct dns_action *act)
 {
     int rc = udp_pool_take(leg->call->client->sockets, &act->to, on_leg_readable, leg, &leg->udp);
@@ -192,30 +215,28 @@ static int open_udp(struct leg *leg, const struct dns_action *act)
         return rc;
     }
     leg->is_answered = false;
-    /* What the kernel has no room for now is as good as lost on the way: the schedule sends again. */
-    if (send(udp_socket_fd(leg->udp), act->msg, act->msg_len, MSG_NOSIGNAL) < 0 && errno != EAGAIN &&
-        errno != ENOBUFS) {
-        return -errno;
-    }
-    return 0;
+    struct dns_client *c = leg->call->client;
+    const int fd = udp_socket_fd(leg->udp);
+    const struct span msg = span_make(act->msg, act->msg_len);
+    bool is_collected = c->is_collecting && udp_burst_add(&c->burst, fd, msg, leg, &leg->unsent);
+    return is_collected ? 0 : udp_burst_send_one(fd, msg);
 }
-
-static void pump(struct dns_call *call);
 
 /* Of a leg's question on a connection. The call may be gone afterwards. */
 static bool on_stream_event(void *ctx, struct span msg, int error)
 {
     struct leg *leg = ctx;
     bool is_over = true;
+    const int64_t now_ms = clock_mono_ms();
     if (error != 0) {
         fail_leg(leg, -error);
     } else {
-        is_over = dns_exchange_reply(&leg->call->exchange, leg->slot, msg, clock_mono_ms());
+        is_over = dns_exchange_reply(&leg->call->exchange, leg->slot, msg, now_ms);
     }
     if (is_over) {
         leg->query = NULL; /* the stream frees it */
     }
-    pump(leg->call);
+    pump(leg->call, now_ms);
     return is_over;
 }
 
@@ -288,11 +309,10 @@ static void publish(struct dns_client *c)
 }
 
 /* Does what the exchange wants until it waits. The call may be gone afterwards. */
-static void pump(struct dns_call *call)
+static void pump(struct dns_call *call, int64_t now_ms)
 {
     struct dns_client *c = call->client;
     struct dns_action *act = &c->action;
-    int64_t now_ms = clock_mono_ms();
     for (;;) {
         if (c->entropy_at == ENTROPY_COUNT) {
             rng_bytes(c->entropy, sizeof(c->entropy));
@@ -329,11 +349,10 @@ static void pump(struct dns_call *call)
 static void on_deadline_event(void *ctx, struct deadline *d, int64_t now_ms)
 {
     (void)ctx;
-    (void)now_ms;
-    pump((struct dns_call *)(void *)((char *)d - offsetof(struct dns_call, deadline)));
+    pump((struct dns_call *)(void *)((char *)d - offsetof(struct dns_call, deadline)), now_ms);
 }
 
-static void read_udp(struct leg *leg, int fd)
+static void read_udp(struct leg *leg, int fd, int64_t now_ms)
 {
     struct dns_client *c = leg->call->client;
     for (int i = 0; i < READS_PER_WAKE; i++) {
@@ -345,7 +364,6 @@ static void read_udp(struct leg *leg, int fd)
             return;
         }
         struct span msg = span_make(c->rx, (size_t)n);
-        int64_t now_ms = clock_mono_ms();
         if (dns_exchange_reply(&leg->call->exchange, leg->slot, msg, now_ms)) {
             leg->is_answered = true;
             return;
@@ -359,8 +377,9 @@ static void read_udp(struct leg *leg, int fd)
 static void on_leg_readable(void *ctx, int fd)
 {
     struct leg *leg = ctx;
-    read_udp(leg, fd);
-    pump(leg->call);
+    const int64_t now_ms = clock_mono_ms();
+    read_udp(leg, fd, now_ms);
+    pump(leg->call, now_ms);
 }
 
 /*
@@ -371,13 +390,19 @@ static void on_prepare_event(struct ev_loop *loop, ev_prepare *w, int revents)
 {
     (void)revents;
     struct dns_client *c = w->data;
+    const int64_t now_ms = clock_mono_ms();
     for (size_t budget = c->fresh.count; budget > 0 && c->fresh.first != NULL; budget--) {
         struct dns_call *call = c->fresh.first;
+        if (c->burst.count == UDP_BURST_MAX) {
+            send_collected(c);
+        }
+        c->is_collecting = true;
         list_remove(&c->fresh, call);
         list_add(&c->calls, call);
         call->is_fresh = false;
-        pump(call);
+        pump(call, now_ms);
     }
+    send_collected(c);
     if (c->fresh.first == NULL) {
         ev_prepare_stop(loop, &c->prepare);
         ev_idle_stop(loop, &c->idle);

@@ -2,6 +2,7 @@
 #include "common/dns/dns_exchange_priv.h"
 
 #include "common/base/hash.h"
+#include "common/base/scratch.h"
 
 #define PAD_BLOCK 128 /* RFC 8467 4.1 */
 
@@ -36,7 +37,7 @@ void dns_exchange_finish(struct dns_exchange *x, enum dns_exchange_status status
     x->result.ttl_s = x->ttl_s;
     x->result.hops = x->hops;
     x->result.why = status == DNS_EXCHANGE_FAILED ? x->why : DNS_EXCHANGE_FAIL_NONE;
-    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+    for (size_t i = 0; i < x->slot_count; i++) {
         struct dns_exchange_slot *s = &x->slots[i];
         bool lingers = s->is_probe || s->is_overtaken;
         if (!(lingers && s->is_open && !s->wants_close && !s->is_late)) {
@@ -84,6 +85,7 @@ void dns_exchange_start(struct dns_exchange *x, struct dns_exchange_env *env, co
     x->qtype = qtype;
     x->end_ms = now_ms + env->total_ms;
     memset(x->slots, 0, sizeof(x->slots));
+    x->slot_count = 0;
     x->sends = 0;
     x->hops = 0;
     x->name_count = 0;
@@ -98,7 +100,6 @@ void dns_exchange_start(struct dns_exchange *x, struct dns_exchange_env *env, co
     x->result.target.len = 0;
     x->result.records = NULL;
     dns_exchange_begin_name(x);
-    (void)dns_exchange_remember_name(x);
     env->hedge_credit += env->hedge_credit < DNS_EXCHANGE_HEDGE_CREDIT_MAX ? 1 : 0;
 }
 
@@ -106,7 +107,7 @@ void dns_exchange_start(struct dns_exchange *x, struct dns_exchange_env *env, co
 static size_t take_slot(struct dns_exchange *x)
 {
     size_t oldest = NO_SLOT;
-    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+    for (size_t i = 0; i < x->slot_count; i++) {
         if (!is_in_use(&x->slots[i])) {
             return i;
         }
@@ -114,7 +115,7 @@ static size_t take_slot(struct dns_exchange *x)
             oldest = i;
         }
     }
-    return oldest;
+    return x->slot_count < DNS_EXCHANGE_SLOTS ? x->slot_count++ : oldest;
 }
 
 /* Asks for a (re)opened socket in slot i; a socket that is there is closed first. */
@@ -133,7 +134,7 @@ void dns_exchange_want_open(struct dns_exchange *x, size_t i, size_t upstream, b
 
 static size_t find_asking(const struct dns_exchange *x, size_t upstream)
 {
-    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+    for (size_t i = 0; i < x->slot_count; i++) {
         const struct dns_exchange_slot *s = &x->slots[i];
         if (is_in_use(s) && !s->is_late && s->upstream == upstream) {
             return i;
@@ -145,7 +146,7 @@ static size_t find_asking(const struct dns_exchange *x, size_t upstream)
 /* An attempt beside the one that is over, which is now the one to wait for: a hedge, or a try over TCP. */
 static size_t find_beside(const struct dns_exchange *x, bool is_hedge)
 {
-    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+    for (size_t i = 0; i < x->slot_count; i++) {
         const struct dns_exchange_slot *s = &x->slots[i];
         if ((is_hedge ? s->is_hedge : s->is_beside) && is_in_use(s) && !s->is_late) {
             return i;
@@ -296,7 +297,7 @@ static void note_silence(struct dns_exchange *x, const struct dns_exchange_slot 
 static bool expire(struct dns_exchange *x, int64_t now_ms)
 {
     bool changed = false;
-    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+    for (size_t i = 0; i < x->slot_count; i++) {
         struct dns_exchange_slot *s = &x->slots[i];
         if (!s->is_open || s->is_late || now_ms < s->deadline_ms) {
             continue;
@@ -381,7 +382,7 @@ static void open_slot(struct dns_exchange *x, size_t i, int64_t now_ms, const st
         x->env->stats.sent_udp++;
     }
 
-    uint8_t wire[255];
+    SCRATCH uint8_t wire[255];
     struct wbuf w = wbuf_make(out->msg, sizeof(out->msg));
     dns_query_build(&w, s->id, dns_exchange_slot_qname(x, s, wire), x->qtype, s->with_opt);
     if (u->is_private && s->with_opt) {
@@ -400,7 +401,7 @@ static void open_slot(struct dns_exchange *x, size_t i, int64_t now_ms, const st
 static bool serve_slots(struct dns_exchange *x, int64_t now_ms, const struct dns_entropy *rnd,
                         struct dns_action *out)
 {
-    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+    for (size_t i = 0; i < x->slot_count; i++) {
         struct dns_exchange_slot *s = &x->slots[i];
         if (s->wants_close) {
             s->wants_close = false;
@@ -415,7 +416,7 @@ static bool serve_slots(struct dns_exchange *x, int64_t now_ms, const struct dns
         out->kind = DNS_ACTION_ANSWER;
         return true;
     }
-    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+    for (size_t i = 0; i < x->slot_count; i++) {
         if (x->slots[i].wants_open) {
             open_slot(x, i, now_ms, rnd, out);
             return true;
@@ -435,7 +436,7 @@ void dns_exchange_next(struct dns_exchange *x, int64_t now_ms, const struct dns_
 
     out->kind = x->is_done ? DNS_ACTION_END : DNS_ACTION_WAIT;
     out->until_ms = x->is_done ? INT64_MAX : x->end_ms < x->hedge_ms ? x->end_ms : x->hedge_ms;
-    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+    for (size_t i = 0; i < x->slot_count; i++) {
         const struct dns_exchange_slot *s = &x->slots[i];
         if (s->is_open && !s->is_late) {
             out->kind = DNS_ACTION_WAIT;
@@ -461,7 +462,7 @@ void dns_exchange_upstreams_moved(struct dns_exchange *x, const uint8_t moved[UP
     x->given_up = move_bits(x->given_up, moved);
     x->tcp_due = move_bits(x->tcp_due, moved);
     x->tcp_done = move_bits(x->tcp_done, moved);
-    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+    for (size_t i = 0; i < x->slot_count; i++) {
         struct dns_exchange_slot *s = &x->slots[i];
         if (!is_in_use(s)) {
             continue;

@@ -109,6 +109,7 @@ struct dns_exchange {
     uint16_t qtype;
     int64_t end_ms;
     struct dns_exchange_slot slots[DNS_EXCHANGE_SLOTS];
+    size_t slot_count; /* so many, the first ones, were ever in use: mostly one */
     size_t current;    /* the attempt that is waited for, or DNS_EXCHANGE_SLOTS */
     uint32_t tried;    /* upstreams asked in this round, a bit each */
     uint32_t given_up; /* upstreams that answered badly: not asked again for this name */

@@ -2,6 +2,8 @@
 /* What comes back: replies and failures of sockets. */
 #include "common/dns/dns_exchange_priv.h"
 
+#include "common/base/scratch.h"
+
 /* The upstream gave an answer that helps nobody: the next one is asked at once. */
 static void give_up(struct dns_exchange *x, size_t i, enum dns_exchange_fail why)
 {
@@ -9,7 +11,7 @@ static void give_up(struct dns_exchange *x, size_t i, enum dns_exchange_fail why
     x->given_up |= 1U << upstream;
     dns_exchange_note_why(x, why);
     dns_exchange_drop_slot(x, i);
-    for (size_t j = 0; j < DNS_EXCHANGE_SLOTS; j++) {
+    for (size_t j = 0; j < x->slot_count; j++) {
         if (x->slots[j].is_beside && x->slots[j].upstream == upstream) {
             dns_exchange_drop_slot(x, j); /* it has spoken: no need to find out over TCP */
         }
@@ -38,6 +40,9 @@ static void follow(struct dns_exchange *x, const struct dns_reply *r)
 {
     x->hops += r->hop_count > 0 ? r->hop_count : 1U;
     x->ttl_s = r->ttl_s < x->ttl_s ? r->ttl_s : x->ttl_s;
+    if (x->name_count == 0) {
+        (void)dns_exchange_remember_name(x); /* the first name of a chain is one of it */
+    }
     x->name = r->target;
     x->result.target = r->target;
     if (x->hops > DNS_EXCHANGE_HOPS_MAX || !dns_exchange_remember_name(x)) {
@@ -45,7 +50,7 @@ static void follow(struct dns_exchange *x, const struct dns_reply *r)
         dns_exchange_finish(x, DNS_EXCHANGE_FAILED);
         return;
     }
-    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+    for (size_t i = 0; i < x->slot_count; i++) {
         dns_exchange_drop_slot(x, i);
     }
     dns_exchange_begin_name(x);
@@ -120,8 +125,18 @@ static void take_reply(struct dns_exchange *x, size_t i, const struct dns_reply 
     }
 }
 
-/* What a matching reply tells about the upstream, whatever it says about the name. */
-static void learn(struct dns_exchange *x, const struct dns_exchange_slot *s, struct span msg, int64_t now_ms)
+static bool has_upper(struct span wire)
+{
+    bool found = false;
+    for (size_t i = 0; i < wire.len; i++) {
+        found = found || ascii_lower(wire.data[i]) != wire.data[i];
+    }
+    return found;
+}
+
+/* What a matching reply to qname, as sent, tells about the upstream, whatever it says about the name. */
+static void learn(struct dns_exchange *x, const struct dns_exchange_slot *s, struct span qname,
+                  struct span msg, int64_t now_ms)
 {
     struct upstream *u = dns_exchange_slot_upstream(x, s);
     upstream_note_reply(u, now_ms);
@@ -138,11 +153,7 @@ static void learn(struct dns_exchange *x, const struct dns_exchange_slot *s, str
         upstream_note_plain_reply(u);
         return;
     }
-    uint8_t sent[255];
-    uint8_t lower[255];
-    struct span qname = dns_exchange_slot_qname(x, s, sent);
-    size_t lower_len = host_name_to_wire(&x->name, lower);
-    if (msg.len < DNS_HEADER_LEN + qname.len || span_is_equal(qname, span_make(lower, lower_len))) {
+    if (msg.len < DNS_HEADER_LEN + qname.len || !has_upper(qname)) {
         return; /* no question in it, or nothing to see: the dice fell on lower case only */
     }
     upstream_note_case(u, span_is_equal(qname, span_sub(msg, DNS_HEADER_LEN, qname.len)));
@@ -155,13 +166,13 @@ bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, in
     if (!s->is_open || s->wants_close) {
         return true; /* nothing more is wanted of this socket */
     }
-    uint8_t wire[255];
+    SCRATCH uint8_t wire[255];
     struct dns_sent sent = {.id = s->id,
                             .qtype = x->qtype,
                             .exact_case = s->is_exact_case,
                             .qname = dns_exchange_slot_qname(x, s, wire),
                             .records = x->is_done ? NULL : x->result.records};
-    struct dns_reply r;
+    SCRATCH struct dns_reply r;
     dns_reply_parse(msg, &sent, &r);
     if (r.kind == DNS_REPLY_MISMATCH) {
         x->env->stats.mismatches++;
@@ -179,7 +190,7 @@ bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, in
         return true;
     }
 
-    learn(x, s, msg, now_ms);
+    learn(x, s, sent.qname, msg, now_ms);
     x->slots[slot].is_probe = false; /* what it was to find out is known */
     x->slots[slot].is_overtaken = false;
     if (x->is_done) {

@@ -77,7 +77,7 @@ static void heap_remove(struct deadline_list *l, struct deadline *d)
  * Keeps the timer at or before the earliest deadline. It is left alone when that moves later: firing for
  * nothing and looking again is cheaper than restarting it with every packet of every tunnel.
  */
-static void rearm(struct deadline_list *l, int64_t now_ms)
+static void rearm(struct deadline_list *l)
 {
     if (l->count == 0) {
         ev_timer_stop(l->loop, &l->timer);
@@ -88,6 +88,7 @@ static void rearm(struct deadline_list *l, int64_t now_ms)
         return;
     }
     ev_timer_stop(l->loop, &l->timer);
+    const int64_t now_ms = clock_mono_ms();
     int64_t wait_ms = at_ms > now_ms ? at_ms - now_ms : 0;
     ev_timer_set(&l->timer, (double)wait_ms / 1000.0, 0.0);
     l->timer_at_ms = at_ms;
@@ -111,7 +112,7 @@ static void on_timer_event(struct ev_loop *loop, ev_timer *w, int revents)
         l->fn(l->ctx, d, now_ms);
     }
     l->firing = false;
-    rearm(l, clock_mono_ms());
+    rearm(l);
 }
 
 int deadline_list_new(struct ev_loop *loop, deadline_event_fn *fn, void *ctx, struct deadline_list **out)
@@ -174,7 +175,7 @@ int deadline_arm(struct deadline_list *l, struct deadline *d, int64_t at_ms)
         l->count++;
         sift_up(l, l->count - 1);
     }
-    rearm(l, clock_mono_ms());
+    rearm(l);
     return 0;
 }
 
