@@ -6,6 +6,7 @@
 #include "dnsd/answer_reverse.h"
 #include "dnsd/denied_class.h"
 
+#include "common/base/scratch.h"
 #include "common/base/shown.h"
 
 #include <stdio.h>
@@ -41,7 +42,7 @@ bool answer_is_direct(const struct answer_question *q, uint16_t ports[ANSWER_DIR
 /* The names of an open zone, and those that nft lets through, have their real addresses in every mode. */
 static enum answer_mode mode_of(const struct answer_question *q)
 {
-    uint16_t ports[ANSWER_DIRECT_PORTS];
+    SCRATCH uint16_t ports[ANSWER_DIRECT_PORTS];
     size_t count;
     return q->cfg->mode == ANSWER_REAL || is_open(q) || answer_is_direct(q, ports, &count) ? ANSWER_REAL
                                                                                            : q->cfg->mode;
@@ -81,8 +82,10 @@ void answer_start(struct answer *out, enum dns_rcode rcode, enum answer_event ev
 
 void answer_say(struct answer *out, enum dns_ede ede, const char *text)
 {
+    const size_t len = strnlen(text, sizeof(out->ede_text) - 1);
     out->ede = ede;
-    (void)snprintf(out->ede_text, sizeof(out->ede_text), "%s", text);
+    memcpy(out->ede_text, text, len);
+    out->ede_text[len] = '\0';
 }
 
 /* Appends if the text stays short. */
@@ -94,7 +97,7 @@ static void say_more(struct answer *out, const char *before, struct span what)
         memcpy(out->ede_text + at, before, before_len);
         memcpy(out->ede_text + at + before_len, what.data, what.len);
         out->ede_text[at + before_len + what.len] = '\0';
-        (void)shown_clean(out->ede_text);
+        (void)shown_clean(out->ede_text + at + before_len);
     }
 }
 
@@ -116,7 +119,7 @@ static void say_stale(const struct answer_family *f, struct answer *out)
     }
 }
 
-static void deny(const struct answer_question *q, enum answer_event event, struct answer *out)
+static void start_denial(const struct answer_question *q, enum answer_event event, struct answer *out)
 {
     static const enum dns_rcode rcodes[] = {
         [DENY_NXDOMAIN] = DNS_NXDOMAIN, [DENY_NODATA] = DNS_NOERROR, [DENY_REFUSED] = DNS_REFUSED};
@@ -125,6 +128,14 @@ static void deny(const struct answer_question *q, enum answer_event event, struc
     out->soa_ttl_s = q->cfg->deny_ttl_s;
     out->reason = REASON_POLICY_DENIED;
     out->is_plain_denial = true;
+}
+
+static void deny(const struct answer_question *q, enum answer_event event, struct answer *out)
+{
+    start_denial(q, event, out);
+    if (q->is_silent) {
+        return;
+    }
     answer_say(out, DNS_EDE_BLOCKED, DENIED_TEXT);
     if (q->name != NULL) {
         say_more(out, " ", host_name_span(q->name));
@@ -306,7 +317,7 @@ static unsigned from_real(const struct answer_question *q, const struct answer_l
         say_stale(asked, out);
         return 0;
     }
-    struct permitted ok;
+    SCRATCH struct permitted ok;
     filter(q, asked, is_static, &ok);
     if (ok.count == 0) {
         answer_blocked(q, ok.why == NULL ? "no address" : ok.why, out);
@@ -326,8 +337,8 @@ static unsigned from_real(const struct answer_question *q, const struct answer_l
 static unsigned from_synthetic(const struct answer_question *q, const struct answer_lookup *l, bool is_static,
                                struct answer *out)
 {
-    struct permitted v4;
-    struct permitted v6;
+    SCRATCH struct permitted v4;
+    SCRATCH struct permitted v6;
     filter(q, &l->v4, is_static, &v4);
     filter(q, &l->v6, is_static, &v6);
     if (v4.count > 0 || v6.count > 0) {
@@ -389,7 +400,7 @@ unsigned answer_from_lookup(const struct answer_question *q, const struct answer
 
 static void answer_static(const struct answer_question *q, const struct policy_host *host, struct answer *out)
 {
-    struct ip addrs[2][DNS_ADDRS_MAX];
+    SCRATCH struct ip addrs[2][DNS_ADDRS_MAX];
     size_t counts[2] = {0, 0};
     for (size_t i = 0; i < host->addr_count; i++) {
         const size_t k = host->addrs[i].family == IP_V4 ? 0 : 1;
@@ -498,9 +509,29 @@ enum answer_route answer_decide(const struct answer_question *q, struct answer *
     return ANSWER_ROUTE_DONE;
 }
 
+void answer_decided_keep(const struct answer_question *q, const struct answer *a, struct answer_decided *out)
+{
+    *out = (struct answer_decided){.policy = q->policy,
+                                   .generation = policy_generation(q->policy),
+                                   .has_ipv6 = q->has_ipv6,
+                                   .event = a->event,
+                                   .endpoint = a->endpoint};
+}
+
+bool answer_decided_again(const struct answer_question *q, const struct answer_decided *d, struct answer *out)
+{
+    if (d->policy != q->policy || d->generation != policy_generation(q->policy) ||
+        d->has_ipv6 != q->has_ipv6) {
+        return false;
+    }
+    answer_start(out, DNS_NOERROR, d->event);
+    out->endpoint = d->endpoint;
+    return true;
+}
+
 void answer_denied(const struct answer_question *q, bool is_noise, struct answer *out)
 {
-    deny(q, is_noise ? ANSWER_EVENT_NOISE : ANSWER_EVENT_DENIED, out);
+    start_denial(q, is_noise ? ANSWER_EVENT_NOISE : ANSWER_EVENT_DENIED, out);
 }
 
 void answer_failure(struct answer *out, enum dns_ede ede, const char *text)

@@ -49,7 +49,8 @@ struct answer_question {
     struct span qname;            /* wire labels with the root */
     const struct host_name *name; /* the same, canonical; NULL if it has no canonical form */
     uint16_t qtype;
-    bool has_ipv6; /* there is an IPv6 default route (--aaaa auto) */
+    bool has_ipv6;  /* there is an IPv6 default route (--aaaa auto) */
+    bool is_silent; /* nothing can explain a denial to who asks: the question has no OPT */
 };
 
 /* 0 is the safe one. */
@@ -98,6 +99,20 @@ enum answer_route {
 /* DECIDE: what the policy alone says. On a route other than DONE, *out is to be handed on as it is. */
 enum answer_route answer_decide(const struct answer_question *q, struct answer *out, struct ip *reverse);
 
+/* A decision to resolve, for the same question later. */
+struct answer_decided {
+    const struct policy *policy; /* borrowed, only compared */
+    uint64_t generation;
+    bool has_ipv6;
+    enum answer_event event;
+    const struct policy_endpoint *endpoint;
+};
+/* Right after answer_decide() said ANSWER_ROUTE_RESOLVE. */
+void answer_decided_keep(const struct answer_question *q, const struct answer *a, struct answer_decided *out);
+/* True: the policy is the same still, and *out is as answer_decide() would leave it, to be resolved. */
+bool answer_decided_again(const struct answer_question *q, const struct answer_decided *d,
+                          struct answer *out);
+
 enum answer_family_state {
     ANSWER_UNKNOWN = 0,
     ANSWER_FAILED, /* the resolver gave up; ede and text of the family say why */
@@ -143,7 +158,9 @@ bool answer_other_counts(const struct answer_question *q);
 /* The PTR answer: name is what the map holds for the address, NULL if nothing. */
 void answer_from_map(const struct answer_question *q, const struct host_name *name, struct answer *out);
 
-/* A denial that was decided before, for the same question under the same policy. Noise or not was said then.
+/*
+ * A denial that was decided before, for the same question under the same policy. Noise or not was said then.
+ * Without the text that explains: for a question that has no OPT to put it into.
  */
 void answer_denied(const struct answer_question *q, bool is_noise, struct answer *out);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dnsd/dnsd_worker.h"
 
-#include "common/base/clock.h"
 #include "dnsd/dnsd_counters.h"
 #include "dnsd/hot_answers.h"
 #include "dnsd/ipv6_route.h"
@@ -23,10 +22,10 @@ struct dnsd_worker {
     size_t tcp_count;
 };
 
-static bool has_ipv6(void *ctx)
+static bool has_ipv6(void *ctx, int64_t now_ms)
 {
     struct dnsd_worker *d = ctx;
-    return ipv6_route_has(&d->ipv6, clock_mono_ms());
+    return ipv6_route_has(&d->ipv6, now_ms);
 }
 
 static void on_idle(void *ctx)

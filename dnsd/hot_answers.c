@@ -6,12 +6,16 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define TYPE_A 1 /* whose addresses have four bytes; those of other types have sixteen */
 #define SLOTS_MAX ((size_t)16384)
 #define PLACES ((size_t)4) /* of a question in a row, side by side */
 #define ROWS                                                                                                 \
     ((size_t)2) /* of a question: with one, every tenth is without a place when two thirds are full */
 #define SLOT_COST (sizeof(struct slot) + sizeof(uint64_t))
+#define LINE ((size_t)64) /* of the caches */
+#define SLOT_BYTES 102
 
+/* What an ordinary name with an address or two needs lies in the first line of the caches. */
 struct slot {
     int64_t until_ms; /* 0: free */
     uint64_t generation;
@@ -21,15 +25,17 @@ struct slot {
     uint8_t addr_count;
     uint8_t kind; /* enum hot_kind */
     bool has_ipv6;
-    uint8_t name[HOT_NAME_MAX]; /* lower case */
-    struct ip addrs[HOT_ADDRS_MAX];
+    uint8_t
+        bytes[SLOT_BYTES]; /* the name in lower case, then the addresses, those of an A record in 4 bytes */
 };
+_Static_assert(sizeof(struct slot) == 2 * LINE, "a slot begins where a line begins");
 
 struct hot_answers {
     struct hash_key key;
     size_t slot_count; /* a power of two, or 0 */
     uint64_t *hashes;  /* of the slots: the places of a row lie in one cache line */
     struct slot *slots;
+    void *memory[2]; /* which they lie in */
 };
 
 /* What is compared and hashed: the name in lower case, then the type. */
@@ -54,6 +60,14 @@ size_t hot_answers_bytes(size_t max_bytes)
     return slots_in(max_bytes) * SLOT_COST;
 }
 
+/* Zeroed, from the beginning of a line on. calloc(3): pages that are never used cost nothing. */
+static void *new_lines(size_t len, void **memory)
+{
+    uint8_t *p = calloc(len + LINE - 1, 1);
+    *memory = p;
+    return p == NULL ? NULL : p + (LINE - (uintptr_t)p % LINE) % LINE;
+}
+
 int hot_answers_new(size_t max_bytes, struct hot_answers **out)
 {
     struct hot_answers *h = calloc(1, sizeof(*h));
@@ -66,8 +80,8 @@ int hot_answers_new(size_t max_bytes, struct hot_answers **out)
     if (count == 0) {
         return 0;
     }
-    h->hashes = calloc(count, sizeof(*h->hashes));
-    h->slots = calloc(count, sizeof(*h->slots)); /* pages that are never used cost nothing */
+    h->hashes = new_lines(count * sizeof(*h->hashes), &h->memory[0]);
+    h->slots = new_lines(count * sizeof(*h->slots), &h->memory[1]);
     if (h->hashes == NULL || h->slots == NULL) {
         hot_answers_free(h);
         *out = NULL;
@@ -80,8 +94,8 @@ int hot_answers_new(size_t max_bytes, struct hot_answers **out)
 void hot_answers_free(struct hot_answers *h)
 {
     if (h != NULL) {
-        free(h->hashes);
-        free(h->slots);
+        free(h->memory[0]);
+        free(h->memory[1]);
         free(h);
     }
 }
@@ -92,10 +106,7 @@ static bool fold(const struct hot_answers *h, const struct hot_question *q, stru
     if (h->slot_count == 0 || q->qname.len > HOT_NAME_MAX) {
         return false;
     }
-    for (size_t i = 0; i < q->qname.len; i++) {
-        uint8_t c = q->qname.data[i];
-        out->bytes[i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20U) : c;
-    }
+    ascii_lower_copy(out->bytes, q->qname);
     out->name_len = q->qname.len;
     out->bytes[q->qname.len] = (uint8_t)(q->qtype >> 8);
     out->bytes[q->qname.len + 1] = (uint8_t)(q->qtype & 0xffU);
@@ -109,6 +120,12 @@ static size_t first_place(const struct hot_answers *h, const struct folded *f, s
     return (size_t)(f->hash >> (32 * row)) & (h->slot_count - 1) & ~(PLACES - 1);
 }
 
+/* The place that a question gets if it is free, so that it can be fetched before its row has been read. */
+static size_t home_place(const struct hot_answers *h, const struct folded *f)
+{
+    return first_place(h, f, 0) | ((size_t)(f->hash >> 30) & (PLACES - 1));
+}
+
 /* The slot that holds the question, expired or not, or NULL. */
 static struct slot *find(const struct hot_answers *h, const struct hot_question *q, const struct folded *f)
 {
@@ -117,12 +134,46 @@ static struct slot *find(const struct hot_answers *h, const struct hot_question 
         for (size_t i = first; i < first + PLACES; i++) {
             struct slot *s = &h->slots[i];
             if (h->hashes[i] == f->hash && s->until_ms != 0 && s->qtype == q->qtype &&
-                span_is_equal(span_make(s->name, s->name_len), span_make(f->bytes, f->name_len))) {
+                span_is_equal(span_make(s->bytes, s->name_len), span_make(f->bytes, f->name_len))) {
                 return s;
             }
         }
     }
     return NULL;
+}
+
+static size_t addr_len(uint16_t qtype)
+{
+    return qtype == TYPE_A ? 4 : 16;
+}
+
+/* Do name and addresses fit, and are these of the family that the type says? */
+static bool fits(const struct hot_question *q, const struct folded *f, const struct hot_answer *a)
+{
+    const enum ip_family family = q->qtype == TYPE_A ? IP_V4 : IP_V6;
+    for (size_t i = 0; i < a->addr_count; i++) {
+        if (a->addrs[i].family != family) {
+            return false;
+        }
+    }
+    return f->name_len + a->addr_count * addr_len(q->qtype) <= SLOT_BYTES;
+}
+
+static void write_addrs(struct slot *s, const struct ip *addrs)
+{
+    const size_t len = addr_len(s->qtype);
+    for (size_t i = 0; i < s->addr_count; i++) {
+        memcpy(s->bytes + s->name_len + i * len, addrs[i].bytes, len);
+    }
+}
+
+static void read_addrs(const struct slot *s, struct ip *out)
+{
+    const size_t len = addr_len(s->qtype);
+    for (size_t i = 0; i < s->addr_count; i++) {
+        out[i] = (struct ip){.family = s->qtype == TYPE_A ? IP_V4 : IP_V6};
+        memcpy(out[i].bytes, s->bytes + s->name_len + i * len, len);
+    }
 }
 
 bool hot_answers_get(const struct hot_answers *h, const struct hot_question *q, int64_t now_ms,
@@ -139,14 +190,24 @@ bool hot_answers_get(const struct hot_answers *h, const struct hot_question *q, 
     out->kind = (enum hot_kind)s->kind;
     out->addr_count = s->addr_count;
     out->expires_ms = s->until_ms + s->rest_ms;
-    memcpy(out->addrs, s->addrs, s->addr_count * sizeof(s->addrs[0]));
+    read_addrs(s, out->addrs);
     return true;
+}
+
+void hot_answers_foresee(const struct hot_answers *h, struct span qname, uint16_t qtype)
+{
+    struct folded f;
+    if (fold(h, &(struct hot_question){.qname = qname, .qtype = qtype}, &f)) {
+        const size_t home = home_place(h, &f);
+        __builtin_prefetch(&h->hashes[home]);
+        __builtin_prefetch(&h->slots[home]);
+    }
 }
 
 /* A free slot, or the one that ends first. */
 static struct slot *make_room(const struct hot_answers *h, const struct folded *f)
 {
-    size_t best = first_place(h, f, 0);
+    size_t best = home_place(h, f);
     for (size_t row = 0; row < ROWS; row++) {
         const size_t first = first_place(h, f, row);
         for (size_t i = first; i < first + PLACES; i++) {
@@ -164,7 +225,7 @@ void hot_answers_put(struct hot_answers *h, const struct hot_question *q, int64_
 {
     struct folded f;
     if (a->addr_count > HOT_ADDRS_MAX || a->until_ms <= now_ms || a->until_ms > a->expires_ms ||
-        a->expires_ms - a->until_ms > UINT32_MAX || !fold(h, q, &f)) {
+        a->expires_ms - a->until_ms > UINT32_MAX || !fold(h, q, &f) || !fits(q, &f, a)) {
         return;
     }
     struct slot *s = find(h, q, &f);
@@ -179,6 +240,6 @@ void hot_answers_put(struct hot_answers *h, const struct hot_question *q, int64_
     s->kind = (uint8_t)a->kind;
     s->addr_count = (uint8_t)a->addr_count;
     s->has_ipv6 = q->has_ipv6;
-    memcpy(s->name, f.bytes, f.name_len);
-    memcpy(s->addrs, a->addrs, a->addr_count * sizeof(a->addrs[0]));
+    memcpy(s->bytes, f.bytes, f.name_len);
+    write_addrs(s, a->addrs);
 }

@@ -11,7 +11,8 @@
 #include "common/base/err.h"
 #include "common/base/ip.h"
 
-#define HOT_ADDRS_MAX 4 /* longer answers and names are made anew each time */
+/* Longer answers and names are made anew each time, and long names with several IPv6 addresses. */
+#define HOT_ADDRS_MAX 4
 #define HOT_NAME_MAX 64
 
 struct hot_answers;
@@ -27,10 +28,10 @@ enum hot_kind { HOT_DENIED = 0, HOT_NOISE, HOT_ADMITTED };
 
 struct hot_answer {
     enum hot_kind kind;
-    size_t addr_count; /* HOT_ADMITTED, 0: NODATA */
-    struct ip addrs[HOT_ADDRS_MAX];
-    int64_t expires_ms; /* put: when its TTL ends; get: the same */
-    int64_t until_ms;   /* put: until when it may be given again, at most expires_ms; get: unset */
+    size_t addr_count;              /* HOT_ADMITTED, 0: NODATA */
+    struct ip addrs[HOT_ADDRS_MAX]; /* of the family that the type asked for */
+    int64_t expires_ms;             /* put: when its TTL ends; get: the same */
+    int64_t until_ms; /* put: until when it may be given again, at most expires_ms; get: unset */
 };
 
 /* What a table of at most max_bytes takes. */
@@ -38,8 +39,10 @@ size_t hot_answers_bytes(size_t max_bytes);
 /* At most max_bytes (less than a few slots: none, and nothing is ever kept). 0 or -ENOMEM. */
 MUST_CHECK int hot_answers_new(size_t max_bytes, struct hot_answers **out);
 void hot_answers_free(struct hot_answers *h); /* NULL-safe */
+/* Says that the question comes soon: what is likely to be needed for it is fetched from memory meanwhile. */
+void hot_answers_foresee(const struct hot_answers *h, struct span qname, uint16_t qtype);
 bool hot_answers_get(const struct hot_answers *h, const struct hot_question *q, int64_t now_ms,
                      struct hot_answer *out);
-/* Too long a name, too many addresses: not kept. */
+/* Too long a name, too many addresses, or of another family: not kept, and what was there stays. */
 void hot_answers_put(struct hot_answers *h, const struct hot_question *q, int64_t now_ms,
                      const struct hot_answer *a);

@@ -3,6 +3,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/htab.h"
+#include "common/base/scratch.h"
+#include "common/dns/dns_rr.h"
 #include "dnsd/direct.h"
 #include "dnsd/dnsd_counters.h"
 #include "dnsd/query_brakes.h"
@@ -28,12 +30,14 @@ struct query {
     struct dns_query ask; /* its spans point into question */
     uint8_t question[QUESTION_MAX];
     struct host_name name;
+    struct answer_decided decided;
     struct query_family v4, v6; /* a question for SRV or TXT has one answer, in v4 */
     bool has_ended;             /* only its memory is still there */
 };
 
 struct query_engine {
     struct query_engine_config cfg;
+    int64_t now_ms; /* of what is being handled: read once for a message, a reply or a deadline */
     struct deadline_list *deadlines;
     struct bad_family *bad;
     struct hot_answers *hot;
@@ -80,7 +84,7 @@ static void send_answer(struct query_engine *e, const struct answer_question *q,
     answer_to_wire(a, ask, e->cfg.soa, (uint32_t)policy_generation(q->policy), &wire);
     reply_answer(to, &wire);
     count_answer(e, a);
-    dnsd_log_answer(&e->log, q, a, to, clock_mono_ms());
+    dnsd_log_answer(&e->log, q, a, to, e->now_ms);
     if (dnsd_log_wants_flush(&e->log) && !ev_is_active(&e->flush)) {
         ev_timer_set(&e->flush, FLUSH_AFTER_S, 0.0);
         ev_timer_start(e->cfg.worker->loop, &e->flush);
@@ -106,12 +110,16 @@ static void choose_policy(const struct query_engine *e, const struct ip *client,
 static struct answer_question make_question(const struct query_engine *e, const struct dns_query *ask,
                                             const struct host_name *name, const struct reply *to)
 {
-    struct answer_question q = {
-        .cfg = e->cfg.answer, .qname = ask->qname, .name = name, .qtype = ask->qtype, .has_ipv6 = false};
+    struct answer_question q = {.cfg = e->cfg.answer,
+                                .qname = ask->qname,
+                                .name = name,
+                                .qtype = ask->qtype,
+                                .has_ipv6 = false,
+                                .is_silent = !ask->has_opt};
     choose_policy(e, &to->client.ip, &q);
     /* Matters only where AAAA records are judged; looking costs a system call now and then. */
     if ((ask->qtype == DNS_A || ask->qtype == DNS_AAAA) && answer_minds_ipv6(e->cfg.answer)) {
-        q.has_ipv6 = e->cfg.has_ipv6(e->cfg.ctx);
+        q.has_ipv6 = e->cfg.has_ipv6(e->cfg.ctx, e->now_ms);
     }
     return q;
 }
@@ -164,7 +172,7 @@ static void end_query(struct query *q)
 static void remember_bad(struct query_engine *e, const struct answer_question *q, const struct answer *a)
 {
     if (a->is_repaired) {
-        bad_family_put(e->bad, q->name, q->qtype == DNS_A ? IP_V4 : IP_V6, clock_mono_ms());
+        bad_family_put(e->bad, q->name, q->qtype == DNS_A ? IP_V4 : IP_V6, e->now_ms);
     }
 }
 
@@ -178,7 +186,7 @@ static void finish_query(struct query *q, const struct answer_question *question
 
 static void fail_query(struct query *q, const struct answer_question *question, const char *text)
 {
-    struct answer a;
+    SCRATCH struct answer a;
     answer_failure(&a, DNS_EDE_OTHER, text);
     finish_query(q, question, &a);
 }
@@ -201,9 +209,10 @@ static void note_arrival(struct query *q, const struct query_family *f, const st
 /* Mostly one reply is all that is needed: then nothing is copied. */
 static void take_reply(struct query *q, struct query_family *f, const struct resolver_answer *a)
 {
+    q->engine->now_ms = clock_mono_ms();
     f->ticket = 0;
     f->answer = a;
-    note_arrival(q, f, a, clock_mono_ms());
+    note_arrival(q, f, a, q->engine->now_ms);
     query_step(q);
     if (!q->has_ended && !query_family_keep(f, a)) {
         const struct answer_question question = make_question(q->engine, &q->ask, &q->name, &q->to);
@@ -248,16 +257,29 @@ static int64_t next_deadline_ms(const struct query *q, const struct answer_quest
     return at_ms;
 }
 
+/* DECIDE, if the policy is another one by now. */
+static enum answer_route decide_query(struct query *q, const struct answer_question *question,
+                                      struct answer *a)
+{
+    struct ip reverse;
+    if (answer_decided_again(question, &q->decided, a)) {
+        return ANSWER_ROUTE_RESOLVE;
+    }
+    const enum answer_route route = answer_decide(question, a, &reverse);
+    if (route == ANSWER_ROUTE_RESOLVE) {
+        answer_decided_keep(question, a, &q->decided);
+    }
+    return route;
+}
+
 /* SYNTHESISE if enough is known, else ask for what is missing and wait. The policy may be a newer one by now.
  */
 static void query_step(struct query *q)
 {
     struct query_engine *e = q->engine;
     const struct answer_question question = make_question(e, &q->ask, &q->name, &q->to);
-    struct answer a;
-    struct ip reverse;
-    enum answer_route route = answer_decide(&question, &a, &reverse);
-    if (route != ANSWER_ROUTE_RESOLVE) {
+    SCRATCH struct answer a;
+    if (decide_query(q, &question, &a) != ANSWER_ROUTE_RESOLVE) {
         finish_query(q, &question, &a);
         return;
     }
@@ -279,7 +301,7 @@ static void query_step(struct query *q)
 static void give_up_family(struct query *q, enum ip_family family, int64_t now_ms)
 {
     struct query_family *f = family_of(q, family);
-    struct resolver_answer stale;
+    SCRATCH struct resolver_answer stale;
     if (!query_family_is_pending(f)) {
         return;
     }
@@ -299,6 +321,7 @@ static void on_query_deadline(void *ctx, struct deadline *d, int64_t now_ms)
 {
     (void)ctx;
     struct query *q = HTAB_ENTRY(d, struct query, deadline);
+    q->engine->now_ms = now_ms;
     const struct answer_question question = make_question(q->engine, &q->ask, &q->name, &q->to);
     if (now_ms >= q->started_ms + QUERY_TOTAL_MS ||
         (q->arrived_ms != 0 && now_ms >= q->arrived_ms + QUERY_SILENT_MS)) {
@@ -325,7 +348,7 @@ static struct query *new_query(struct query_engine *e, const struct dns_query *a
     memset(&q->reap, 0, sizeof(q->reap));
     memset(&q->deadline, 0, sizeof(q->deadline));
     q->engine = e;
-    q->started_ms = clock_mono_ms();
+    q->started_ms = e->now_ms;
     q->arrived_ms = 0;
     q->has_ended = false;
     q->v4 = (struct query_family){0};
@@ -348,6 +371,11 @@ static struct query *new_query(struct query_engine *e, const struct dns_query *a
 
 /* ---- the fast path ---- */
 
+static struct query_hot_at hot_at(const struct query_engine *e)
+{
+    return (struct query_hot_at){.cfg = &e->cfg, .hot = e->hot, .now_ms = e->now_ms};
+}
+
 /* True if the question was answered a moment ago and has been answered so again. */
 static bool answer_again(struct query_engine *e, const struct dns_query *ask, const struct reply *to)
 {
@@ -355,8 +383,9 @@ static bool answer_again(struct query_engine *e, const struct dns_query *ask, co
         return false;
     }
     const struct answer_question question = make_question(e, ask, NULL, to);
-    struct answer a;
-    switch (query_hot_answer(&e->cfg, e->hot, &question, ask, to)) {
+    SCRATCH struct answer a;
+    const struct query_hot_at at = hot_at(e);
+    switch (query_hot_answer(&at, &question, ask, to)) {
     case QUERY_HOT_NONE:
         return false;
     case QUERY_HOT_SENT:
@@ -389,12 +418,13 @@ static void start_query(struct query_engine *e, const struct answer_question *qu
 {
     struct query *q = new_query(e, ask, question->name, to);
     if (q == NULL) {
-        struct answer a;
+        SCRATCH struct answer a;
         count(e, DNSD_COUNTER_BUSY);
         answer_failure(&a, DNS_EDE_OTHER, e->is_draining ? "shutting down" : "too many questions in flight");
         send_answer(e, question, &a, ask, to);
         return;
     }
+    q->decided = known->decided;
     if (take_known(q, &q->v4, &known->v4) && take_known(q, &q->v6, &known->v6)) {
         query_step(q);
     } else {
@@ -405,8 +435,9 @@ static void start_query(struct query_engine *e, const struct answer_question *qu
 static void resolve(struct query_engine *e, const struct answer_question *question, struct answer *a,
                     const struct dns_query *ask, const struct reply *to)
 {
-    struct query_known known;
-    query_known_init(&known, e->cfg.resolver, e->bad, clock_mono_ms());
+    SCRATCH struct query_known known;
+    query_known_init(&known, e->cfg.resolver, e->bad, e->now_ms);
+    answer_decided_keep(question, a, &known.decided);
     const bool is_v4 = question->qtype != DNS_AAAA;
     (void)query_known_peek(&known, question, is_v4 ? IP_V4 : IP_V6);
     struct answer_lookup lookup;
@@ -428,19 +459,21 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
     remember_bad(e, question, a);
     const struct resolver_answer *asked = is_v4 ? known.v4.answer : known.v6.answer;
     if (asked != NULL) {
-        query_hot_keep(&e->cfg, e->hot, question, asked, a);
+        const struct query_hot_at at = hot_at(e);
+        query_hot_keep(&at, question, asked, a);
     }
     send_answer(e, question, a, ask, to);
 }
 
 static void answer_query(struct query_engine *e, const struct dns_query *ask, const struct reply *to)
 {
-    struct host_name name;
+    SCRATCH struct host_name name;
     const bool has_name = host_name_from_wire(ask->qname, &name) == HOST_FAULT_NONE;
     const struct answer_question question = make_question(e, ask, has_name ? &name : NULL, to);
-    struct answer a;
+    SCRATCH struct answer a;
     struct ip reverse;
-    struct host_name held;
+    SCRATCH struct host_name held;
+    const struct query_hot_at at = hot_at(e);
     switch (answer_decide(&question, &a, &reverse)) {
     case ANSWER_ROUTE_RESOLVE:
         resolve(e, &question, &a, ask, to);
@@ -450,10 +483,21 @@ static void answer_query(struct query_engine *e, const struct dns_query *ask, co
         break;
     case ANSWER_ROUTE_DONE:
         direct_prepare(&e->cfg, &question, &a); /* a static host */
-        query_hot_keep_denied(&e->cfg, e->hot, &question, &a);
+        query_hot_keep_denied(&at, &question, &a);
         break;
     }
     send_answer(e, &question, &a, ask, to);
+}
+
+void query_foresee(const struct query_engine *e, struct span message)
+{
+    struct cursor c = cursor_make(message);
+    cursor_skip(&c, DNS_HEADER_LEN);
+    const struct span qname = dns_qname_read(&c);
+    const uint16_t qtype = cursor_u16(&c);
+    if (cursor_is_ok(&c) && query_hot_is_on(&e->cfg)) {
+        hot_answers_foresee(e->hot, qname, qtype);
+    }
 }
 
 enum query_outcome query_handle(struct query_engine *e, struct span message, const struct reply *to)
@@ -461,6 +505,7 @@ enum query_outcome query_handle(struct query_engine *e, struct span message, con
     struct dns_query ask;
     enum dns_rcode rcode;
     enum dns_query_result result = dns_query_parse(message, &ask, &rcode);
+    e->now_ms = clock_mono_ms();
     if (result == DNS_QUERY_DROP) {
         count(e, DNSD_COUNTER_DROPPED);
         return QUERY_DROPPED;
@@ -468,12 +513,12 @@ enum query_outcome query_handle(struct query_engine *e, struct span message, con
     count(e, DNSD_COUNTER_QUERIES);
     if (!acl_admits(e->cfg.acl, &to->client.ip)) {
         const struct answer_question question = make_question(e, &ask, NULL, to);
-        struct answer a;
+        SCRATCH struct answer a;
         answer_refuse_client(&a);
         send_answer(e, &question, &a, &ask, to);
     } else if (result == DNS_QUERY_ERROR) {
         count(e, DNSD_COUNTER_ERRORS);
-        dnsd_log_rejected(&e->log, &ask, rcode, to, clock_mono_ms());
+        dnsd_log_rejected(&e->log, &ask, rcode, to, e->now_ms);
         reply_answer(to, &(struct dns_answer){.query = &ask, .rcode = rcode, .ede = DNS_EDE_NONE});
     } else if (query_answer_loop(&e->cfg, &ask, to)) {
         count(e, DNSD_COUNTER_LOCAL);

@@ -27,14 +27,14 @@ struct query_engine_config { /* copied; what it points to outlives the engine */
     const struct acl *acl;
     const struct dns_soa_template *soa;
     struct resolver *resolver;
-    struct brakes *brakes;            /* in front of the resolver, shared by all workers */
-    size_t hot_bytes;                 /* for answers that are ready to be given again; 0: none */
-    struct synth_map *map;            /* NULL in real mode */
-    struct nft_set *direct;           /* --direct-nft-set; NULL: none */
-    uint32_t direct_grace_s;          /* how long beyond its TTL an address is let through */
-    const struct loop_marker *marker; /* the answer to the loop question; NULL: none */
-    bool (*has_ipv6)(void *ctx);      /* is there an IPv6 default route? */
-    void (*on_idle)(void *ctx);       /* after query_engine_drain(): nothing is in flight; called once */
+    struct brakes *brakes;                       /* in front of the resolver, shared by all workers */
+    size_t hot_bytes;                            /* for answers that are ready to be given again; 0: none */
+    struct synth_map *map;                       /* NULL in real mode */
+    struct nft_set *direct;                      /* --direct-nft-set; NULL: none */
+    uint32_t direct_grace_s;                     /* how long beyond its TTL an address is let through */
+    const struct loop_marker *marker;            /* the answer to the loop question; NULL: none */
+    bool (*has_ipv6)(void *ctx, int64_t now_ms); /* is there an IPv6 default route? */
+    void (*on_idle)(void *ctx); /* after query_engine_drain(): nothing is in flight; called once */
     void *ctx;
 };
 
@@ -45,6 +45,11 @@ void query_engine_free(struct query_engine *e);
 /* Takes no new conversations (they are answered SERVFAIL) and calls on_idle, maybe at once. */
 void query_engine_drain(struct query_engine *e);
 
+/*
+ * The message is handled soon, after others: memory that it is likely to need is fetched while they are.
+ * Without any effect otherwise.
+ */
+void query_foresee(const struct query_engine *e, struct span message);
 enum query_outcome {
     QUERY_DROPPED = 0, /* not a question: nothing is sent, now or later */
     QUERY_TAKEN        /* one reply is sent, maybe before this returns */

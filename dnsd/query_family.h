@@ -21,6 +21,7 @@ struct query_known {
     struct resolver *resolver; /* both borrowed */
     struct bad_family *bad;
     int64_t now_ms;
+    struct answer_decided decided;
     struct query_family v4, v6;
     struct resolver_answer answers[2]; /* large: set only where a family points into it */
 };

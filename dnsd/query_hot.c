@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dnsd/query_hot.h"
 
-#include "common/base/clock.h"
+#include "common/base/scratch.h"
 #include "dnsd/dnsd_counters.h"
 
 #define DENIED_MS 5000 /* short, so that denials are the first to go where room is needed */
@@ -19,11 +19,11 @@ static struct hot_question hot_question(const struct answer_question *q)
                                  .has_ipv6 = q->has_ipv6};
 }
 
-static void send_hot(const struct query_engine_config *cfg, const struct hot_question *q,
-                     const struct hot_answer *hot, const struct dns_query *ask, const struct reply *to,
-                     int64_t now_ms)
+static void send_hot(const struct query_hot_at *at, const struct hot_question *q,
+                     const struct hot_answer *hot, const struct dns_query *ask, const struct reply *to)
 {
-    const uint32_t ttl_s = (uint32_t)((hot->expires_ms - now_ms + 999) / 1000); /* as the cache counts */
+    const struct query_engine_config *cfg = at->cfg;
+    const uint32_t ttl_s = (uint32_t)((hot->expires_ms - at->now_ms + 999) / 1000); /* as the cache counts */
     reply_answer(to, &(struct dns_answer){.query = ask,
                                           .rcode = DNS_NOERROR,
                                           .addrs = hot->addrs,
@@ -37,18 +37,16 @@ static void send_hot(const struct query_engine_config *cfg, const struct hot_que
     metrics_add(&cfg->worker->metrics, DNSD_COUNTER_HOT, 1);
 }
 
-enum query_hot query_hot_answer(const struct query_engine_config *cfg, const struct hot_answers *hot,
-                                const struct answer_question *question, const struct dns_query *ask,
-                                const struct reply *to)
+enum query_hot query_hot_answer(const struct query_hot_at *at, const struct answer_question *question,
+                                const struct dns_query *ask, const struct reply *to)
 {
-    struct hot_answer known;
-    const int64_t now_ms = clock_mono_ms();
+    SCRATCH struct hot_answer known;
     const struct hot_question q = hot_question(question);
-    if (!hot_answers_get(hot, &q, now_ms, &known)) {
+    if (!hot_answers_get(at->hot, &q, at->now_ms, &known)) {
         return QUERY_HOT_NONE;
     }
     if (known.kind == HOT_ADMITTED) {
-        send_hot(cfg, &q, &known, ask, to, now_ms);
+        send_hot(at, &q, &known, ask, to);
         return QUERY_HOT_SENT;
     }
     if (ask->has_opt) {
@@ -57,13 +55,12 @@ enum query_hot query_hot_answer(const struct query_engine_config *cfg, const str
     return known.kind == HOT_NOISE ? QUERY_HOT_DENY_NOISE : QUERY_HOT_DENY;
 }
 
-void query_hot_keep(const struct query_engine_config *cfg, struct hot_answers *hot,
-                    const struct answer_question *question, const struct resolver_answer *known,
-                    const struct answer *a)
+void query_hot_keep(const struct query_hot_at *at, const struct answer_question *question,
+                    const struct resolver_answer *known, const struct answer *a)
 {
     const bool is_plain = a->event == ANSWER_EVENT_ADMITTED && a->rcode == DNS_NOERROR && !a->is_repaired &&
                           !a->wants_synthetic && a->ede == DNS_EDE_NONE;
-    if (!is_plain || !query_hot_is_on(cfg) || !known->from_cache || a->addr_count > HOT_ADDRS_MAX ||
+    if (!is_plain || !query_hot_is_on(at->cfg) || !known->from_cache || a->addr_count > HOT_ADDRS_MAX ||
         known->status != (a->addr_count > 0 ? RESOLVER_ADDRS : RESOLVER_NODATA)) {
         return;
     }
@@ -73,18 +70,17 @@ void query_hot_keep(const struct query_engine_config *cfg, struct hot_answers *h
                                .until_ms = known->renew_ms};
     memcpy(ready.addrs, a->addrs, a->addr_count * sizeof(a->addrs[0]));
     const struct hot_question q = hot_question(question);
-    hot_answers_put(hot, &q, clock_mono_ms(), &ready);
+    hot_answers_put(at->hot, &q, at->now_ms, &ready);
 }
 
-void query_hot_keep_denied(const struct query_engine_config *cfg, struct hot_answers *hot,
-                           const struct answer_question *question, const struct answer *a)
+void query_hot_keep_denied(const struct query_hot_at *at, const struct answer_question *question,
+                           const struct answer *a)
 {
-    if (a->is_plain_denial && query_hot_is_on(cfg)) {
-        const int64_t now_ms = clock_mono_ms();
+    if (a->is_plain_denial && query_hot_is_on(at->cfg)) {
         const struct hot_question q = hot_question(question);
         const struct hot_answer ready = {.kind = a->event == ANSWER_EVENT_NOISE ? HOT_NOISE : HOT_DENIED,
-                                         .expires_ms = now_ms + DENIED_MS,
-                                         .until_ms = now_ms + DENIED_MS};
-        hot_answers_put(hot, &q, now_ms, &ready);
+                                         .expires_ms = at->now_ms + DENIED_MS,
+                                         .until_ms = at->now_ms + DENIED_MS};
+        hot_answers_put(at->hot, &q, at->now_ms, &ready);
     }
 }

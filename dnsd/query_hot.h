@@ -18,13 +18,16 @@ enum query_hot {
     QUERY_HOT_DENY,      /* answer_denied() is to be sent */
     QUERY_HOT_DENY_NOISE /* the same, as noise */
 };
+struct query_hot_at {
+    const struct query_engine_config *cfg;
+    struct hot_answers *hot;
+    int64_t now_ms;
+};
 /* question: with qname and type, its name is not needed. */
-enum query_hot query_hot_answer(const struct query_engine_config *cfg, const struct hot_answers *hot,
-                                const struct answer_question *question, const struct dns_query *ask,
-                                const struct reply *to);
+enum query_hot query_hot_answer(const struct query_hot_at *at, const struct answer_question *question,
+                                const struct dns_query *ask, const struct reply *to);
 /* Keeps an answer that says nothing but what the cache's entry for the asked family says. */
-void query_hot_keep(const struct query_engine_config *cfg, struct hot_answers *hot,
-                    const struct answer_question *question, const struct resolver_answer *known,
-                    const struct answer *a);
-void query_hot_keep_denied(const struct query_engine_config *cfg, struct hot_answers *hot,
-                           const struct answer_question *question, const struct answer *a);
+void query_hot_keep(const struct query_hot_at *at, const struct answer_question *question,
+                    const struct resolver_answer *known, const struct answer *a);
+void query_hot_keep_denied(const struct query_hot_at *at, const struct answer_question *question,
+                           const struct answer *a);

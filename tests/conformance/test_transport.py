@@ -2,6 +2,7 @@
 """Sockets of openshell-dnsd on hosts with several addresses of both families, in a network namespace of its own."""
 import os
 import resource
+import signal
 import socket
 import time
 import unittest
@@ -60,6 +61,22 @@ class TestAddresses(unittest.TestCase):
             for to in HERE4:  # also one that had to wait for the upstream, and the one after it
                 for _ in range(2):
                     self.assertEqual(len(ask_udp("127.0.0.1", (to, port), "gateway.discord.gg").answer), 1)
+
+    def test_more_than_one_turn_takes(self):
+        """The socket leaves the loop's epoll while it is full, and comes back: everybody is answered, then and later."""
+        d = self.start("--listen", "127.0.0.1:0", "--workers", "1")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            s.settimeout(10)
+            s.connect(d.addresses["udp"][0])
+            for name in ("denied.example", "localhost", "gateway.discord.gg"):
+                os.kill(d.process.pid, signal.SIGSTOP)
+                idents = set(range(150))  # more than a turn's 128, less than the daemon's socket holds
+                for ident in idents:
+                    s.send(w.query(name, ident=ident))
+                os.kill(d.process.pid, signal.SIGCONT)
+                self.assertEqual({w.Message(s.recv(4096)).id for _ in idents}, idents, name)
+                self.assertEqual(len(ask_udp(None, d.addresses["udp"][0]).answer), 1)
 
     def test_link_local_clients(self):
         d = self.start("--listen", "[::]:0")

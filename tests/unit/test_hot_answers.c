@@ -99,6 +99,33 @@ static void test_replaced(void **state)
     hot_answers_free(h);
 }
 
+/* Up to four of sixteen bytes behind a name of any length that leaves room for them. */
+static void test_ipv6(void **state)
+{
+    (void)state;
+    struct hot_answers *h;
+    struct question q;
+    struct hot_answer a = one_address(5000), got;
+    const struct ip v4 = a.addrs[0];
+    assert_int_equal(hot_answers_new(4 * MIB, &h), 0);
+    for (size_t i = 0; i < HOT_ADDRS_MAX; i++) {
+        a.addrs[i] = (struct ip){.family = IP_V6, .bytes = {0x20, 0x01, [15] = (uint8_t)(i + 1)}};
+    }
+    a.addr_count = HOT_ADDRS_MAX;
+    hot_answers_put(h, ask(&q, "of-thirty-six.bytes.with-the.example", 28), 0, &a);
+    assert_true(hot_answers_get(h, &q.q, 0, &got));
+    assert_int_equal(got.addr_count, HOT_ADDRS_MAX);
+    assert_memory_equal(got.addrs, a.addrs, sizeof(a.addrs));
+    hot_answers_put(h, ask(&q, "one.byte.more.than-there-is.room.for.x", 28), 0, &a);
+    assert_false(hot_answers_get(h, &q.q, 0, &got));
+    hot_answers_put(h, ask(&q, "a.example", 1), 0, &a); /* of the other family */
+    assert_false(hot_answers_get(h, &q.q, 0, &got));
+    a.addrs[3] = v4;
+    hot_answers_put(h, ask(&q, "b.example", 28), 0, &a); /* of both */
+    assert_false(hot_answers_get(h, &q.q, 0, &got));
+    hot_answers_free(h);
+}
+
 /* What does not fit is not kept, and nothing is written beyond a slot. */
 static void test_bounds(void **state)
 {
@@ -173,8 +200,9 @@ static void test_no_memory_for_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_given_again), cmocka_unit_test(test_whatever_differs),
-        cmocka_unit_test(test_replaced),    cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_crowded),     cmocka_unit_test(test_no_memory_for_it)};
+        cmocka_unit_test(test_given_again),     cmocka_unit_test(test_whatever_differs),
+        cmocka_unit_test(test_replaced),        cmocka_unit_test(test_ipv6),
+        cmocka_unit_test(test_bounds),          cmocka_unit_test(test_crowded),
+        cmocka_unit_test(test_no_memory_for_it)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,9 +89,10 @@ static void take_reply(const struct reply *to, struct span message)
     f->last_len = message.len;
 }
 
-static bool has_ipv6(void *ctx)
+static bool has_ipv6(void *ctx, int64_t now_ms)
 {
     (void)ctx;
+    (void)now_ms;
     return true;
 }
 
