@@ -170,29 +170,36 @@ static int put_elements(struct nft_set *s, struct buf *b, uint16_t type, const s
     return rc;
 }
 
+/* What one datagram of the kernel says. *result is the first error. */
+static void read_answer(struct span bytes, uint32_t last, int *result, bool *is_done)
+{
+    struct nlmsghdr h;
+    for (size_t at = 0; bytes.len - at >= sizeof h; at += NLMSG_ALIGN(h.nlmsg_len)) {
+        struct nlmsgerr e;
+        memcpy(&h, bytes.data + at, sizeof h);
+        if (h.nlmsg_len < sizeof h || NLMSG_ALIGN(h.nlmsg_len) > bytes.len - at) {
+            return;
+        }
+        if (h.nlmsg_type == NLMSG_ERROR && h.nlmsg_len >= NLMSG_LENGTH(sizeof e)) {
+            memcpy(&e, bytes.data + at + NLMSG_HDRLEN, sizeof e);
+            *result = *result == 0 ? e.error : *result;
+            *is_done = *is_done || (e.error == 0 && h.nlmsg_seq == last);
+        }
+    }
+}
+
 /* The first error among the answers, or -ENOBUFS if there is none at all: the last message asks for one. */
 static int read_answers(const struct nft_set *s, uint32_t last)
 {
-    _Alignas(struct nlmsghdr) uint8_t bytes[8192];
+    uint8_t bytes[8192];
     bool is_done = false;
     int result = 0;
     for (;;) {
         ssize_t got = recv(s->fd, bytes, sizeof bytes, MSG_DONTWAIT);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got <= 0) {
+        if (got > 0) {
+            read_answer(span_make(bytes, (size_t)got), last, &result, &is_done);
+        } else if (got == 0 || errno != EINTR) {
             return result != 0 ? result : is_done ? 0 : -ENOBUFS;
-        }
-        size_t len = (size_t)got;
-        for (const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)bytes; NLMSG_OK(h, len);
-             h = NLMSG_NEXT(h, len)) {
-            if (h->nlmsg_type != NLMSG_ERROR || h->nlmsg_len < NLMSG_LENGTH(sizeof(struct nlmsgerr))) {
-                continue;
-            }
-            const int error = ((const struct nlmsgerr *)NLMSG_DATA(h))->error;
-            result = result == 0 ? error : result;
-            is_done = is_done || (error == 0 && h->nlmsg_seq == last);
         }
     }
 }
