@@ -7,7 +7,8 @@ static const char *why_not(int rc)
 {
     switch (rc) {
     case -EDQUOT:
-        return "the wildcard holds its quarter of the pool of synthetic addresses; see --pool and --map-grace";
+        return "the wildcard holds its quarter of the pool of synthetic addresses; see --pool and "
+               "--map-grace";
     case -EBUSY:
         return "another openshell-dnsd keeps the map of synthetic addresses locked";
     case -ENOSPC:
