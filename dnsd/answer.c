@@ -176,8 +176,13 @@ static bool offers_aaaa(const struct answer_question *q, bool is_static)
     if (q->cfg->aaaa == AAAA_NODATA) {
         return false;
     }
-    if (mode_of(q) == ANSWER_SYNTHETIC) {
+    switch (mode_of(q)) {
+    case ANSWER_SYNTHETIC:
         return q->cfg->pools.has_v6;
+    case ANSWER_STEER:
+        return q->cfg->steer.v6.family != IP_NONE;
+    case ANSWER_REAL:
+        break;
     }
     return q->cfg->aaaa == AAAA_PASS || q->has_ipv6 || is_static;
 }
@@ -188,7 +193,7 @@ bool answer_other_counts(const struct answer_question *q)
         return false; /* there are no two families */
     }
     /* A failed A must not become "no such host" for the sake of an AAAA that nobody would get. */
-    return mode_of(q) == ANSWER_SYNTHETIC || q->qtype == DNS_AAAA || offers_aaaa(q, false);
+    return mode_of(q) != ANSWER_REAL || q->qtype == DNS_AAAA || offers_aaaa(q, false);
 }
 
 struct permitted {
@@ -232,26 +237,6 @@ static void answer_blocked(const struct answer_question *q, const char *why, str
     if (out->endpoint != NULL) {
         say_more(out, "; rule ", span_str(out->endpoint->rule->key));
     }
-}
-
-/* A synthetic address does not expire with what it stands for: its TTL and EDE stay, the log tells. */
-static void say_stale_behind(const struct answer_family *f, struct answer *out)
-{
-    if (f->is_stale) {
-        out->is_stale = true;
-        out->why = f->text;
-    }
-}
-
-static void answer_synthetic(const struct answer_question *q, struct answer *out)
-{
-    if ((q->qtype == DNS_A && !q->cfg->pools.has_v4) || (q->qtype == DNS_AAAA && !q->cfg->pools.has_v6)) {
-        answer_no_data(out, q->cfg->deny_ttl_s);
-        return;
-    }
-    out->wants_synthetic = true;
-    out->ttl_s = q->cfg->synthetic_ttl_s;
-    answer_say(out, DNS_EDE_FORGED, "synthetic address: connections to it are carried by openshell-tunneld");
 }
 
 static void answer_nxdomain(const struct answer_question *q, const struct answer_family *says,
@@ -342,8 +327,7 @@ static unsigned from_synthetic(const struct answer_question *q, const struct ans
     filter(q, &l->v4, is_static, &v4);
     filter(q, &l->v6, is_static, &v6);
     if (v4.count > 0 || v6.count > 0) {
-        answer_synthetic(q, out);
-        say_stale_behind(v4.count > 0 ? &l->v4 : &l->v6, out);
+        answer_standin(q, mode_of(q), v4.count > 0 ? &l->v4 : &l->v6, out);
         return 0;
     }
     unsigned wants = (l->v4.state == ANSWER_UNKNOWN ? ANSWER_WANTS_V4 : 0U) |
@@ -386,7 +370,7 @@ static unsigned from_lookup(const struct answer_question *q, const struct answer
     if (dns_rrset_is_type(q->qtype)) {
         return from_records(q, &l->records, out);
     }
-    if (mode_of(q) == ANSWER_SYNTHETIC) {
+    if (mode_of(q) != ANSWER_REAL) {
         return from_synthetic(q, l, is_static, out);
     }
     return from_real(q, l, is_static, out);
@@ -434,7 +418,7 @@ static bool answer_not_offered(const struct answer_question *q, bool is_static, 
         return false;
     }
     answer_no_data(out, q->cfg->deny_ttl_s);
-    out->why = q->qtype == DNS_AAAA ? "AAAA is not given out here (--aaaa, --pool)"
+    out->why = q->qtype == DNS_AAAA ? "AAAA is not given out here (--aaaa, --pool, --steer-address)"
                                     : "records of this type are not given out";
     return true;
 }

@@ -29,6 +29,7 @@ struct answer_config { /* immutable, shared by the workers */
     uint32_t synthetic_ttl_s;
     bool has_direct_set;      /* --direct-nft-set: names that are direct have real addresses in every mode */
     struct synth_pools pools; /* synthetic mode; none in real */
+    struct steer_addrs steer; /* steer mode */
     const struct dest_guard *guard; /* borrowed */
     const struct zone_set *zones;   /* borrowed; every name of an open one is answered. NULL: none */
 };

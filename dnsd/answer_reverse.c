@@ -52,7 +52,7 @@ void answer_from_map(const struct answer_question *q, const struct host_name *na
     }
     out->has_ptr = true;
     out->ptr = *name;
-    out->ttl_s = q->cfg->mode == ANSWER_SYNTHETIC ? q->cfg->synthetic_ttl_s : ANSWER_STATIC_TTL_S;
+    out->ttl_s = q->cfg->mode != ANSWER_REAL ? q->cfg->synthetic_ttl_s : ANSWER_STATIC_TTL_S;
 }
 
 bool answer_is_reverse(const struct host_name *n)

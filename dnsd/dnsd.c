@@ -55,6 +55,17 @@ static int check_lists(const struct settings_dnsd *s, struct err *err)
     return rc;
 }
 
+static int check_steer(const struct settings_dnsd *s, struct err *err)
+{
+    struct steer_addrs steer;
+    int rc = guard_parse_steer(&s->shared.steer, &steer, err);
+    if (rc == 0 && s->answer == ANSWER_STEER && s->shared.steer.count == 0) {
+        err_set(err, "--answer steer needs --steer-address: an address at which openshell-tunneld listens");
+        rc = -EINVAL;
+    }
+    return rc;
+}
+
 static int check_settings(void *ctx, struct err *err)
 {
     struct dnsd *d = ctx;
@@ -73,6 +84,9 @@ static int check_settings(void *ctx, struct err *err)
     }
     if (rc == 0) {
         rc = guard_parse_pools(&s->shared.pool, &pools, err);
+    }
+    if (rc == 0) {
+        rc = check_steer(s, err);
     }
     if (rc == 0 && s->direct_nft_set != NULL) {
         rc = nft_set_check(s->direct_nft_set, err);
@@ -135,6 +149,9 @@ static int open_sockets(struct dnsd *d, struct listen_fds *passed, unsigned work
 
 static int open_map(struct dnsd *d, struct err *err)
 {
+    if (d->settings.answer == ANSWER_STEER) {
+        return guard_parse_steer(&d->settings.shared.steer, &d->answer.steer, err);
+    }
     if (d->settings.answer != ANSWER_SYNTHETIC) {
         return 0;
     }
@@ -200,7 +217,8 @@ static void fill_shared(struct dnsd *d, unsigned worker_count)
                                      .on_drained = on_drained};
 }
 
-static const char *const answer_modes[] = {[ANSWER_REAL] = "real", [ANSWER_SYNTHETIC] = "synthetic"};
+static const char *const answer_modes[] = {
+    [ANSWER_REAL] = "real", [ANSWER_SYNTHETIC] = "synthetic", [ANSWER_STEER] = "steer"};
 
 static void log_start(const struct dnsd *d)
 {

@@ -13,6 +13,8 @@ const char *explain_mode_word(const struct explain_facts *f)
     switch (f->cfg->answer.mode) {
     case ANSWER_SYNTHETIC:
         return "synthetic";
+    case ANSWER_STEER:
+        return "steer";
     case ANSWER_REAL:
         break;
     }
@@ -150,6 +152,14 @@ const char *explain_dns_text(const struct explain_facts *f, const struct explain
             "resolved upstream; of the addresses the permitted ones are answered, and let through by the nft "
             "set %s%d",
             f->cfg->dnsd.direct_nft_set, d->qtype == DNS_A ? 4 : 6);
+    } else if (f->cfg->answer.mode == ANSWER_STEER) {
+        const struct ip *ip = d->qtype == DNS_A ? &f->cfg->answer.steer.v4 : &f->cfg->answer.steer.v6;
+        char text[IP_TEXT_CAP];
+        wbuf_printf(&w,
+                    "resolved upstream; if any address of it is permitted: %s, where openshell-tunneld "
+                    "carries TLS by "
+                    "SNI and HTTP by Host (TTL %us)",
+                    ip_text(ip, text), f->cfg->answer.synthetic_ttl_s);
     } else if (f->cfg->answer.mode == ANSWER_SYNTHETIC) {
         pool_text(f, d, pool, sizeof pool);
         wbuf_printf(&w, "resolved upstream; if any address of it is permitted: %s", pool);

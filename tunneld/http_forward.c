@@ -17,10 +17,15 @@ static struct span take_word(struct span *rest)
     return word;
 }
 
-/* The origin-form of an http:// target (RFC 9112 3.2.1), or the asterisk-form of 3.2.4. */
+/* The origin-form of an http:// target (RFC 9112 3.2.1), or the asterisk-form of 3.2.4; what is one already
+ * stays. */
 static void write_target(struct span target, bool is_options, struct wbuf *out)
 {
     size_t at = sizeof "http://" - 1;
+    if (target.len > 0 && (target.data[0] == '/' || target.data[0] == '*')) { /* of a steered request */
+        wbuf_put(out, target);
+        return;
+    }
     while (at < target.len && target.data[at] != '/' && target.data[at] != '?') {
         at++;
     }

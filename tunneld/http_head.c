@@ -59,6 +59,12 @@ void http_head_init(struct http_head *h)
     *h = (struct http_head){.status = HTTP_HEAD_MORE};
 }
 
+void http_head_init_steered(struct http_head *h, uint16_t port)
+{
+    http_head_init(h);
+    h->steered_port = port;
+}
+
 /*
  * Host on CONNECT is not used, so only what no honest client sends is refused: bytes that cannot be in
  * uri-host [":" port] (RFC 9110 7.2). It may be empty and may lack the port.
@@ -85,6 +91,8 @@ static void end_field(struct http_head *h)
             fail(h, HTTP_HEAD_FAULT_HOST_FIELD);
         }
         h->has_host = true;
+        h->authority_len = (uint16_t)value.len;
+        memcpy(h->authority, value.data, value.len);
     } else if (is_word(h, "Content-Length") || is_word(h, "Transfer-Encoding")) {
         const struct http_field field = {.name = span_make(h->word, h->word_len), .value = value};
         http_framing_add(&h->framing, &field);
@@ -175,6 +183,28 @@ static void end_forward(struct http_head *h, struct span target)
     }
 }
 
+/* What is asked for is this port of the host that Host or the target names. */
+static void end_steered(struct http_head *h, struct span target, bool is_options)
+{
+    const uint16_t port = h->steered_port;
+    if (has_scheme(target, "http://")) { /* RFC 9112 3.2.2: a server takes it, and it outweighs Host */
+        end_forward(h, target);
+    } else if (target.data[0] != '/' && !(is_options && span_is_equal(target, SPAN_LIT("*")))) {
+        fail(h, has_scheme(target, "https://") ? HTTP_HEAD_FAULT_PLAIN_HTTPS : HTTP_HEAD_FAULT_SCHEME);
+    } else if (h->has_fragment) {
+        fail(h, HTTP_HEAD_FAULT_FRAGMENT);
+    } else if (h->framing.is_bad || (h->is_http10 && h->framing.has_chunked)) {
+        fail(h, HTTP_HEAD_FAULT_BODY);
+    } else if (!h->has_host || h->authority_len == 0) {
+        fail(h, HTTP_HEAD_FAULT_NO_HOST);
+    } else {
+        parse_authority(h, span_make(h->authority, h->authority_len), port);
+    }
+    if (h->status == HTTP_HEAD_FORWARD && h->port != port) {
+        fail(h, HTTP_HEAD_FAULT_OTHER_PORT);
+    }
+}
+
 bool http_head_is_connect(const struct http_head *h)
 {
     return h->state > STATE_METHOD &&
@@ -188,11 +218,15 @@ static void end_head(struct http_head *h)
     h->state = STATE_DONE;
     if (span_is_equal(method, SPAN_LIT("TRACE"))) {
         fail(h, HTTP_HEAD_FAULT_TRACE);
+    } else if (h->steered_port != 0 && span_is_equal(method, SPAN_LIT("CONNECT"))) {
+        fail(h, HTTP_HEAD_FAULT_STEERED);
     } else if (span_is_equal(method, SPAN_LIT("CONNECT"))) {
         end_connect(h, target);
     } else if (span_is_equal_nocase(method, SPAN_LIT("TRACE")) ||
                span_is_equal_nocase(method, SPAN_LIT("CONNECT"))) {
         fail(h, HTTP_HEAD_FAULT_METHOD);
+    } else if (h->steered_port != 0) {
+        end_steered(h, target, span_is_equal(method, SPAN_LIT("OPTIONS")));
     } else if (has_scheme(target, "http://")) {
         end_forward(h, target);
     } else if (has_scheme(target, "https://")) {
@@ -367,6 +401,9 @@ const char *http_head_fault_text(enum http_head_fault f)
     case HTTP_HEAD_FAULT_PLAIN_HTTPS:
         return "an https:// target needs CONNECT: ask for \"CONNECT host:443 HTTP/1.1\" and speak TLS "
                "through it";
+    case HTTP_HEAD_FAULT_STEERED:
+        return "this connection was steered here by its name, so it takes no CONNECT: the proxy has a port "
+               "of its own";
     case HTTP_HEAD_FAULT_NOT_PROXIED:
         return "this is a proxy, not a web server: use CONNECT host:port, or an http:// URL as the target";
     case HTTP_HEAD_FAULT_SCHEME:
@@ -380,6 +417,8 @@ const char *http_head_fault_text(enum http_head_fault f)
         return "the target holds a fragment (#), which is never sent";
     case HTTP_HEAD_FAULT_PORT:
         return "the port of the target is not a number from 1 to 65535";
+    case HTTP_HEAD_FAULT_OTHER_PORT:
+        return "the request names another port than was connected to";
     case HTTP_HEAD_FAULT_HOST:
         return "the host of the target is not a name or an address";
     }

@@ -38,13 +38,15 @@ enum http_head_fault {
     HTTP_HEAD_FAULT_TRACE,   /* 405 */
     HTTP_HEAD_FAULT_METHOD,  /* "connect", "Trace": another method for us, the same one for somebody else */
     HTTP_HEAD_FAULT_PLAIN_HTTPS,
+    HTTP_HEAD_FAULT_STEERED,     /* of a steered connection: CONNECT */
     HTTP_HEAD_FAULT_NOT_PROXIED, /* origin-form or "*": somebody took us for the server */
     HTTP_HEAD_FAULT_SCHEME,
     HTTP_HEAD_FAULT_AUTHORITY, /* CONNECT without HOST:PORT, http:// without HOST[:PORT] */
     HTTP_HEAD_FAULT_USERINFO,
     HTTP_HEAD_FAULT_FRAGMENT,
     HTTP_HEAD_FAULT_PORT,
-    HTTP_HEAD_FAULT_HOST /* host_fault says more */
+    HTTP_HEAD_FAULT_OTHER_PORT, /* of a steered connection: Host names another one than was connected to */
+    HTTP_HEAD_FAULT_HOST        /* host_fault says more */
 };
 
 struct http_head {
@@ -68,9 +70,17 @@ struct http_head {
     char text[HTTP_HEAD_TEXT_CAP];
     char target[HTTP_HEAD_TEXT_CAP];
     uint16_t target_len;
+    uint16_t steered_port; /* 0: a proxy's request */
+    uint16_t authority_len;
+    char authority[HTTP_HEAD_TEXT_CAP]; /* of a steered one: what Host says */
 };
 
 void http_head_init(struct http_head *h); /* status becomes HTTP_HEAD_MORE */
+/*
+ * For a connection that was steered here in place of the server's port: the target is in origin-form (RFC
+ * 9112 3.2.1) or http://, Host names the server, and a port of theirs is this one. No CONNECT.
+ */
+void http_head_init_steered(struct http_head *h, uint16_t port);
 
 /*
  * Takes bytes until the head ends or is broken; returns how many were taken (what is left belongs to the

@@ -18,6 +18,7 @@ int http_reply_status(enum reason r)
     case REASON_SSRF_DENIED:
     case REASON_CLIENT_NOT_ALLOWED:
     case REASON_NOT_MAPPED:
+    case REASON_STEER_NO_NAME:
     case REASON_WILDCARD_BUDGET:
     case REASON_WILDCARD_LENGTH:
     case REASON_POLICY_CHANGED:
@@ -92,6 +93,7 @@ static const char *proxy_error(const struct http_reply *r)
     case REASON_L7_REQUIRED:
     case REASON_CLIENT_NOT_ALLOWED:
     case REASON_NOT_MAPPED:
+    case REASON_STEER_NO_NAME:
     case REASON_WILDCARD_BUDGET:
     case REASON_WILDCARD_LENGTH:
     case REASON_POLICY_CHANGED:

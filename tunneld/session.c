@@ -56,6 +56,9 @@ struct session *session_next(struct session *s)
 
 bool session_is_unused(const struct session *s)
 {
+    if (s->state == SESSION_STEER) {
+        return s->early.len == 0;
+    }
     return s->state == SESSION_READ_HEAD && s->head->total == 0;
 }
 
@@ -93,7 +96,7 @@ static bool is_established(const struct session *s)
 
 bool session_uses_map(struct session *s)
 {
-    const bool is_captured = s->kind == LISTEN_CAPTURE && is_established(s);
+    const bool is_captured = s->kind == LISTEN_CAPTURE && s->steered == STEERED_NOT && is_established(s);
     if (is_captured) {
         capture_use(s->client_fd, s->tw->daemon->map, clock_boot_s());
     }
@@ -149,6 +152,9 @@ static int64_t state_deadline(const struct session *s)
 {
     int64_t at_ms = -1;
     switch (s->state) {
+    case SESSION_STEER:
+        earlier(&at_ms, clock_mono_ms(), s->tw->daemon->settings.head_ms);
+        break;
     case SESSION_READ_HEAD:
         earlier(&at_ms, clock_mono_ms(),
                 is_between_requests(s) ? s->tw->daemon->settings.forward_idle_ms
@@ -251,6 +257,7 @@ void session_end(struct session *s, enum reason reason)
     session_decide_stop(s);
     session_sni_stop(s);
     session_refusal_stop(s);
+    session_steer_stop(s);
     session_give_rule(s);
     session_revoke_forget(s);
     relay_stop(&s->relay);
@@ -271,7 +278,10 @@ void session_fail(struct session *s, const struct session_fault *fault)
     session_decide_stop(s);
     session_give_rule(s);
     s->endpoint = NULL; /* it may not outlive the policy */
-    if (s->kind == LISTEN_CAPTURE) {
+    if (session_steer_refuse(s)) {
+        return;
+    }
+    if (s->kind == LISTEN_CAPTURE && s->steered == STEERED_NOT) {
         session_refusal_start(s, fault);
         return;
     }
@@ -395,6 +405,9 @@ void session_on_deadline(void *ctx, struct deadline *d, int64_t now_ms)
     (void)ctx;
     struct session *s = SESSION_OF(d, deadline);
     switch (s->state) {
+    case SESSION_STEER:
+        session_steer_due(s);
+        break;
     case SESSION_READ_HEAD:
         if (is_between_requests(s)) { /* nothing was asked, so nothing is answered */
             session_end(s, REASON_IDLE);
@@ -458,6 +471,7 @@ void session_rejudge(struct session *s, const struct policy *previous)
         }
         break;
     case SESSION_READ_HEAD:
+    case SESSION_STEER:
     case SESSION_REFUSED:
     case SESSION_LINGER:
     case SESSION_CLOSED:
@@ -474,6 +488,11 @@ static void start_captured(struct session *s)
 {
     struct addr dialled;
     struct host host = {.kind = HOST_NONE};
+    struct addr local;
+    if (sock_local_addr(s->client_fd, &local) == 0 && session_is_steered_to(s, &local)) {
+        session_steer_start(s, local.port);
+        return;
+    }
     enum synth_found found =
         capture_identify(s->client_fd, s->tw->daemon->map, clock_boot_s(), &dialled, &host);
     s->port = dialled.port;

@@ -2,7 +2,7 @@
 /*
  * One conversation, from accept to the last byte:
  *
- *   READ_HEAD | CAPTURED -> DECIDE_NAME -> RESOLVE -> DECIDE_ADDR -> DIAL [-> CHAIN] -> REPLY_200
+ *   READ_HEAD | CAPTURED [-> STEER] -> DECIDE_NAME -> RESOLVE -> DECIDE_ADDR -> DIAL [-> CHAIN] -> REPLY_200
  *   [-> PEEK_SNI -> DECIDE_SNI] -> RELAY -> HALF_CLOSED -> CLOSED
  *
  * a request for an http:// URL instead: DIAL -> FORWARD -> READ_HEAD again, or RELAY after 101, or LINGER,
@@ -19,6 +19,7 @@ enum session_state {
     SESSION_CLOSED = 0,
     SESSION_READ_HEAD,
     SESSION_CAPTURED,
+    SESSION_STEER, /* what the client says first is to name the host */
     SESSION_DECIDE_NAME,
     SESSION_RESOLVE,
     SESSION_DECIDE_ADDR,

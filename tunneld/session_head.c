@@ -140,9 +140,22 @@ static void on_client_event(struct ev_loop *loop, ev_io *w, int revents)
         session_sni_read(s);
     } else if (s->state == SESSION_REFUSED) {
         session_refusal_read(s);
+    } else if (s->state == SESSION_STEER) {
+        session_steer_read(s);
     } else {
         read_head(s);
     }
+}
+
+static bool new_head(struct session *s)
+{
+    s->head = malloc(sizeof(*s->head));
+    if (s->head != NULL && s->steered == STEERED_HTTP) {
+        http_head_init_steered(s->head, s->steered_port);
+    } else if (s->head != NULL) {
+        http_head_init(s->head);
+    }
+    return s->head != NULL;
 }
 
 int session_head_start(struct session *s)
@@ -152,11 +165,9 @@ int session_head_start(struct session *s)
     if (s->kind == LISTEN_CAPTURE) {
         return 0;
     }
-    s->head = malloc(sizeof(*s->head));
-    if (s->head == NULL) {
+    if (!new_head(s)) {
         return -ENOMEM;
     }
-    http_head_init(s->head);
     ev_io_start(s->tw->relay_env.loop, &s->client_io);
     return 0;
 }
@@ -182,12 +193,10 @@ void session_head_stop(struct session *s)
 
 void session_head_again(struct session *s)
 {
-    s->head = malloc(sizeof(*s->head));
-    if (s->head == NULL || s->tw->is_draining) {
+    if (!new_head(s) || s->tw->is_draining) {
         session_end(s, s->head == NULL ? REASON_INTERNAL : REASON_SHUTDOWN);
         return;
     }
-    http_head_init(s->head);
     free(s->host_text);
     s->host_text = NULL;
     s->port = 0;
@@ -203,4 +212,16 @@ void session_head_again(struct session *s)
         ev_feed_event(s->tw->relay_env.loop, &s->client_io, EV_READ);
     }
     session_move(s, SESSION_READ_HEAD);
+}
+
+void session_head_steered(struct session *s)
+{
+    if (!new_head(s)) {
+        session_fail(s, &(struct session_fault){.reason = REASON_INTERNAL, .cause = ENOMEM});
+        return;
+    }
+    session_move(s, SESSION_READ_HEAD);
+    if (s->state == SESSION_READ_HEAD) {
+        read_head(s);
+    }
 }

@@ -58,7 +58,7 @@ static const char *cause_text(int cause)
 static const char *via_text(const struct session *s)
 {
     if (s->kind == LISTEN_CAPTURE) {
-        return "capture";
+        return s->steered != STEERED_NOT ? "steer" : "capture";
     }
     return s->is_forwarded ? "forward" : "connect";
 }
@@ -199,6 +199,7 @@ static enum fault_class classify(enum reason r)
     case REASON_SSRF_DENIED:
     case REASON_CLIENT_NOT_ALLOWED:
     case REASON_NOT_MAPPED:
+    case REASON_STEER_NO_NAME:
     case REASON_LIMIT_REACHED:
     case REASON_RATE_LIMITED:
     case REASON_WILDCARD_BUDGET:
@@ -350,6 +351,7 @@ static const char *outcome_text(enum reason r)
         return "failed: the chain proxy did not open a tunnel";
     case REASON_CLIENT_NOT_ALLOWED:
     case REASON_NOT_MAPPED:
+    case REASON_STEER_NO_NAME:
     case REASON_LIMIT_REACHED:
     case REASON_BAD_REQUEST:
     case REASON_METHOD_NOT_ALLOWED:

@@ -9,6 +9,9 @@
 #include "tunneld/session.h"
 
 struct session_forward;
+
+/* How a connection to a steer address names its host. */
+enum steered { STEERED_NOT = 0, STEERED_UNKNOWN, STEERED_TLS, STEERED_HTTP };
 struct session_refusal;
 struct session_sni;
 struct tls_sni;
@@ -19,6 +22,8 @@ struct session {
     struct tunneld_worker *tw;
     enum session_state state;
     enum listen_kind kind;
+    enum steered steered;
+    uint16_t steered_port;                       /* that was connected to */
     bool is_counted, is_head_counted;            /* by limits */
     bool must_reset_client, must_reset_upstream; /* close(2) so that the side sees RST */
     bool is_forwarded;                           /* what goes on now began as a request for an http:// URL */
@@ -53,6 +58,7 @@ struct session {
     bool is_target_known;        /* CARRY_CHAIN: what is looked up now is the proxy */
 
     struct session_forward *forward; /* from its head to the end of its answer */
+    struct session_steer *steer;     /* STEER */
     struct session_refusal *refusal; /* REFUSED */
     struct session_sni *sni;         /* PEEK_SNI */
 
@@ -131,6 +137,17 @@ void session_linger_start(struct session *s);
 void session_head_stop(struct session *s);
 /* A request has been answered and its connection is kept: the next one. */
 void session_head_again(struct session *s);
+
+/* session_steer.c: a connection to a steer address, until it has named its host */
+bool session_is_steered_to(const struct session *s, const struct addr *local);
+void session_steer_start(struct session *s, uint16_t port);
+void session_steer_read(struct session *s);
+void session_steer_due(struct session *s);
+/* Tells the client, where that is another thing than for others. False: nothing was done. */
+bool session_steer_refuse(struct session *s);
+void session_steer_stop(struct session *s);
+/* session_head.c: HTTP it is; s->early holds how it begins */
+void session_head_steered(struct session *s);
 
 /* session_sni.c: the first bytes of a tunnel, which stands */
 bool session_sni_is_wanted(const struct session *s);

@@ -58,6 +58,9 @@ static int check_settings(void *ctx, struct err *err)
         return -EINVAL;
     }
     int rc = check_lists(d, err);
+    if (rc == 0) {
+        rc = guard_parse_steer(&s->shared.steer, &d->steer, err);
+    }
     if (rc != 0) {
         return rc;
     }
@@ -257,6 +260,12 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
     }
     if (rc == 0) {
         rc = check_chain(d, err);
+    }
+    if (rc == 0 && s->shared.steer.count > 0 && !has_kind(&d->listeners, LISTEN_CAPTURE)) {
+        err_set(
+            err,
+            "--steer-address needs --transparent: a listener at that address for each port of the policy");
+        rc = -EINVAL;
     }
     if (rc == 0 && has_kind(&d->listeners, LISTEN_CAPTURE)) {
         rc = synth_map_open_reader(d->settings.shared.map, &d->map, err);

@@ -25,6 +25,7 @@ struct tunneld {
     bool is_serving;              /* the main thread's: workers have been started */
     struct guard guard;
     struct acl acl;
+    struct steer_addrs steer;
     struct listen_set listeners;
     struct limits *limits;
     struct brakes *brakes;

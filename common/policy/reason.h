@@ -12,6 +12,7 @@
     X(SSRF_DENIED, "ssrf_denied")               /* the address class or allowed_ips forbids it */            \
     X(CLIENT_NOT_ALLOWED, "client_not_allowed") /* --allow-client */                                         \
     X(NOT_MAPPED, "not_mapped")                 /* captured address never handed out, or expired */          \
+    X(STEER_NO_NAME, "steer_no_name")           /* a steered client names no host, or not as it may */       \
     X(BAD_REQUEST, "bad_request")               /* malformed head */                                         \
     X(HEAD_TIMEOUT, "head_timeout")             /* no complete head in time */                               \
     X(HEAD_TOO_LARGE, "head_too_large")                                                                      \

@@ -255,3 +255,37 @@ int guard_parse_pools(const struct str_list *list, struct synth_pools *out, stru
     }
     return 0;
 }
+
+/* A client must be able to connect to it; nothing is dialled there, so its class does not matter otherwise.
+ */
+static const char *steer_fault(const struct ip *ip, const struct steer_addrs *so_far)
+{
+    enum ip_class cls = ip_classify(ip);
+    if (cls == IP_CLASS_UNSPECIFIED || cls == IP_CLASS_MULTICAST || cls == IP_CLASS_EMBEDDED) {
+        return "is not an address that can be connected to";
+    }
+    if ((ip->family == IP_V4 ? so_far->v4 : so_far->v6).family != IP_NONE) {
+        return "is a second address of its family";
+    }
+    return NULL;
+}
+
+int guard_parse_steer(const struct str_list *list, struct steer_addrs *out, struct err *err)
+{
+    *out = (struct steer_addrs){.v4 = {.family = IP_NONE}, .v6 = {.family = IP_NONE}};
+    for (size_t i = 0; i < list->count; i++) {
+        struct ip ip;
+        const char *fault =
+            ip_parse(span_str(list->items[i]), &ip) != 0 ? "is not an address" : steer_fault(&ip, out);
+        if (fault != NULL) {
+            err_set(err, "--steer-address: %.80s %s", list->items[i], fault);
+            return -EINVAL;
+        }
+        if (ip.family == IP_V4) {
+            out->v4 = ip;
+        } else {
+            out->v6 = ip;
+        }
+    }
+    return 0;
+}

@@ -9,7 +9,7 @@
 const char *const settings_log_formats[] = {"text", "json", NULL};
 const char *const settings_log_levels[] = {"error", "warn", "info", "debug", NULL};
 
-static const char *const answer_modes[] = {"real", "synthetic", NULL};
+static const char *const answer_modes[] = {"real", "synthetic", "steer", NULL};
 static const char *const deny_modes[] = {"nxdomain", "nodata", "refused", NULL};
 static const char *const aaaa_modes[] = {"auto", "pass", "nodata", NULL};
 

@@ -22,6 +22,8 @@ extern const char *const settings_log_levels[];  /* in the order of enum log_lev
      .fallback = "198.18.0.0/15 fd00:5e11::/64", .help = "synthetic addresses, one prefix per family"},              \
     {.name = "map", .kind = SETTING_STRING, .offset = SETTINGS_SHARED_AT(S, map), .arg = "FILE",                     \
      .fallback = "/run/openshell/egress.map", .help = "synthetic addresses and their names"},                        \
+    {.name = "steer-address", .kind = SETTING_LIST, .offset = SETTINGS_SHARED_AT(S, steer), .arg = "ADDR",           \
+     .help = "where names are steered to: connections to it are told apart by TLS SNI or HTTP Host"},               \
     {.name = "strict-private", .kind = SETTING_FLAG, .offset = SETTINGS_SHARED_AT(S, strict_private),                \
      .help = "private addresses only through allowed_ips"},                                                          \
     {.name = "never", .kind = SETTING_LIST, .offset = SETTINGS_SHARED_AT(S, never), .arg = "CIDR[:PORT]",            \

@@ -10,6 +10,7 @@ struct settings_shared {
     struct str_list zone;     /* --zone SUFFIX=ADDR[:PORT][,ADDR...][,open] */
     struct str_list pool;  /* --pool PREFIX: the synthetic pools; default 198.18.0.0/15 and fd00:5e11::/64 */
     const char *map;       /* --map FILE */
+    struct str_list steer; /* --steer-address ADDR: tunneld's own, at most one per family */
     bool strict_private;   /* --strict-private */
     struct str_list never; /* --never CIDR[:PORT] ([v6/bits]:PORT) */
     struct str_list allow_client; /* --allow-client CIDR; none: loopback, or everybody on passed sockets */
@@ -24,7 +25,7 @@ struct settings_shared {
     bool check, dump_config, version, help;
 };
 
-enum answer_mode { ANSWER_REAL = 0, ANSWER_SYNTHETIC };
+enum answer_mode { ANSWER_REAL = 0, ANSWER_SYNTHETIC, ANSWER_STEER };
 enum deny_mode { DENY_NXDOMAIN = 0, DENY_NODATA, DENY_REFUSED };
 enum aaaa_mode { AAAA_AUTO = 0, AAAA_PASS, AAAA_NODATA };
 

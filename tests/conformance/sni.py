@@ -17,12 +17,12 @@ import time
 import captured
 import lab
 from captured import policy, wait_until
+from hellos import ALERT, ECH, GREASE, KEY_SHARE, extension, hello, records, sni, u16
 from lab import Daemon, connect, read_exactly, read_to_end
 
 ADDR, HOST, OTHER = "45.33.32.1", "host.example.org", "other.example.org"
 ECHO, BANNER, DIGEST, TLS, WEB, LATE, QUITS = PORTS = range(7001, 7008)
 NAMES = [HOST, OTHER, "chained.example.org"]
-ALERT = bytes([21, 3, 3, 0, 2, 2, 49])
 ENFORCE, WARN = ("--sni", "enforce"), ("--sni", "warn")
 
 
@@ -31,36 +31,6 @@ def endpoint(host, **more):
 
 
 ALL = policy(endpoint(HOST), endpoint(ADDR), endpoint("chained.example.org", proxy="chain"))
-
-
-# ---- ClientHellos ----
-
-def u16(n):
-    return struct.pack(">H", n)
-
-
-def extension(kind, body):
-    return u16(kind) + u16(len(body)) + body
-
-
-def sni(*names):
-    entries = b"".join(b"\0" + u16(len(n.encode())) + n.encode() for n in names)
-    return extension(0, u16(len(entries)) + entries)
-
-
-ECH, GREASE, KEY_SHARE = extension(0xfe0d, bytes(200)), extension(0x3a3a, b""), extension(51, bytes(1220))
-
-
-def hello(*extensions):
-    all_of_them = b"".join(extensions)
-    body = b"\3\3" + bytes(32) + b"\x20" + bytes(32) + u16(4) + b"\x13\1\x13\2" + b"\1\0"
-    body += u16(len(all_of_them)) + all_of_them
-    return b"\1" + len(body).to_bytes(3, "big") + body
-
-
-def records(message, size=16384):
-    return b"".join(b"\x16\3\1" + u16(len(message[i:i + size])) + message[i:i + size]
-                    for i in range(0, len(message), size))
 
 
 RIGHT, WRONG = records(hello(sni(HOST))), records(hello(sni(OTHER)))

@@ -392,6 +392,62 @@ static void test_bad_forwards(void **state)
 }
 
 /* What people read who took it for something else. */
+/* To port 8080 of whoever Host names. */
+static const struct {
+    const char *head;
+    const char *host; /* NULL: it is bad */
+    enum http_head_fault fault;
+} steered_heads[] = {
+    {"GET / HTTP/1.1\r\nHost: X.Example\r\n\r\n", "x.example", HTTP_HEAD_FAULT_NONE},
+    {"GET /?a=b HTTP/1.1\r\nHost: x.example:8080\r\n\r\n", "x.example", HTTP_HEAD_FAULT_NONE},
+    {"GET / HTTP/1.0\r\nHost: x.example\r\n\r\n", "x.example", HTTP_HEAD_FAULT_NONE},
+    {"OPTIONS * HTTP/1.1\r\nHost: [2001:db8::1]:8080\r\n\r\n", "[2001:db8::1]", HTTP_HEAD_FAULT_NONE},
+    {"GET http://y.example:8080/ HTTP/1.1\r\nHost: x.example\r\n\r\n", "y.example", HTTP_HEAD_FAULT_NONE},
+    {"GET / HTTP/1.1\r\nHost: x.example:80\r\n\r\n", NULL, HTTP_HEAD_FAULT_OTHER_PORT},
+    {"GET http://y.example/ HTTP/1.1\r\nHost: x.example\r\n\r\n", NULL, HTTP_HEAD_FAULT_OTHER_PORT},
+    {"GET / HTTP/1.1\r\nHost: x.example:0\r\n\r\n", NULL, HTTP_HEAD_FAULT_PORT},
+    {"GET / HTTP/1.1\r\nHost:\r\n\r\n", NULL, HTTP_HEAD_FAULT_NO_HOST},
+    {"GET / HTTP/1.1\r\n\r\n", NULL, HTTP_HEAD_FAULT_NO_HOST},
+    {"GET / HTTP/1.0\r\n\r\n", NULL, HTTP_HEAD_FAULT_NO_HOST},
+    {"GET / HTTP/1.1\r\nHost: x.example\r\nHost: x.example\r\n\r\n", NULL, HTTP_HEAD_FAULT_TWO_HOSTS},
+    {"GET / HTTP/1.1\r\nHost: a..b\r\n\r\n", NULL, HTTP_HEAD_FAULT_HOST},
+    {"GET / HTTP/1.1\r\nHost: 2001:db8::1\r\n\r\n", NULL, HTTP_HEAD_FAULT_AUTHORITY},
+    {"GET /#a HTTP/1.1\r\nHost: x.example\r\n\r\n", NULL, HTTP_HEAD_FAULT_FRAGMENT},
+    {"GET * HTTP/1.1\r\nHost: x.example\r\n\r\n", NULL, HTTP_HEAD_FAULT_SCHEME},
+    {"GET x.example HTTP/1.1\r\nHost: x.example\r\n\r\n", NULL, HTTP_HEAD_FAULT_SCHEME},
+    {"GET https://x.example:8080/ HTTP/1.1\r\nHost: x.example\r\n\r\n", NULL, HTTP_HEAD_FAULT_PLAIN_HTTPS},
+    {"POST / HTTP/1.1\r\nHost: x.example\r\nContent-Length: x\r\n\r\n", NULL, HTTP_HEAD_FAULT_BODY},
+    {"POST / HTTP/1.0\r\nHost: x.example\r\nTransfer-Encoding: chunked\r\n\r\n", NULL, HTTP_HEAD_FAULT_BODY},
+    {"CONNECT x.example:8080 HTTP/1.1\r\nHost: x.example\r\n\r\n", NULL, HTTP_HEAD_FAULT_STEERED},
+    {"TRACE / HTTP/1.1\r\nHost: x.example\r\n\r\n", NULL, HTTP_HEAD_FAULT_TRACE},
+    {"connect / HTTP/1.1\r\nHost: x.example\r\n\r\n", NULL, HTTP_HEAD_FAULT_METHOD},
+};
+
+static void test_steered_heads(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof steered_heads / sizeof steered_heads[0]; i++) {
+        struct http_head h;
+        char text[HOST_TEXT_CAP];
+        const struct span head = span_str(steered_heads[i].head);
+        http_head_init_steered(&h, 8080);
+        size_t taken = http_head_feed(&h, head);
+        if (h.fault != steered_heads[i].fault) {
+            fail_msg("row %zu: %d, %s", i, (int)h.fault, http_head_fault_text(h.fault));
+        }
+        assert_true(steered_heads[i].fault == HTTP_HEAD_FAULT_NONE ||
+                    http_head_fault_text(h.fault)[0] != '\0');
+        if (steered_heads[i].host != NULL) {
+            assert_int_equal(taken, head.len);
+            assert_int_equal(h.status, HTTP_HEAD_FORWARD);
+            assert_string_equal(host_text(&h.host, text), steered_heads[i].host);
+            assert_int_equal(h.port, 8080);
+        } else {
+            assert_int_equal(h.status, HTTP_HEAD_BAD);
+        }
+    }
+}
+
 static void test_hints(void **state)
 {
     (void)state;
@@ -525,6 +581,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_heads),
         cmocka_unit_test(test_bad_heads),
+        cmocka_unit_test(test_steered_heads),
         cmocka_unit_test(test_hints),
         cmocka_unit_test(test_forward_heads),
         cmocka_unit_test(test_bad_forwards),
