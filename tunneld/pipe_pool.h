@@ -11,9 +11,10 @@
 
 #include <sys/types.h>
 
-#define PIPE_POOL_MAX 64U             /* lent at once; two descriptors each */
-#define PIPE_POOL_KEPT 8U             /* not lent and kept open all the same */
-#define PIPE_POOL_BYTES (256U * 1024) /* asked of F_SETPIPE_SZ: 64 slots, a segment of a packet in each */
+#define PIPE_POOL_MAX 64U /* lent at once; two descriptors each */
+#define PIPE_POOL_KEPT 8U /* not lent and kept open all the same */
+#define PIPE_POOL_BYTES                                                                                      \
+    ((size_t)256 * 1024) /* asked of F_SETPIPE_SZ: 64 slots, a segment of a packet in each */
 
 struct pipe_lent {
     int read_fd, write_fd;

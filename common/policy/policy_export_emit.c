@@ -171,6 +171,9 @@ int export_emit_entry(const struct yaml_node *n, enum export_place place, const 
 {
     struct emitter em = {.out = out, .newline = indent->newline};
     const struct frame parent = {.kind = YAML_MAP, .col = indent->col};
+    if (n == NULL) { /* never; a tree has no such node */
+        return -EINVAL;
+    }
     put_spaces(&em, indent->col);
     put_key(&em, n->key);
     put_str(&em, ":");

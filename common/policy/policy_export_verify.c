@@ -23,7 +23,8 @@ static const struct yaml_node *skip_dropped(const struct yaml_node *n, enum yaml
 /* How a text is quoted matters only where it makes it something else than a text. */
 static bool is_same_node(const struct yaml_node *a, const struct yaml_node *b)
 {
-    return a->kind == b->kind && span_is_equal(a->key, b->key) && span_is_equal(a->text, b->text) &&
+    return a != NULL && b != NULL && a->kind == b->kind && span_is_equal(a->key, b->key) &&
+           span_is_equal(a->text, b->text) &&
            (a->kind != YAML_SCALAR || yaml_scalar_type(a) == yaml_scalar_type(b));
 }
 

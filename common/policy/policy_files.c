@@ -83,7 +83,7 @@ static int add_text(struct policy_texts *t, const char *path, struct buf *b)
         free(file);
         return -ENOMEM;
     }
-    if (s.len > 0) {
+    if (s.data != NULL && s.len > 0) {
         memcpy(text, s.data, s.len);
     }
     t->items[t->count++] = (struct policy_text){.file = file, .text = span_make(text, s.len)};

@@ -299,7 +299,7 @@ static int check_keys(struct builder *b, const struct yaml_node *map)
         return check_keys_pairwise(b, map);
     }
     size_t cap = SMALL_MAP * 2;
-    while (cap < map->count * 2) {
+    while (cap < (size_t)map->count * 2) {
         cap *= 2;
     }
     const struct yaml_node **seen = calloc(cap, sizeof *seen);

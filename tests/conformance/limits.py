@@ -124,7 +124,7 @@ def test_per_rule_counts_what_fails_and_what_is_forwarded(env):
             for _ in range(3):  # each gives its place back behind its answer, though the connection stays
                 kept.sendall(raw % WEB)
                 assert b" 200 " in lab.read_head(kept) and read_exactly(kept, 2) == b"ok"
-            connect(d, FOUR).close()
+            wait_until(lambda: connects(d, FOUR))
 
 
 # ---- request heads ----

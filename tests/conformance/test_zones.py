@@ -373,10 +373,14 @@ class TestResolvConf(Case):
                        "--never", "93.184.216.0/24")
         self.addCleanup(lambda: (t.stop(), t.process.stderr.close()))
         for number, server_of in enumerate((self.first, self.second)):
-            host = "t%d.slow.example.com" % number
-            with t.dial() as s:
-                s.sendall(b"CONNECT %s:443 HTTP/1.1\r\n\r\n" % host.encode())
-                self.assertIn(b" 403 ", lab.read_head(s))
+            for attempt in range(40):  # each worker takes the new list when it comes round
+                host = "t%d-%d.slow.example.com" % (number, attempt)
+                with t.dial() as s:
+                    s.sendall(b"CONNECT %s:443 HTTP/1.1\r\n\r\n" % host.encode())
+                    self.assertIn(b" 403 ", lab.read_head(s))
+                if server_of.asked(host):
+                    break
+                time.sleep(0.05)
             self.assertTrue(server_of.asked(host))
             if number == 0:
                 self.write("127.0.0.3")
