@@ -80,6 +80,56 @@ static bool is_host_value(struct span v)
     return true;
 }
 
+/* HOST:PORT of RFC 9112 3.2.3 into host and port; default_port 0: the port is mandatory. */
+static enum http_head_fault read_authority(struct http_head *h, struct span target, uint16_t default_port)
+{
+    size_t colon = target.len;
+    size_t bracket = 0; /* behind "]" */
+    for (size_t i = 0; i < target.len; i++) {
+        if (target.data[i] == ']') {
+            bracket = i + 1;
+            colon = target.len; /* those before it are the address's own */
+        } else if (target.data[i] == ':') {
+            colon = i;
+        } else if (memchr("/@?#", target.data[i], 4) != NULL) {
+            return HTTP_HEAD_FAULT_AUTHORITY;
+        }
+    }
+    struct span host = span_sub(target, 0, colon);
+    bool has_brackets = target.len > 0 && target.data[0] == '[';
+    if (host.len == 0 || bracket != (has_brackets ? host.len : 0) ||
+        (!has_brackets && span_find(host, ':') != host.len) || /* an IPv6 address needs its brackets */
+        (colon == target.len && default_port == 0)) {
+        return HTTP_HEAD_FAULT_AUTHORITY;
+    }
+    h->port = default_port;
+    if (colon < target.len && num_port(span_sub(target, colon + 1, target.len), &h->port) != 0) {
+        return HTTP_HEAD_FAULT_PORT;
+    }
+    h->host_fault = host_parse(host, &h->host);
+    return h->host_fault != HOST_FAULT_NONE ? HTTP_HEAD_FAULT_HOST : HTTP_HEAD_FAULT_NONE;
+}
+
+static void parse_authority(struct http_head *h, struct span target, uint16_t default_port)
+{
+    const enum http_head_fault fault = read_authority(h, target, default_port);
+    if (fault != HTTP_HEAD_FAULT_NONE) {
+        fail(h, fault);
+    } else {
+        h->status = default_port == 0 ? HTTP_HEAD_CONNECT : HTTP_HEAD_FORWARD;
+    }
+}
+
+/* Where a steered request goes, unless its target says otherwise. */
+static void keep_authority(struct http_head *h, struct span value)
+{
+    const enum http_head_fault fault = read_authority(h, value, h->steered_port);
+    if (fault != HTTP_HEAD_FAULT_NONE) {
+        fail(h, fault);
+    }
+    h->has_authority = fault == HTTP_HEAD_FAULT_NONE;
+}
+
 static void end_field(struct http_head *h)
 {
     struct span value = span_trim_ows(kept(h->text, h->text_len, HTTP_HEAD_TEXT_CAP));
@@ -91,8 +141,9 @@ static void end_field(struct http_head *h)
             fail(h, HTTP_HEAD_FAULT_HOST_FIELD);
         }
         h->has_host = true;
-        h->authority_len = (uint16_t)value.len;
-        memcpy(h->authority, value.data, value.len);
+        if (h->status == HTTP_HEAD_MORE && h->steered_port != 0 && value.len > 0) {
+            keep_authority(h, value);
+        }
     } else if (is_word(h, "Content-Length") || is_word(h, "Transfer-Encoding")) {
         const struct http_field field = {.name = span_make(h->word, h->word_len), .value = value};
         http_framing_add(&h->framing, &field);
@@ -106,43 +157,6 @@ static bool has_scheme(struct span target, const char *scheme)
 {
     struct span want = span_str(scheme);
     return span_is_equal_nocase(span_sub(target, 0, want.len), want);
-}
-
-/* HOST:PORT of RFC 9112 3.2.3; default_port 0: the port is mandatory. */
-static void parse_authority(struct http_head *h, struct span target, uint16_t default_port)
-{
-    size_t colon = target.len;
-    size_t bracket = 0; /* behind "]" */
-    for (size_t i = 0; i < target.len; i++) {
-        if (target.data[i] == ']') {
-            bracket = i + 1;
-            colon = target.len; /* those before it are the address's own */
-        } else if (target.data[i] == ':') {
-            colon = i;
-        } else if (memchr("/@?#", target.data[i], 4) != NULL) {
-            fail(h, HTTP_HEAD_FAULT_AUTHORITY);
-            return;
-        }
-    }
-    struct span host = span_sub(target, 0, colon);
-    bool has_brackets = target.len > 0 && target.data[0] == '[';
-    if (host.len == 0 || bracket != (has_brackets ? host.len : 0) ||
-        (!has_brackets && span_find(host, ':') != host.len) || /* an IPv6 address needs its brackets */
-        (colon == target.len && default_port == 0)) {
-        fail(h, HTTP_HEAD_FAULT_AUTHORITY);
-        return;
-    }
-    h->port = default_port;
-    if (colon < target.len && num_port(span_sub(target, colon + 1, target.len), &h->port) != 0) {
-        fail(h, HTTP_HEAD_FAULT_PORT);
-        return;
-    }
-    h->host_fault = host_parse(host, &h->host);
-    if (h->host_fault != HOST_FAULT_NONE) {
-        fail(h, HTTP_HEAD_FAULT_HOST);
-        return;
-    }
-    h->status = default_port == 0 ? HTTP_HEAD_CONNECT : HTTP_HEAD_FORWARD;
 }
 
 static void end_connect(struct http_head *h, struct span target)
@@ -195,10 +209,10 @@ static void end_steered(struct http_head *h, struct span target, bool is_options
         fail(h, HTTP_HEAD_FAULT_FRAGMENT);
     } else if (h->framing.is_bad || (h->is_http10 && h->framing.has_chunked)) {
         fail(h, HTTP_HEAD_FAULT_BODY);
-    } else if (!h->has_host || h->authority_len == 0) {
+    } else if (!h->has_authority) {
         fail(h, HTTP_HEAD_FAULT_NO_HOST);
     } else {
-        parse_authority(h, span_make(h->authority, h->authority_len), port);
+        h->status = HTTP_HEAD_FORWARD;
     }
     if (h->status == HTTP_HEAD_FORWARD && h->port != port) {
         fail(h, HTTP_HEAD_FAULT_OTHER_PORT);

@@ -71,8 +71,7 @@ struct http_head {
     char target[HTTP_HEAD_TEXT_CAP];
     uint16_t target_len;
     uint16_t steered_port; /* 0: a proxy's request */
-    uint16_t authority_len;
-    char authority[HTTP_HEAD_TEXT_CAP]; /* of a steered one: what Host says */
+    bool has_authority;    /* a steered one: host and port are those of Host */
 };
 
 void http_head_init(struct http_head *h); /* status becomes HTTP_HEAD_MORE */

@@ -142,6 +142,7 @@ def test_heads_per_client(env):
             halves[0].sendall(b"\r\n\r\n")
             assert b" 200 " in lab.read_head(halves[0])  # a tunnel is no unfinished head
             halves.append(half_head(d))
+            wait_until(lambda: pages.metric("openshell_tunneld_heads") == 3)
             assert is_limit(answer_of(d.dial()), 429, "--max-heads-per-client")
             d.wait_log("tunnel_denied", reason="limit_reached")
             for s in halves:
