@@ -10,7 +10,7 @@ format_check() {
   clang-format --dry-run --Werror $(sources)
 }
 shell_check() {
-  shellcheck check quickstart .ci/run scripts/* tests/*/*.sh tests/e2e/clients/*.sh tests/e2e/protocols/*.sh
+  shellcheck check quickstart .ci/run scripts/* tests/*/*.sh tests/e2e/clients/*.sh tests/e2e/matrix/*.sh tests/e2e/protocols/*.sh
 }
 cpp_check() {
   cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,portability --std=c11 \

@@ -132,19 +132,20 @@ standin_is_ready() {
 }
 
 # start_daemon NAME OPTION...: openshell-NAME in the lab, outside any fence; its log is $T/NAME.log, its pid $daemon_pid.
-# Returns when it says that it is ready.
+# Returns when it says that it is ready. ${within[@]} is what starts it elsewhere, ${prefix} precedes NAME in its files.
+within=() prefix=''
 start_daemon() {
-  local name=$1
+  local name=$1 file=$T/$prefix$1
   shift
-  rm -f "$T/$name.ready"
-  "$top_builddir/openshell-$name" --ready-fd 9 "$@" 2>"$T/$name.log" 9>"$T/$name.ready" &
+  rm -f "$file.ready"
+  "${within[@]}" "$top_builddir/openshell-$name" --ready-fd 9 "$@" 2>"$file.log" 9>"$file.ready" &
   daemon_pid=$!
   wait_until 20 daemon_is_ready "$name" || fail "openshell-$name is not ready after 20 s"
 }
 
 daemon_is_ready() {
-  is_alive "$daemon_pid" || fail "openshell-$1 ended: $(cat "$T/$1.log")"
-  grep -qsx READY "$T/$1.ready"
+  is_alive "$daemon_pid" || fail "openshell-$1 ended: $(cat "$T/$prefix$1.log")"
+  grep -qsx READY "$T/$prefix$1.ready"
 }
 
 # A child that has ended is a zombie until it is waited for, and kill -0 would still find it.

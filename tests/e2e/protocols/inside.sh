@@ -11,6 +11,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 way=$1
+column=${COLUMN:-$way} # of matrix.sh, which has several that are captured
 shift
 if [ "$way" = captured ]; then
   unset HTTPS_PROXY https_proxy HTTP_PROXY http_proxy NO_PROXY no_proxy NODE_USE_ENV_PROXY
@@ -110,17 +111,17 @@ do_ssh() {
 do_redis() {
   endpoint "$host" 6379
   redis() { redis-cli -h "$address" -p "$port" "$@"; }
-  [ "$(redis -x SET "$way" <"$blob")" = OK ] || wrong "SET was refused"
-  redis --raw GET "$way" | head -c -1 >"$dir/blob" # redis-cli adds a line feed
+  [ "$(redis -x SET "$column" <"$blob")" = OK ] || wrong "SET was refused"
+  redis --raw GET "$column" | head -c -1 >"$dir/blob" # redis-cli adds a line feed
   same "$dir/blob" "a value"
   # A subscriber waits in silence for what somebody else says.
-  redis --raw SUBSCRIBE "$way" >"$dir/heard" &
+  redis --raw SUBSCRIBE "$column" >"$dir/heard" &
   local subscriber=$!
   until grep -qx 1 "$dir/heard"; do sleep 0.02; done
   {
-    printf 'SET %s.n 41\n' "$way"
+    printf 'SET %s.n 41\n' "$column"
     silence "$dir/said"
-    printf 'INCR %s.n\nPUBLISH %s news\n' "$way" "$way"
+    printf 'INCR %s.n\nPUBLISH %s news\n' "$column" "$column"
   } | redis >"$dir/said"
   [ "$(tr '\n' ' ' <"$dir/said")" = 'OK 42 1 ' ] || wrong "redis said: $(cat "$dir/said")"
   until grep -qx news "$dir/heard"; do sleep 0.02; done
@@ -148,10 +149,10 @@ do_git() {
   git init --quiet "$dir/out"
   cp "$blob" "$dir/out/blob"
   git -C "$dir/out" add blob
-  git -C "$dir/out" -c user.name=T -c user.email=t@example.org commit --quiet --message "$way"
+  git -C "$dir/out" -c user.name=T -c user.email=t@example.org commit --quiet --message "$column"
   # More than postBuffer: the upload is chunked.
-  git -C "$dir/out" push --quiet "$url" "HEAD:refs/heads/$way"
-  git clone --quiet --branch "$way" "$url" "$dir/in"
+  git -C "$dir/out" push --quiet "$url" "HEAD:refs/heads/$column"
+  git clone --quiet --branch "$column" "$url" "$dir/in"
   same "$dir/in/blob" "what was pushed"
   [ "$(git -C "$dir/in" rev-parse HEAD)" = "$(git -C "$dir/out" rev-parse HEAD)" ] || wrong "another commit was cloned"
   git -C "$dir/in" fsck --strict 2>"$dir/fsck" || wrong "fsck: $(cat "$dir/fsck")"
@@ -211,7 +212,7 @@ for protocol in "$@"; do
     dir=$(mktemp -d)
     "do_$protocol"
     rm -rf "$dir"
-    : >"$T/$way.$protocol.ok"
+    : >"$T/$column.$protocol.ok"
   ) &
   pids+=($!)
 done

@@ -227,7 +227,7 @@ serve_postgresql() {
   as_user initdb --pgdata "$dir" --username tester --auth trust --no-sync --encoding UTF8 --locale C >"$T/initdb.log" 2>&1 ||
     fail "initdb: $(cat "$T/initdb.log")"
   as_user sh -c "umask 077 && cat '$T/servers/pg.pem' >'$dir/server.pem'"
-  echo "host all all $SERVER/32 trust" >>"$dir/pg_hba.conf"
+  echo "host all all all trust" >>"$dir/pg_hba.conf"
   as_user postgres -D "$dir" -c "listen_addresses=$SERVER" -c unix_socket_directories= -c fsync=off -c ssl=on \
     -c ssl_cert_file=server.pem -c ssl_key_file=server.pem >"$T/postgresql.log" 2>&1 &
   ready+=("grep -qs ready.to.accept $T/postgresql.log")
