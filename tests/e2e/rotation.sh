@@ -7,7 +7,7 @@
 enter_lab "$@"
 export PYTHONDONTWRITEBYTECODE=1
 status=0
-# shellcheck disable=SC2153 # lab.sh exports it
+# shellcheck disable=SC2086,SC2153 # lab.sh exports it, separated by blanks
 python3 "$here/rotation.py" $LAB_V4 || status=$?
 [ "$status" = 0 ] || [ "$status" = 77 ] || fail "see above"
 exit "$status"

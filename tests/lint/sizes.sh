@@ -18,7 +18,7 @@ for file in common/*/*.[ch] dnsd/*.[ch] tunneld/*.[ch] egress/*.[ch] tests/*/*.[
 done
 for file in configure.ac Makefile.am m4/*.m4 scripts/* quickstart check .ci/run \
   common/*/* dnsd/* tunneld/* egress/* tests/*/*.c tests/*/*.h tests/*/*.sh tests/*/*.py tests/e2e/*.mjs \
-  tests/e2e/clients/* tests/e2e/dns/* tests/e2e/protocols/*; do
+  tests/e2e/clients/* tests/e2e/dns/* tests/e2e/matrix/* tests/e2e/protocols/*; do
   [ -f "$file" ] || continue
   case $file in *.o | *.a | *.json) continue ;; esac
   if ! head -3 "$file" | grep -q 'SPDX-License-Identifier: Apache-2.0'; then
