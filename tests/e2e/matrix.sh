@@ -16,7 +16,7 @@ light=(discord ws fetch curl asyncio redis ssh git openssl smtp musl musl-plain)
 heavy=(go-http go-dial java java-socket psql)
 [ "$*" != heavy ] || set -- "${heavy[@]}"
 [ $# -gt 0 ] || set -- "${light[@]}"
-columns=(anyip redirect connect)
+columns=(anyip redirect steer connect)
 
 # server_of CLIENT: which server of protocols/serve.sh it needs.
 server_of() {
@@ -135,30 +135,42 @@ enter_column() {
   prefix=$1.
 }
 
+ports_of_policy() {
+  {
+    echo 443 # discord.yaml's
+    sed -nE 's/.*ports?: \[?([0-9, ]+).*/\1/p' "$T/policy.yaml" | tr -d ' ' | tr , '\n'
+  } | sort -un
+}
+
 # start_column NAME: capture and daemons, as its way wants them.
 start_column() {
-  local column=$1 port capture=() listeners=() shared
+  local column=$1 port capture=() listeners=() shared answer=(--answer synthetic --aaaa pass)
   enter_column "$column"
   shared=("${policies[@]}" --upstream "$V4_A" --workers 1)
   case $column in
   anyip)
     capture=(--mode anyip "${policies[@]}")
-    for port in $(sed -nE 's/.*ports?: \[?([0-9, ]+).*/\1/p' "$T/policy.yaml" | tr -d ' ' | tr , '\n' | sort -un); do
+    for port in $(ports_of_policy); do
       listeners+=(--transparent "0.0.0.0:$port" --transparent "[::]:$port")
     done
-    [[ " ${listeners[*]} " == *" 0.0.0.0:443 "* ]] || listeners+=(--transparent 0.0.0.0:443 --transparent "[::]:443")
     ;;
   redirect)
     capture=(--mode redirect)
     listeners=(--transparent 127.0.0.1:15001 --transparent "[::1]:15001")
     ;;
+  steer) # no capability, no route, no map
+    shared+=(--steer-address 127.0.0.9 --steer-address ::1)
+    answer=(--answer steer --aaaa pass)
+    for port in $(ports_of_policy); do
+      listeners+=(--transparent "127.0.0.9:$port" --transparent "[::1]:$port")
+    done
+    listeners+=(--head-timeout 2s) # who waits for the server to speak first does so for no longer
+    ;;
   esac
-  if [ "$column" != connect ]; then
-    "${within[@]}" "$egress" capture up "${capture[@]}" >"$T/$column.capture.log" 2>&1 ||
-      skip "$column: $(cat "$T/$column.capture.log")"
-    shared+=(--map "$T/$column.map")
-    start_daemon dnsd "${shared[@]}" --answer synthetic --aaaa pass
-  fi
+  [ "${#capture[@]}" = 0 ] || "${within[@]}" "$egress" capture up "${capture[@]}" >"$T/$column.capture.log" 2>&1 ||
+    skip "$column: $(cat "$T/$column.capture.log")"
+  [ "$column" = steer ] || shared+=(--map "$T/$column.map")
+  [ "$column" = connect ] || start_daemon dnsd "${shared[@]}" "${answer[@]}"
   start_daemon tunneld "${shared[@]}" "${listeners[@]}"
 }
 
@@ -192,16 +204,26 @@ for column in "${columns[@]}"; do
   wait "${cells[@]}"
 done
 
-# outcome COLUMN CLIENT: ok only if the log of the proxy says as well that it went the way it should.
+# outcome COLUMN CLIENT: ok only if the log of the proxy says as well that it went the way it should, and no where names
+# are steered only if the log says why.
 outcome() {
-  local via=capture
-  [ "$1" != connect ] || via=connect
+  local way=' via=capture '
+  case $1 in
+  connect) way=' via=connect ' ;;
+  steer) way=' via=steer | forward status=200 ' ;; # of a request over plain HTTP, which is no tunnel
+  esac
   case $(cat "$T/$1.$2.status") in
   0)
-    if grep -q "tunnel_open .*host=$(host_of "$2") .*via=$via" "$T/$1.tunneld.log"; then echo ok; else echo 'another way'; fi
+    if grep -E " host=$(host_of "$2") " "$T/$1.tunneld.log" | grep -qE "$way"; then echo ok; else echo 'another way'; fi
     ;;
   124) echo hung ;;
-  *) echo no ;;
+  *)
+    if [ "$1" != steer ] || grep -q " reason=steer_no_name host=- port=$(ports_of "$(server_of "$2")") " "$T/steer.tunneld.log"; then
+      echo no
+    else
+      echo unexplained
+    fi
+    ;;
   esac
 }
 
