@@ -41,7 +41,7 @@ static inline struct span span_sub(struct span s, size_t from, size_t len)
 {
     if (from >= s.len) {
         /* past the end: empty, and no pointer arithmetic on a NULL data */
-        return (struct span){s.data == NULL ? NULL : s.data + s.len, 0};
+        return (struct span){s.len == 0 ? s.data : s.data + s.len, 0};
     }
     size_t left = s.len - from;
     return (struct span){s.data + from, len < left ? len : left};
