@@ -10,5 +10,7 @@ int command_export(int argc, char **argv);
 int command_explain(int argc, char **argv);
 /* 0 done, 64 usage, 71 a command failed, 78 policy. */
 int command_capture(int argc, char **argv);
+/* Does not return once COMMAND runs; 64 usage, 71 a socket, 126 or 127 COMMAND. */
+int command_listen(int argc, char **argv);
 /* COMMAND's status; 64, 71 or 78 before it started. */
 int command_run(int argc, char **argv);

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "egress/daemon_proc.h"
 
-#include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/run/exit_status.h"
 #include "egress/interrupt.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +17,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FIRST_FD 3 /* SD_LISTEN_FDS_START */
 #define PATH_CAP 4096
 #define STOP_MS 2000
 
@@ -59,24 +56,6 @@ static int find_program(const char *program, char path[PATH_CAP], struct err *er
     return -ENOENT;
 }
 
-/* In the child: moves fds[i] to FIRST_FD + i, through numbers out of the way so that none is overwritten. */
-static int place_fds(int *fds, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, FIRST_FD + (int)count);
-        if (fds[i] < 0) {
-            return -errno;
-        }
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (dup2(fds[i], FIRST_FD + (int)i) < 0) {
-            return -errno;
-        }
-    }
-    (void)syscall(SYS_close_range, (unsigned)FIRST_FD + (unsigned)count, ~0U, 0U);
-    return 0;
-}
-
 /* What an operator set for daemons of the host must not reach the pair of this run. */
 static void clean_environment(void)
 {
@@ -90,32 +69,6 @@ static void clean_environment(void)
         (void)unsetenv(name);
     }
     (void)unsetenv("NOTIFY_SOCKET");
-}
-
-static int pass_sockets(const struct daemon_start *start)
-{
-    size_t cap = 1;
-    char number[32];
-    for (size_t i = 0; i < start->socket_count; i++) {
-        cap += strlen(start->sockets[i].name) + 1;
-    }
-    char *names = malloc(cap);
-    if (names == NULL) {
-        return -ENOMEM;
-    }
-    struct wbuf w = wbuf_make(names, cap - 1);
-    for (size_t i = 0; i < start->socket_count; i++) {
-        wbuf_str(&w, i == 0 ? "" : ":");
-        wbuf_str(&w, start->sockets[i].name);
-    }
-    names[w.len] = '\0';
-    (void)setenv("LISTEN_FDNAMES", names, 1);
-    free(names);
-    (void)snprintf(number, sizeof number, "%zu", start->socket_count);
-    (void)setenv("LISTEN_FDS", number, 1);
-    (void)snprintf(number, sizeof number, "%ld", (long)getpid());
-    (void)setenv("LISTEN_PID", number, 1);
-    return 0;
 }
 
 static void redirect_output(const char *log_path)
@@ -149,15 +102,16 @@ static void become_daemon(const struct daemon_start *start, const char *path, in
     fds[count - 1] = ready_fd;
     redirect_output(start->log_path);
     clean_environment();
-    (void)snprintf(control, sizeof control, "%zu", FIRST_FD + count - 2);
-    (void)snprintf(ready, sizeof ready, "--ready-fd=%zu", FIRST_FD + count - 1);
+    (void)snprintf(control, sizeof control, "%zu", SOCKET_PASS_FIRST_FD + count - 2);
+    (void)snprintf(ready, sizeof ready, "--ready-fd=%zu", SOCKET_PASS_FIRST_FD + count - 1);
     (void)setenv("OPENSHELL_CONTROL_FD", control, 1);
     int rc = arg_list_add(&argv, ready);
     for (size_t i = 0; rc == 0 && i < start->args->count; i++) {
         rc = arg_list_add(&argv, start->args->items[i]);
     }
-    rc = rc == 0 ? pass_sockets(start) : rc;
-    rc = rc == 0 ? place_fds(fds, count) : rc;
+    rc = rc == 0 ? socket_pass_environment(start->sockets, start->socket_count) : rc;
+    rc = rc == 0 ? socket_pass_place(fds, count) : rc;
+    (void)syscall(SYS_close_range, (unsigned)SOCKET_PASS_FIRST_FD + (unsigned)count, ~0U, 0U);
     sigset_t none;
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);

@@ -7,13 +7,9 @@
 #pragma once
 
 #include "egress/run_options.h"
+#include "egress/socket_pass.h"
 
 #include <sys/types.h>
-
-struct passed_socket {
-    int fd; /* owned by the launcher */
-    const char *name;
-};
 
 struct daemon_proc {
     const char *program; /* "openshell-dnsd" */

@@ -20,7 +20,8 @@ static void usage(FILE *out)
         "  export FILE...             the policy as OpenShell itself reads it, without extensions\n"
         "  explain HOST[:PORT]        which rule decides, what dnsd answers, what tunneld does, and why\n"
         "  run [OPTION]... -- CMD...  run CMD so that it reaches what the policy admits, nothing else\n"
-        "  capture up|down            routes and rules that bring native connections to tunneld\n\n"
+        "  capture up|down            routes and rules that bring native connections to tunneld\n"
+        "  listen --netns PATH ...    start a daemon here on sockets of another network namespace\n\n"
         "  --help, --version\n"
         "openshell-egress(1), openshell-dnsd(8) and openshell-tunneld(8) say more.\n");
 }
@@ -43,11 +44,8 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*function)(int argc, char **argv);
-    } commands[] = {{"check", command_check},
-                    {"export", command_export},
-                    {"explain", command_explain},
-                    {"run", command_run},
-                    {"capture", command_capture}};
+    } commands[] = {{"check", command_check}, {"export", command_export},   {"explain", command_explain},
+                    {"run", command_run},     {"capture", command_capture}, {"listen", command_listen}};
 
     if (!has_standard_descriptors()) {
         return EXIT_STATUS_OS;
