@@ -12,5 +12,7 @@ int command_explain(int argc, char **argv);
 int command_capture(int argc, char **argv);
 /* Does not return once COMMAND runs; 64 usage, 71 a socket, 126 or 127 COMMAND. */
 int command_listen(int argc, char **argv);
+/* 0 every target can be reached, 1 not, 64 usage, 71 the system refused something, 78 policy. */
+int command_doctor(int argc, char **argv);
 /* COMMAND's status; 64, 71 or 78 before it started. */
 int command_run(int argc, char **argv);

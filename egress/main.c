@@ -21,7 +21,8 @@ static void usage(FILE *out)
         "  explain HOST[:PORT]        which rule decides, what dnsd answers, what tunneld does, and why\n"
         "  run [OPTION]... -- CMD...  run CMD so that it reaches what the policy admits, nothing else\n"
         "  capture up|down            routes and rules that bring native connections to tunneld\n"
-        "  listen --netns PATH ...    start a daemon here on sockets of another network namespace\n\n"
+        "  listen --netns PATH ...    start a daemon here on sockets of another network namespace\n"
+        "  doctor [HOST[:PORT]]...    inside a sandbox: which ways out work, and what to change\n\n"
         "  --help, --version\n"
         "openshell-egress(1), openshell-dnsd(8) and openshell-tunneld(8) say more.\n");
 }
@@ -44,8 +45,9 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*function)(int argc, char **argv);
-    } commands[] = {{"check", command_check}, {"export", command_export},   {"explain", command_explain},
-                    {"run", command_run},     {"capture", command_capture}, {"listen", command_listen}};
+    } commands[] = {{"check", command_check},  {"export", command_export},   {"explain", command_explain},
+                    {"run", command_run},      {"capture", command_capture}, {"listen", command_listen},
+                    {"doctor", command_doctor}};
 
     if (!has_standard_descriptors()) {
         return EXIT_STATUS_OS;

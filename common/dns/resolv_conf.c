@@ -15,8 +15,7 @@ static bool is_blank(uint8_t c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f';
 }
 
-/* Takes the bytes up to the next blank off *rest. */
-static struct span word_take(struct span *rest)
+struct span resolv_conf_word(struct span *rest)
 {
     size_t from = 0;
     while (from < rest->len && is_blank(rest->data[from])) {
@@ -48,11 +47,11 @@ static bool nameserver_read(struct span line, struct addr *out)
     if (line.len == 0 || is_blank(line.data[0])) {
         return false;
     }
-    if (!span_is_equal(word_take(&line), SPAN_LIT("nameserver"))) {
+    if (!span_is_equal(resolv_conf_word(&line), SPAN_LIT("nameserver"))) {
         return false;
     }
     *out = (struct addr){.port = DNS_PORT};
-    if (ip_parse(word_take(&line), &out->ip) != 0) {
+    if (ip_parse(resolv_conf_word(&line), &out->ip) != 0) {
         return false;
     }
     if (ip_classify(&out->ip) ==

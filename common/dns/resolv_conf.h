@@ -6,6 +6,8 @@
 
 #include "common/net/addr.h"
 
+/* Takes the next word of a line off *rest; empty at its end. */
+struct span resolv_conf_word(struct span *rest);
 /* Fills at most cap addresses in order, duplicates removed; IPv6 zone ids are skipped. Returns how many. */
 size_t resolv_conf_parse(struct span text, struct addr *out, size_t cap);
 /* Reads the file (<= 64 KiB). 0 or -errno with *err. *count may be 0. */
