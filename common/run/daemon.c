@@ -265,6 +265,9 @@ static int open_everything(struct start *s)
         rc = s->spec->open(s->spec->ctx, &passed, s->worker_count, daemon_admin_addr(&s->admin), &err);
     }
     listen_fds_fini(&passed);
+    if (rc == 0 && s->spec->open_policy != NULL) {
+        rc = s->spec->open_policy(s->spec->ctx, policy_store_current(s->store), &err);
+    }
     if (rc == 0) {
         rc = daemon_loop_init_upstreams(&s->loop, &err);
     }
@@ -288,6 +291,9 @@ static int start_workers(struct start *s)
 {
     struct err err = {""};
     daemon_reload_start(&s->loop, policy_store_current(s->store));
+    if (s->spec->follow_policy != NULL) { /* it may have changed since open_policy */
+        (void)s->spec->follow_policy(s->spec->ctx, s->loop.published);
+    }
     const struct worker_pool_config cfg = {.spec = s->spec,
                                            .count = s->worker_count,
                                            .policy = s->loop.published,

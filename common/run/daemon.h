@@ -44,11 +44,24 @@ struct daemon_spec {
     int (*open)(void *ctx, struct listen_fds *passed, unsigned worker_count, const struct addr *admin,
                 struct err *err);
     /*
+     * Behind open(), also with every privilege: what is to be opened because of what the policy says. May be
+     * NULL. -errno with *err -> as for open().
+     */
+    int (*open_policy)(void *ctx, const struct policy *p, struct err *err);
+    /*
+     * Main thread: opens and closes what this policy asks for and the last one did not; what cannot be had is
+     * logged. Before the workers start, before a policy is published, and when a reload finds nothing new.
+     * Not before every worker has taken what was published last. True: the workers are to look, for which
+     * worker_policy is called, if need be with the policy that they have. May be NULL.
+     */
+    bool (*follow_policy)(void *ctx, const struct policy *p);
+    /*
      * In the main thread, before threads: sets w->data and starts watchers on w->loop. 0, or -errno with *err
      * after undoing what it did: worker_stop is not called for this worker then.
      */
     int (*worker_start)(struct worker *w, struct err *err);
-    /* In the worker's thread, w->policy is already the new one; previous is valid during the call. */
+    /* In the worker's thread, w->policy is already the new one; previous is valid during the call, and may be
+     * the same (follow_policy). */
     void (*worker_policy)(struct worker *w, struct policy *previous);
     /*
      * The servers that the daemon asks, filled by open(). Where they are those of a resolv.conf, it is

@@ -110,9 +110,8 @@ static void on_control_readable(struct ev_loop *loop, ev_io *w, int revents)
 void daemon_loop_on_progress(void *ctx)
 {
     struct daemon_loop *l = ctx;
-    if (l->is_announcing && worker_pool_has_generation(l->pool, policy_generation(l->published))) {
-        l->is_announcing = false;
-        daemon_reload_done(l);
+    if (worker_pool_has_taken(l->pool)) {
+        daemon_reload_taken(l);
     }
     if (l->is_stopping && worker_pool_is_drained(l->pool)) {
         finish(l);

@@ -28,6 +28,7 @@ struct daemon_loop {
     ev_timer drain;
     bool is_announcing; /* published is not yet in use everywhere */
     bool is_asked;      /* SIGHUP wants an answer */
+    bool is_reload_due; /* once the workers have taken what is published */
     bool is_stopping;
     bool is_drained;
 };

@@ -97,11 +97,19 @@ static void refused(struct daemon_loop *l, const struct policy_diags *diags, con
     policy_report_log(diags, DIAG_ERROR);
 }
 
+static bool follow(struct daemon_loop *l)
+{
+    return l->spec->follow_policy != NULL && l->spec->follow_policy(l->spec->ctx, l->published);
+}
+
 /* The files say what is published. */
 static void agreed(struct daemon_loop *l)
 {
     bool was_stale = l->health.is_stale;
     note_agreed(&l->health);
+    if (follow(l)) { /* what could not be had the last time */
+        worker_pool_publish(l->pool, l->published);
+    }
     log_event(was_stale || l->is_asked ? LOG_INFO : LOG_DEBUG,
               was_stale ? "policy_restored" : "policy_unchanged",
               LOG_KV(kv_u64("generation", policy_generation(l->published))));
@@ -120,6 +128,7 @@ static void consider(struct daemon_loop *l, struct policy *candidate, const stru
     policy_report_log(diags, DIAG_WARNING);
     policy_store_accept(l->store, candidate);
     hold(&l->published, candidate);
+    (void)follow(l);
     worker_pool_publish(l->pool, candidate);
     l->is_announcing = true;
 }
@@ -147,6 +156,10 @@ static void reload(struct daemon_loop *l)
 {
     struct policy_diags diags = {0};
     struct policy_reading reading;
+    l->is_reload_due = !worker_pool_has_taken(l->pool);
+    if (l->is_reload_due) {
+        return; /* one change at a time: daemon_reload_taken calls again */
+    }
     if (l->spec->reload != NULL) {
         l->spec->reload(l->spec->ctx);
     }
@@ -243,7 +256,7 @@ void daemon_reload_asked(struct daemon_loop *l)
     reload(l);
 }
 
-void daemon_reload_done(struct daemon_loop *l)
+static void announce(struct daemon_loop *l)
 {
     struct policy_changes changes;
     struct policy *former = policy_ref(l->in_use); /* the changes borrow from both */
@@ -260,6 +273,17 @@ void daemon_reload_done(struct daemon_loop *l)
     policy_changes_fini(&changes);
     policy_unref(former);
     tell_service_manager(&l->health);
+}
+
+void daemon_reload_taken(struct daemon_loop *l)
+{
+    if (l->is_announcing) {
+        l->is_announcing = false;
+        announce(l);
+    }
+    if (l->is_reload_due && !l->is_stopping) {
+        reload(l);
+    }
 }
 
 void daemon_reload_fini(struct daemon_loop *l)

@@ -19,6 +19,7 @@ void daemon_reload_watch(struct daemon_loop *l);
 void daemon_reload_start(struct daemon_loop *l, struct policy *policy);
 /* SIGHUP: reads now, and says what came of it whether it is news or not. */
 void daemon_reload_asked(struct daemon_loop *l);
-/* Every worker runs the policy that is published: logs what changed. */
-void daemon_reload_done(struct daemon_loop *l);
+/* Every worker has what is published: logs what changed if that was not said yet, and does what had to wait.
+ */
+void daemon_reload_taken(struct daemon_loop *l);
 void daemon_reload_fini(struct daemon_loop *l); /* before the loop is destroyed */

@@ -11,6 +11,7 @@
 /* What other threads want of a worker; only the last policy and the last list count. */
 struct mail {
     struct policy *policy;          /* a reference, or NULL */
+    uint64_t publication;           /* its number */
     struct upstream_list upstreams; /* empty: no news */
     bool drain, stop;
 };
@@ -23,7 +24,7 @@ struct pool_worker {
     ev_async wake;
     pthread_mutex_t lock; /* of mail */
     struct mail mail;
-    _Atomic uint64_t generation; /* that it runs */
+    _Atomic uint64_t publication; /* the last one that it took */
     atomic_bool is_done;
 };
 
@@ -32,8 +33,9 @@ struct worker_pool {
     struct ev_loop *main_loop;
     void (*on_progress)(void *ctx);
     void *ctx;
-    ev_async progress; /* on the main loop */
-    unsigned count;    /* workers that are started */
+    ev_async progress;    /* on the main loop */
+    unsigned count;       /* workers that are started */
+    uint64_t publication; /* the last one */
     struct pool_worker *workers;
 };
 
@@ -50,12 +52,12 @@ static void on_progress_async(struct ev_loop *loop, ev_async *a, int revents)
     p->on_progress(p->ctx);
 }
 
-static void take_policy(struct pool_worker *w, struct policy *policy)
+static void take_policy(struct pool_worker *w, const struct mail *mail)
 {
     struct policy *previous = w->pub.policy;
-    w->pub.policy = policy;
+    w->pub.policy = mail->policy;
     w->pool->spec->worker_policy(&w->pub, previous);
-    atomic_store_explicit(&w->generation, policy_generation(policy), memory_order_release);
+    atomic_store_explicit(&w->publication, mail->publication, memory_order_release);
     policy_unref(previous);
     ev_async_send(w->pool->main_loop, &w->pool->progress);
 }
@@ -72,7 +74,7 @@ static void on_wake_async(struct ev_loop *loop, ev_async *a, int revents)
         w->pool->spec->worker_upstreams(&w->pub, &mail.upstreams);
     }
     if (mail.policy != NULL) {
-        take_policy(w, mail.policy);
+        take_policy(w, &mail);
     }
     if (mail.drain) {
         w->pool->spec->worker_drain(&w->pub);
@@ -124,7 +126,6 @@ static int init_worker(struct worker_pool *p, unsigned index, struct policy *pol
     }
     ev_async_start(w->pub.loop, &w->wake);
     w->pub.policy = policy_ref(policy);
-    atomic_init(&w->generation, policy_generation(policy));
     rc = p->spec->worker_start(&w->pub, err);
     if (rc < 0) {
         err_prefix(err, "worker %u", index);
@@ -214,6 +215,7 @@ static void post(struct pool_worker *w, const struct mail *mail)
     if (mail->policy != NULL) {
         superseded = w->mail.policy;
         w->mail.policy = mail->policy;
+        w->mail.publication = mail->publication;
     }
     if (mail->upstreams.count > 0) {
         w->mail.upstreams = mail->upstreams;
@@ -227,8 +229,9 @@ static void post(struct pool_worker *w, const struct mail *mail)
 
 void worker_pool_publish(struct worker_pool *p, struct policy *policy)
 {
+    p->publication++;
     for (unsigned i = 0; i < p->count; i++) {
-        post(&p->workers[i], &(struct mail){.policy = policy_ref(policy)});
+        post(&p->workers[i], &(struct mail){.policy = policy_ref(policy), .publication = p->publication});
     }
 }
 
@@ -239,11 +242,11 @@ void worker_pool_set_upstreams(struct worker_pool *p, const struct upstream_list
     }
 }
 
-bool worker_pool_has_generation(const struct worker_pool *p, uint64_t generation)
+bool worker_pool_has_taken(const struct worker_pool *p)
 {
     bool all = true;
     for (unsigned i = 0; i < p->count && all; i++) {
-        all = atomic_load_explicit(&p->workers[i].generation, memory_order_acquire) >= generation;
+        all = atomic_load_explicit(&p->workers[i].publication, memory_order_acquire) == p->publication;
     }
     return all;
 }

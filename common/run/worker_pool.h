@@ -24,11 +24,12 @@ MUST_CHECK int worker_pool_new(const struct worker_pool_config *cfg, struct work
                                struct err *err);
 /* One thread each. On failure -errno; worker_pool_free is still to be called. */
 MUST_CHECK int worker_pool_run(struct worker_pool *p, struct err *err);
+/* Each worker gets its worker_policy called, also if it has this policy. */
 void worker_pool_publish(struct worker_pool *p, struct policy *policy);
 /* Other servers to ask, at least one; copied. */
 void worker_pool_set_upstreams(struct worker_pool *p, const struct upstream_list *list);
-/* True once every worker runs this generation. */
-bool worker_pool_has_generation(const struct worker_pool *p, uint64_t generation);
+/* Has every worker taken what was published last? */
+bool worker_pool_has_taken(const struct worker_pool *p);
 void worker_pool_drain(struct worker_pool *p);
 bool worker_pool_is_drained(const struct worker_pool *p); /* every worker said daemon_worker_done */
 /* A counter of all workers together. */

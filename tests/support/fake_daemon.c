@@ -18,6 +18,8 @@
 struct fake {
     struct settings_dnsd settings;
     struct fake_script script;
+    unsigned workers, publications;
+    uint64_t generation; /* that was followed last */
 };
 
 struct fake_counts *fake_counts;
@@ -49,7 +51,8 @@ static int hook_open(void *ctx, struct listen_fds *passed, unsigned worker_count
                      struct err *err)
 {
     (void)admin;
-    const struct fake *f = ctx;
+    struct fake *f = ctx;
+    f->workers = worker_count;
     fake_counts->opened++;
     if (getenv("OPENSHELL_CONTROL_FD") != NULL || passed->count != 0 || worker_count == 0) {
         fake_counts->wrong++;
@@ -58,6 +61,35 @@ static int hook_open(void *ctx, struct listen_fds *passed, unsigned worker_count
         err_set(err, "192.0.2.1:53: %s", strerror(-f->script.open_rc));
     }
     return f->script.open_rc;
+}
+
+static int hook_open_policy(void *ctx, const struct policy *p, struct err *err)
+{
+    struct fake *f = ctx;
+    f->generation = policy_generation(p);
+    if (fake_counts->opened != 1 || fake_counts->started != 0) {
+        fake_counts->wrong++;
+    }
+    if (f->script.open_policy_rc < 0) {
+        err_set(err, "[::]:443: %s", strerror(-f->script.open_policy_rc));
+    }
+    return f->script.open_policy_rc;
+}
+
+/* Nobody may be on the way to what was published before. */
+static bool hook_follow_policy(void *ctx, const struct policy *p)
+{
+    struct fake *f = ctx;
+    bool is_start = fake_counts->started == 0;
+    if (fake_counts->policies != f->publications * f->workers) {
+        fake_counts->wrong++;
+    }
+    fake_counts->followed++;
+    if (!is_start && (f->generation != policy_generation(p) || f->script.has_news)) {
+        f->publications++;
+    }
+    f->generation = policy_generation(p);
+    return f->script.has_news;
 }
 
 static int hook_start(struct worker *w, struct err *err)
@@ -75,8 +107,10 @@ static int hook_start(struct worker *w, struct err *err)
 
 static void hook_policy(struct worker *w, struct policy *previous)
 {
+    const struct fake *f = w->ctx;
+    bool is_same = w->policy == previous;
     fake_counts->policies++;
-    if (policy_generation(w->policy) <= policy_generation(previous) ||
+    if ((is_same ? !f->script.has_news : policy_generation(w->policy) <= policy_generation(previous)) ||
         policy_rules_of(previous)->rule_count == 0) {
         fake_counts->wrong++;
     }
@@ -124,6 +158,8 @@ int fake_daemon_main(const struct fake_script *script, char **argv)
                                      .check_settings = hook_check_settings,
                                      .check_policy = hook_check_policy,
                                      .open = hook_open,
+                                     .open_policy = hook_open_policy,
+                                     .follow_policy = hook_follow_policy,
                                      .worker_start = hook_start,
                                      .worker_policy = hook_policy,
                                      .worker_drain = hook_drain,

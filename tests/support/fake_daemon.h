@@ -14,14 +14,16 @@
 
 /* What the hooks did; shared with the child. */
 struct fake_counts {
-    atomic_uint opened, closed, started, stopped, drained, policies, wrong;
+    atomic_uint opened, closed, started, stopped, drained, followed, policies, wrong;
     atomic_uint uid;
 };
 
 /* How the hooks are to behave. */
 struct fake_script {
     int open_rc, start_fails_at; /* index of the worker, -1: none */
-    size_t refuse_rules;         /* check_policy refuses a policy of that many; 0: none */
+    int open_policy_rc;
+    bool has_news;       /* follow_policy always has some for the workers */
+    size_t refuse_rules; /* check_policy refuses a policy of that many; 0: none */
     bool never_drained;
     int64_t drain_ms;
 };

@@ -278,6 +278,40 @@ static void test_reload(void **state)
     assert_int_equal(fake_end_of(&c), 0);
 }
 
+/* What the daemon opens for a policy; SIGHUP tries again what it could not have, and the workers hear of it.
+ */
+static void test_follow(void **state)
+{
+    (void)state;
+    struct fake_child c;
+    struct fake_script script = fake_plain;
+    script.open_policy_rc = -EACCES;
+    FAKE_START(&c, &script, "--workers=1");
+    assert_int_equal(fake_end_of(&c), 71);
+    fake_printed(&c, "fake: [::]:443: Permission denied");
+    script.open_policy_rc = -EINVAL;
+    FAKE_START(&c, &script, "--workers=1");
+    assert_int_equal(fake_end_of(&c), 78);
+    script.open_policy_rc = 0;
+    script.has_news = true;
+    FAKE_START(&c, &script, "--workers=3");
+    fake_wait_ready(&c);
+    assert_int_equal(fake_counts->followed, 1);
+    for (unsigned i = 1; i <= 5; i++) {
+        assert_int_equal(kill(c.pid, SIGHUP), 0);
+        fake_wait_for(&c, " policy_unchanged generation=1", i);
+        assert_int_equal(fake_counts->followed, 1 + i);
+    }
+    fake_write_policy(2, "");
+    assert_int_equal(kill(c.pid, SIGHUP), 0);
+    fake_wait_for(&c, " policy_loaded generation=2", 1);
+    assert_int_equal(fake_counts->followed, 7);
+    assert_int_equal(fake_counts->policies, 3 * 6);
+    assert_int_equal(kill(c.pid, SIGTERM), 0);
+    assert_int_equal(fake_end_of(&c), 0);
+    fake_write_policy(1, "");
+}
+
 /* No signal: the daemon sees the files itself. A text that was refused is told once, and again when asked. */
 static void test_files_change(void **state)
 {
@@ -449,12 +483,12 @@ static void test_user(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_asked_for_text), CASE(test_usage_errors),   CASE(test_bad_control_descriptor),
-        CASE(test_policy_errors),  CASE(test_policy_in_pool), CASE(test_check),
-        CASE(test_open_errors),    CASE(test_serve_and_end),  CASE(test_drain),
-        CASE(test_launcher_gone),  CASE(test_reload),         CASE(test_many_reloads),
-        CASE(test_files_change),   CASE(test_refused_once),   CASE(test_service_manager),
-        CASE(test_user),
+        CASE(test_asked_for_text),  CASE(test_usage_errors),   CASE(test_bad_control_descriptor),
+        CASE(test_policy_errors),   CASE(test_policy_in_pool), CASE(test_check),
+        CASE(test_open_errors),     CASE(test_serve_and_end),  CASE(test_drain),
+        CASE(test_launcher_gone),   CASE(test_reload),         CASE(test_follow),
+        CASE(test_many_reloads),    CASE(test_files_change),   CASE(test_refused_once),
+        CASE(test_service_manager), CASE(test_user),
     };
     return cmocka_run_group_tests_name("daemon", tests, NULL, NULL);
 }
