@@ -71,15 +71,46 @@ struct refusal {
     enum policy_next next;
 };
 
+/* Where those of the port begin among the first by_port, which --transparent auto makes many. */
+static size_t first_of_port(const struct dest_guard *guard, uint16_t port)
+{
+    size_t low = 0;
+    size_t high = guard->by_port;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (guard->items[middle].port < port) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* The item that forbids the address, or NULL. */
+static const struct dest_never *never_of(const struct dest_guard *guard, const struct forms *f, uint16_t port)
+{
+    size_t i = first_of_port(guard, port);
+    for (; i < guard->by_port && guard->items[i].port == port; i++) {
+        if (is_hit(&guard->items[i].prefix, port, f, port)) {
+            return &guard->items[i];
+        }
+    }
+    for (i = guard->by_port; i < guard->count; i++) {
+        if (is_hit(&guard->items[i].prefix, guard->items[i].port, f, port)) {
+            return &guard->items[i];
+        }
+    }
+    return NULL;
+}
+
 /* What forbids the address whatever an endpoint says. */
 static struct refusal guard_refusal(const struct policy *p, const struct dest_guard *guard,
                                     const struct forms *f, uint16_t port)
 {
-    for (size_t i = 0; i < guard->count; i++) {
-        const struct dest_never *item = &guard->items[i];
-        if (is_hit(&item->prefix, item->port, f, port)) {
-            return (struct refusal){item->what, item->port == 0 ? POLICY_STOP : POLICY_NEXT_PORT};
-        }
+    const struct dest_never *item = never_of(guard, f, port);
+    if (item != NULL) {
+        return (struct refusal){item->what, item->port == 0 ? POLICY_STOP : POLICY_NEXT_PORT};
     }
     for (size_t i = 0; i < f->count; i++) {
         if (policy_is_never(p, &f->at[i], port)) {

@@ -16,6 +16,8 @@ struct dest_never { /* own listeners, pools, --never, egress.never */
 struct dest_guard { /* built at start, immutable; borrowed */
     const struct dest_never *items;
     size_t count;
+    size_t
+        by_port; /* so many of the first ones, all with a port, are in the order of their ports; 0 will do */
     bool strict_private; /* private only through allowed_ips */
 };
 

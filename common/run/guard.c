@@ -64,6 +64,20 @@ static int add_wildcard(struct guard *g, const struct addr *listener, const stru
     return rc;
 }
 
+static int compare_ports(const void *a, const void *b)
+{
+    return ((const struct dest_never *)a)->port - ((const struct dest_never *)b)->port;
+}
+
+/* A listener without a port stands for all of them, and is not found by one. */
+static void sort_listeners(struct guard *g)
+{
+    if (g->view.count > 0) {
+        qsort(g->items, g->view.count, sizeof(*g->items), compare_ports);
+        g->view.by_port = g->items[0].port != 0 ? g->view.count : 0;
+    }
+}
+
 static int add_listeners(struct guard *g, const struct addr *listeners, size_t count, struct err *err)
 {
     struct ifaddrs *all = NULL;
@@ -164,6 +178,7 @@ int guard_build(const struct settings_shared *s, const struct addr *listeners, s
     *out = (struct guard){.view = {.strict_private = s->strict_private}};
     int rc = add_listeners(out, listeners, listener_count, err);
     if (rc == 0) {
+        sort_listeners(out);
         rc = add_pools(out, &s->pool, err);
     }
     if (rc == 0) {

@@ -68,6 +68,30 @@ static void test_build(void **state)
     assert_int_equal(g.view.count, 0);
 }
 
+/* Listeners in the order of their ports, whatever theirs was; pools and --never behind them. */
+static void test_in_order_of_ports(void **state)
+{
+    (void)state;
+    struct guard g;
+    struct settings_shared s = {.never = list_of((const char *[]){"192.0.2.0/24", NULL})};
+    const struct addr own[] = {addr_of("10.0.0.7:3128"), addr_of("10.0.0.7:53"), addr_of("10.0.0.8:443"),
+                               addr_of("10.0.0.9:53")};
+    assert_int_equal(guard_build(&s, own, 4, &g, NULL), 0);
+    assert_int_equal(g.view.by_port, 4);
+    assert_int_equal(g.view.count, 5);
+    for (size_t i = 1; i < 4; i++) {
+        assert_true(g.view.items[i - 1].port <= g.view.items[i].port);
+    }
+    guard_fini(&g);
+    const struct addr any_port = {.ip = ip_v4(10, 0, 0, 7)};
+    assert_int_equal(guard_build(&s, &any_port, 1, &g, NULL), 0);
+    assert_int_equal(g.view.by_port, 0);
+    guard_fini(&g);
+    assert_int_equal(guard_build(&s, NULL, 0, &g, NULL), 0);
+    assert_int_equal(g.view.by_port, 0);
+    guard_fini(&g);
+}
+
 static void test_many_items(void **state)
 {
     (void)state;
@@ -224,11 +248,9 @@ static void test_parse_pools(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_build),
-        cmocka_unit_test(test_many_items),
-        cmocka_unit_test(test_wildcard_listeners),
-        cmocka_unit_test(test_parse_never),
-        cmocka_unit_test(test_parse_pools),
+        cmocka_unit_test(test_build),       cmocka_unit_test(test_in_order_of_ports),
+        cmocka_unit_test(test_many_items),  cmocka_unit_test(test_wildcard_listeners),
+        cmocka_unit_test(test_parse_never), cmocka_unit_test(test_parse_pools),
     };
     return cmocka_run_group_tests_name("guard", tests, NULL, NULL);
 }

@@ -242,6 +242,33 @@ static void test_guard(void **state)
     assert_string_equal(v.why, "synthetic pool");
 }
 
+/* Items in the order of their ports are found like others, however many there are. */
+static void test_guard_by_port(void **state)
+{
+    const struct fixture *f = *state;
+    struct dest_never items[12] = {{.what = NULL}};
+    for (size_t count = 0; count < 10; count++) {
+        for (size_t i = 0; i < count; i++) { /* two addresses a port: 10, 10, 20, 20, ... */
+            items[i] = (struct dest_never){.what = "own listener", .port = (uint16_t)(10 * (i / 2 + 1))};
+            assert_int_equal(
+                ip_prefix_parse(i % 2 == 0 ? SPAN_LIT("10.1.0.5") : SPAN_LIT("10.1.0.6"), &items[i].prefix),
+                0);
+        }
+        items[count] = (struct dest_never){.what = "--never", .port = 15};
+        assert_int_equal(ip_prefix_parse(SPAN_LIT("10.1.0.5"), &items[count].prefix), 0);
+        const struct dest_guard guard = {.items = items, .count = count + 1, .by_port = count};
+        for (uint16_t port = 1; port < 70; port++) {
+            size_t at = 2 * ((size_t)port / 10 - 1);
+            bool is_own = port % 10 == 0;
+            check(f, &(struct question){&guard, f->exact, port, false}, "10.1.0.5",
+                  port != 15 && !(is_own && at < count));
+            check(f, &(struct question){&guard, f->exact, port, false}, "10.1.0.6",
+                  !(is_own && at + 1 < count));
+            check(f, &(struct question){&guard, f->exact, port, false}, "10.1.0.7", true);
+        }
+    }
+}
+
 static void check_answer(const struct fixture *f, const char *name, const char *address, bool is_static,
                          bool expect)
 {
@@ -357,6 +384,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_control_plane_ports, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_address_rule, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_guard, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_guard_by_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_answer, set_up, tear_down),
         cmocka_unit_test(test_answer_any_endpoint),
         cmocka_unit_test_setup_teardown(test_unruled, set_up, tear_down),
