@@ -51,7 +51,7 @@ static int print(const struct explain_options *o, const struct explain_facts *f)
     return 0;
 }
 
-static int explain(const struct explain_options *o, const struct explain_config *cfg,
+static int explain(const struct explain_options *o, struct explain_config *cfg,
                    const struct explain_target *target, struct err *err)
 {
     struct policy *policy = NULL;
@@ -65,7 +65,8 @@ static int explain(const struct explain_options *o, const struct explain_config 
                                    : "the policy is not good: the daemons would not take it either");
         goto out;
     }
-    rc = explain_facts_gather(cfg, policy, &diags, target, &facts);
+    rc = explain_config_policy(cfg, policy, err);
+    rc = rc == 0 ? explain_facts_gather(cfg, policy, &diags, target, &facts) : rc;
     if (rc == 0 && o->is_live) {
         rc = explain_live_run(&facts, &outcome, err);
     }

@@ -2,6 +2,7 @@
 #include "egress/explain_config.h"
 
 #include "common/base/clock.h"
+#include "common/run/capture_auto.h"
 #include "dnsd/ipv6_route.h"
 #include "tunneld/admit.h"
 
@@ -142,6 +143,9 @@ static int add_listeners(struct listen_addrs *l, const struct str_list *list, ui
     }
     l->items = bigger;
     for (size_t i = 0; i < list->count; i++) {
+        if (capture_auto_is(list->items[i])) {
+            continue; /* add_auto */
+        }
         if (addr_parse(span_str(list->items[i]), port, &l->items[l->count]) != 0) {
             err_set(err, "%.80s: not an address to listen on", list->items[i]);
             return -EINVAL;
@@ -161,19 +165,59 @@ static int add_admin(struct listen_addrs *l, const char *admin, struct err *err)
     return add_listeners(l, &one, 0, err);
 }
 
-static int build_guards(struct explain_config *c, struct err *err)
+/* On the ports of the policy. */
+static int add_auto(struct listen_addrs *l, const struct capture_hosts *hosts, const struct policy *p,
+                    struct err *err)
 {
-    struct listen_addrs dnsd = {0};
-    struct listen_addrs tunneld = {0};
-    int rc = add_listeners(&dnsd, &c->dnsd.listen, DNSD_PORT, err);
-    rc = rc == 0 ? add_listeners(&tunneld, &c->tunneld.listen, TUNNELD_PORT, err) : rc;
-    rc = rc == 0 ? add_listeners(&tunneld, &c->tunneld.transparent, 0, err) : rc;
-    rc = rc == 0 ? add_admin(&dnsd, c->dnsd.shared.admin, err) : rc;
-    rc = rc == 0 ? add_admin(&tunneld, c->tunneld.shared.admin, err) : rc;
-    rc = rc == 0 ? guard_build(&c->dnsd.shared, dnsd.items, dnsd.count, &c->dnsd_guard, err) : rc;
-    rc = rc == 0 ? guard_build(&c->tunneld.shared, tunneld.items, tunneld.count, &c->tunneld_guard, err) : rc;
-    free(dnsd.items);
-    free(tunneld.items);
+    size_t port_count = 0;
+    const uint16_t *ports = policy_ports(p, &port_count);
+    struct addr *bigger = reallocarray(l->items, l->count + hosts->count * port_count + 1, sizeof *bigger);
+    if (bigger == NULL) {
+        err_set(err, "out of memory");
+        return -ENOMEM;
+    }
+    l->items = bigger;
+    for (size_t h = 0; h < hosts->count; h++) {
+        for (size_t i = 0; i < port_count; i++) {
+            l->items[l->count++] = (struct addr){.ip = hosts->items[h], .port = ports[i]};
+        }
+    }
+    return 0;
+}
+
+static int build_dnsd_guard(struct explain_config *c, struct err *err)
+{
+    struct listen_addrs l = {0};
+    int rc = add_listeners(&l, &c->dnsd.listen, DNSD_PORT, err);
+    rc = rc == 0 ? add_admin(&l, c->dnsd.shared.admin, err) : rc;
+    rc = rc == 0 ? guard_build(&c->dnsd.shared, l.items, l.count, &c->dnsd_guard, err) : rc;
+    free(l.items);
+    return rc;
+}
+
+/* p NULL: without the listeners that depend on it. */
+static int build_tunneld_guard(struct explain_config *c, const struct policy *p, struct err *err)
+{
+    struct listen_addrs l = {0};
+    int rc = add_listeners(&l, &c->tunneld.listen, TUNNELD_PORT, err);
+    rc = rc == 0 ? add_listeners(&l, &c->tunneld.transparent, 0, err) : rc;
+    rc = rc == 0 && p != NULL ? add_auto(&l, &c->autos, p, err) : rc;
+    rc = rc == 0 ? add_admin(&l, c->tunneld.shared.admin, err) : rc;
+    rc = rc == 0 ? guard_build(&c->tunneld.shared, l.items, l.count, &c->tunneld_guard, err) : rc;
+    free(l.items);
+    return rc;
+}
+
+int explain_config_policy(struct explain_config *c, const struct policy *p, struct err *err)
+{
+    if (c->autos.count == 0) {
+        return 0;
+    }
+    int rc = capture_auto_check(p, err);
+    if (rc == 0) {
+        guard_fini(&c->tunneld_guard);
+        rc = build_tunneld_guard(c, p, err);
+    }
     return rc;
 }
 
@@ -182,7 +226,9 @@ int explain_config_init(struct explain_config *c, struct daemon_args *args, stru
     *c = (struct explain_config){.has_ipv6 = false};
     int rc = read_settings(c, args, err);
     rc = rc == 0 ? check_same_policy(c, err) : rc;
-    rc = rc == 0 ? build_guards(c, err) : rc;
+    rc = rc == 0 ? build_dnsd_guard(c, err) : rc;
+    rc = rc == 0 ? capture_auto_hosts(&c->tunneld.transparent, &c->autos, err) : rc;
+    rc = rc == 0 ? build_tunneld_guard(c, NULL, err) : rc;
     rc = rc == 0 ? upstreams_parse_zones(&c->dnsd.shared.zone, &c->dnsd_zones, err) : rc;
     rc = rc == 0 ? upstreams_parse_zones(&c->tunneld.shared.zone, &c->tunneld_zones, err) : rc;
     rc = rc == 0 ? chain_config_build(&c->tunneld, &c->chain, err) : rc;
@@ -208,6 +254,7 @@ int explain_config_init(struct explain_config *c, struct daemon_args *args, stru
 void explain_config_fini(struct explain_config *c)
 {
     chain_config_fini(&c->chain);
+    capture_auto_fini(&c->autos);
     guard_fini(&c->dnsd_guard);
     guard_fini(&c->tunneld_guard);
     settings_free(c->dnsd_arena);

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "common/run/capture_auto.h"
 #include "common/run/chain_config.h"
 #include "common/run/guard.h"
 #include "common/run/upstreams.h"
@@ -25,6 +26,7 @@ struct explain_config {
     struct settings_tunneld tunneld;
     struct settings_arena *dnsd_arena, *tunneld_arena;
     struct guard dnsd_guard, tunneld_guard; /* each with the daemon's own listeners, as configured */
+    struct capture_hosts autos;             /* of --transparent auto */
     struct zone_set dnsd_zones, tunneld_zones;
     struct answer_config answer;
     struct chain_config chain;
@@ -33,4 +35,6 @@ struct explain_config {
 };
 /* 0; -EINVAL with *err; -errno. To be ended with explain_config_fini in every case. Borrows args. */
 MUST_CHECK int explain_config_init(struct explain_config *c, struct daemon_args *args, struct err *err);
+/* What depends on the policy: the listeners of --transparent auto. 0; -EINVAL with *err; -errno. */
+MUST_CHECK int explain_config_policy(struct explain_config *c, const struct policy *p, struct err *err);
 void explain_config_fini(struct explain_config *c);

@@ -2,6 +2,7 @@
 #include "tunneld/listen.h"
 
 #include "common/net/sock.h"
+#include "common/run/capture_auto.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +36,8 @@ static struct listen_socket *add(struct listen_set *set, enum listen_kind kind)
         fds[i] = -1;
     }
     struct listen_socket *s = &set->items[set->count];
-    *s = (struct listen_socket){.kind = kind, .fds = fds};
+    set->last_id++;
+    *s = (struct listen_socket){.id = set->last_id, .kind = kind, .fds = fds};
     set->count++;
     return s;
 }
@@ -54,17 +56,23 @@ static const char *option_of(enum listen_kind kind)
 static int parse_one(const char *text, enum listen_kind kind, struct addr *out, struct err *err)
 {
     if (addr_parse(span_str(text), kind == LISTEN_CAPTURE ? 0 : CONNECT_PORT, out) != 0) {
-        err_set(err, "%s: \"%s\" is not ADDR:PORT", option_of(kind), text);
+        err_set(err, "%s: \"%s\" is not ADDR:PORT%s", option_of(kind), text,
+                kind == LISTEN_CAPTURE ? ", auto or ADDR:auto" : "");
         return -EINVAL;
     }
     return 0;
+}
+
+static bool is_auto(const char *text, enum listen_kind kind)
+{
+    return kind == LISTEN_CAPTURE && capture_auto_is(text);
 }
 
 int listen_check(const struct str_list *list, enum listen_kind kind, struct err *err)
 {
     for (size_t i = 0; i < list->count; i++) {
         struct addr unused;
-        int rc = parse_one(list->items[i], kind, &unused, err);
+        int rc = is_auto(list->items[i], kind) ? 0 : parse_one(list->items[i], kind, &unused, err);
         if (rc != 0) {
             return rc;
         }
@@ -72,14 +80,8 @@ int listen_check(const struct str_list *list, enum listen_kind kind, struct err 
     return 0;
 }
 
-static int bind_one(struct listen_set *set, const char *text, enum listen_kind kind, struct err *err)
+static int bind_at(struct listen_set *set, struct addr addr, enum listen_kind kind, struct err *err)
 {
-    struct addr addr;
-    const char *option = option_of(kind);
-    int parsed = parse_one(text, kind, &addr, err);
-    if (parsed != 0) {
-        return parsed;
-    }
     struct listen_socket *s = add(set, kind);
     if (s == NULL) {
         return out_of_memory(err);
@@ -87,7 +89,6 @@ static int bind_one(struct listen_set *set, const char *text, enum listen_kind k
     for (unsigned i = 0; i < set->worker_count; i++) {
         int fd = sock_listen_tcp(&addr, set->worker_count > 1, err);
         if (fd < 0) {
-            err_prefix(err, "%s", option);
             return fd;
         }
         s->fds[i] = fd;
@@ -97,7 +98,7 @@ static int bind_one(struct listen_set *set, const char *text, enum listen_kind k
         if (i == 0) { /* port 0: the others share the one the kernel chose */
             int rc = sock_local_addr(fd, &addr);
             if (rc != 0) {
-                err_set(err, "%s %s: %s", option, text, strerror(-rc));
+                err_set(err, "getsockname: %s", strerror(-rc));
                 return rc;
             }
         }
@@ -106,15 +107,58 @@ static int bind_one(struct listen_set *set, const char *text, enum listen_kind k
     return 0;
 }
 
+static int bind_one(struct listen_set *set, const char *text, enum listen_kind kind, struct err *err)
+{
+    struct addr addr;
+    int rc = parse_one(text, kind, &addr, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = bind_at(set, addr, kind, err);
+    if (rc != 0) {
+        err_prefix(err, "%s", option_of(kind));
+    }
+    return rc;
+}
+
 int listen_bind(struct listen_set *set, const struct str_list *list, enum listen_kind kind, struct err *err)
 {
     for (size_t i = 0; i < list->count; i++) {
-        int rc = bind_one(set, list->items[i], kind, err);
+        int rc = is_auto(list->items[i], kind) ? 0 : bind_one(set, list->items[i], kind, err);
         if (rc != 0) {
             return rc;
         }
     }
     return 0;
+}
+
+int listen_bind_auto(struct listen_set *set, const struct addr *addr, struct err *err)
+{
+    size_t before = set->count;
+    int rc = bind_at(set, *addr, LISTEN_CAPTURE, err);
+    if (rc == 0) {
+        set->items[before].is_auto = true;
+    } else if (set->count > before) {
+        listen_remove(set, before);
+    }
+    return rc;
+}
+
+static void fini_one(const struct listen_set *set, struct listen_socket *s)
+{
+    for (unsigned i = 0; i < set->worker_count; i++) {
+        if (s->fds[i] >= 0) {
+            (void)close(s->fds[i]);
+        }
+    }
+    free(s->fds);
+}
+
+void listen_remove(struct listen_set *set, size_t index)
+{
+    fini_one(set, &set->items[index]);
+    set->count--;
+    memmove(&set->items[index], &set->items[index + 1], (set->count - index) * sizeof(*set->items));
 }
 
 /* The cookie of our own network namespace, 0 if the kernel has none. */
@@ -176,12 +220,7 @@ int listen_adopt(struct listen_set *set, const struct listen_fds *passed, struct
 void listen_fini(struct listen_set *set)
 {
     for (size_t i = 0; i < set->count; i++) {
-        for (unsigned k = 0; k < set->worker_count; k++) {
-            if (set->items[i].fds[k] >= 0) {
-                (void)close(set->items[i].fds[k]);
-            }
-        }
-        free(set->items[i].fds);
+        fini_one(set, &set->items[i]);
     }
     free(set->items);
     *set = (struct listen_set){0};

@@ -2,7 +2,7 @@
 /*
  * The listening sockets of the daemon, one set per worker. Own ones are bound once per worker with
  * SO_REUSEPORT, so that the kernel spreads clients; passed ones (LISTEN_FDS) are shared through duplicates.
- * Blocking; at start only.
+ * The main thread's; once there are workers, whoever shares a set with them locks it.
  */
 #pragma once
 
@@ -13,16 +13,19 @@
 enum listen_kind { LISTEN_CONNECT = 0, LISTEN_CAPTURE };
 
 struct listen_socket {
+    uint64_t id; /* never used again; rising in a set's items */
     enum listen_kind kind;
     struct addr addr;
     int *fds;          /* one per worker; -1 once taken */
     bool takes_tproxy; /* capture: IP_TRANSPARENT is set */
+    bool is_auto;      /* of --transparent auto */
     bool is_foreign;   /* it listens in another network namespace: its address is none of this host's */
 };
 
 struct listen_set { /* zero-initialised = empty */
     struct listen_socket *items;
     size_t count, cap;
+    uint64_t last_id;
     unsigned worker_count;
 };
 
@@ -31,6 +34,10 @@ MUST_CHECK int listen_check(const struct str_list *list, enum listen_kind kind, 
 /* The bad item is in *err; -EINVAL -> configuration, else the operating system. */
 MUST_CHECK int listen_bind(struct listen_set *set, const struct str_list *list, enum listen_kind kind,
                            struct err *err);
+/* One more for --transparent auto; on failure -errno with *err, and the set is as it was. */
+MUST_CHECK int listen_bind_auto(struct listen_set *set, const struct addr *addr, struct err *err);
+/* Closes what nobody took of it. */
+void listen_remove(struct listen_set *set, size_t index);
 /* Takes the descriptors named "connect" and "capture"; others are an error. */
 MUST_CHECK int listen_adopt(struct listen_set *set, const struct listen_fds *passed, struct err *err);
 const char *listen_kind_text(enum listen_kind k);

@@ -207,7 +207,7 @@ static void on_proxy_dial(void *ctx, const struct dial_result *r)
 static int add_proxy_addr(struct session *s, const struct ip *ip)
 {
     const struct addr to = {.ip = *ip, .port = config(s)->port};
-    if (guard_is_own(&s->tw->daemon->guard, &to)) {
+    if (guard_is_own(own_guard_of(s->tw->guard), &to)) {
         s->refused_addr = to;
         return 0;
     }

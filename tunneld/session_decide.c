@@ -81,7 +81,7 @@ static int add_addr(struct session *s, const struct host *host, const struct ip 
 /* A request that is passed on to ourselves would come back for ever. */
 static enum reason refused_reason(const struct session *s)
 {
-    bool is_loop = s->is_forwarded && guard_is_own(&s->tw->daemon->guard, &s->refused_addr);
+    bool is_loop = s->is_forwarded && guard_is_own(own_guard_of(s->tw->guard), &s->refused_addr);
     return is_loop ? REASON_PROXY_LOOP : REASON_SSRF_DENIED;
 }
 

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@ static int check_lists(struct tunneld *d, struct err *err)
     const struct settings_tunneld *s = &d->settings;
     int rc = listen_check(&s->listen, LISTEN_CONNECT, err);
     rc = rc == 0 ? listen_check(&s->transparent, LISTEN_CAPTURE, err) : rc;
+    rc = rc == 0 ? capture_auto_hosts(&s->transparent, &d->autos.hosts, err) : rc;
     rc = rc == 0 ? upstreams_parse(&s->shared.upstream, &d->upstreams, err) : rc;
     rc = rc == 0 ? upstreams_parse_zones(&s->shared.zone, &d->zones, err) : rc;
     if (rc == 0) {
@@ -118,6 +120,10 @@ static int check_policy(void *ctx, const struct policy *p, struct err *err)
 {
     struct tunneld *d = ctx;
     const struct policy_rule *r = admit_unenforceable(p, &d->judge);
+    int rc = listen_auto_is_on(&d->autos) ? capture_auto_check(p, err) : 0;
+    if (rc != 0) {
+        return rc;
+    }
     if (r == NULL) { /* credentials that cannot be read stop a start, but no reload */
         return d->is_serving ? 0 : load_credentials(d, err);
     }
@@ -142,7 +148,7 @@ static int check_chain(const struct tunneld *d, struct err *err)
 {
     const struct addr a = {.ip = d->chain.proxy.ip, .port = d->chain.port};
     char text[ADDR_TEXT_CAP];
-    if (d->chain.proxy.kind != HOST_IP || !guard_is_own(&d->guard, &a)) {
+    if (d->chain.proxy.kind != HOST_IP || !guard_is_own(own_guard_of(d->guard), &a)) {
         return 0;
     }
     err_set(err, "--chain-proxy: %s is, or may lead to, this daemon's own listener: it would ask itself",
@@ -176,8 +182,9 @@ static int open_listeners(struct tunneld *d, struct listen_fds *passed, struct e
     return rc != 0 ? rc : listen_bind(&d->listeners, &d->settings.transparent, LISTEN_CAPTURE, err);
 }
 
-/* Our own listeners in this network, and the admin's, are destinations that nothing may reach through us. */
-static int build_guard(struct tunneld *d, const struct addr *admin, struct err *err)
+/* What we listen on now in this network, and the admin's, are destinations that nothing may reach through us.
+ */
+static int build_guard(struct tunneld *d, struct own_guard **out, struct err *err)
 {
     struct addr *own = calloc(d->listeners.count + 1, sizeof(*own));
     if (own == NULL) {
@@ -191,11 +198,11 @@ static int build_guard(struct tunneld *d, const struct addr *admin, struct err *
             count++;
         }
     }
-    if (admin != NULL) {
-        own[count] = *admin;
+    if (d->autos.admin.port != 0) {
+        own[count] = d->autos.admin;
         count++;
     }
-    int rc = guard_build(&d->settings.shared, own, count, &d->guard, err);
+    int rc = own_guard_new(&d->settings.shared, own, count, out, err);
     free(own);
     return rc;
 }
@@ -243,6 +250,9 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
 {
     struct tunneld *d = ctx;
     d->worker_count = worker_count;
+    d->autos.admin = admin != NULL ? *admin : (struct addr){.port = 0};
+    d->is_auto = listen_auto_is_on(&d->autos) && passed->count == 0;
+    d->keep_caps = d->is_auto ? UINT64_C(1) << CAP_NET_BIND_SERVICE : 0;
     (void)snprintf(d->via, sizeof d->via, "openshell-tunneld-%08" PRIx32, rng_u32());
     const struct settings_tunneld *s = &d->settings;
     int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, &d->upstreams, err);
@@ -255,19 +265,13 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
     if (rc == 0) {
         rc = open_listeners(d, passed, err);
     }
-    if (rc == 0) {
-        rc = build_guard(d, admin, err);
-    }
-    if (rc == 0) {
-        rc = check_chain(d, err);
-    }
-    if (rc == 0 && s->shared.steer.count > 0 && !has_kind(&d->listeners, LISTEN_CAPTURE)) {
+    if (rc == 0 && s->shared.steer.count > 0 && !d->is_auto && !has_kind(&d->listeners, LISTEN_CAPTURE)) {
         err_set(
             err,
             "--steer-address needs --transparent: a listener at that address for each port of the policy");
         rc = -EINVAL;
     }
-    if (rc == 0 && has_kind(&d->listeners, LISTEN_CAPTURE)) {
+    if (rc == 0 && (d->is_auto || has_kind(&d->listeners, LISTEN_CAPTURE))) {
         rc = synth_map_open_reader(d->settings.shared.map, &d->map, err);
     }
     if (rc == 0) {
@@ -276,12 +280,55 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
     if (rc == 0) {
         rc = upstreams_check_loops(&d->upstreams, &d->zones, d->tls, NULL, err);
     }
+    return rc;
+}
+
+/* The guard is made last: it has to know every listener. */
+static int open_policy(void *ctx, const struct policy *p, struct err *err)
+{
+    struct tunneld *d = ctx;
+    int rc = d->is_auto ? listen_auto_open(&d->autos, &d->listeners, p, err) : 0;
+    if (rc == 0) {
+        rc = build_guard(d, &d->guard, err);
+    }
+    if (rc == 0) {
+        rc = check_chain(d, err);
+    }
     if (rc == 0) {
         upstreams_log(&d->upstreams, &d->zones);
         log_listeners(d);
         log_chain(d);
     }
     return rc;
+}
+
+/* A listener that the guard does not know would be worse than none. */
+static bool follow_locked(struct tunneld *d, const struct policy *p)
+{
+    uint64_t last_id = d->listeners.last_id;
+    struct own_guard *guard = NULL;
+    struct err err = {""};
+    bool has_changed = listen_auto_follow(&d->autos, &d->listeners, p);
+    if (has_changed && build_guard(d, &guard, &err) != 0) {
+        listen_auto_undo(&d->autos, &d->listeners, last_id, &err);
+    }
+    if (guard != NULL) {
+        own_guard_unref(d->guard);
+        d->guard = guard;
+    }
+    return has_changed;
+}
+
+static bool follow_policy(void *ctx, const struct policy *p)
+{
+    struct tunneld *d = ctx;
+    if (!d->is_auto) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&d->listen_lock);
+    bool has_changed = follow_locked(d, p);
+    (void)pthread_mutex_unlock(&d->listen_lock);
+    return has_changed;
 }
 
 static void write_status(void *ctx, struct json *json)
@@ -296,6 +343,9 @@ static void write_status(void *ctx, struct json *json)
         json_end(json);
     }
     json_end(json);
+    if (d->is_auto) {
+        listen_auto_write(&d->autos, json);
+    }
     upstreams_write(&d->upstreams, &d->zones, json);
 }
 
@@ -311,7 +361,7 @@ static void close_daemon(void *ctx)
     dns_tls_store_free(d->tls);
     upstream_news_free(d->news);
     acl_fini(&d->acl);
-    guard_fini(&d->guard);
+    own_guard_unref(d->guard);
 }
 
 int tunneld_run(int argc, char **argv)
@@ -327,10 +377,13 @@ int tunneld_run(int argc, char **argv)
         .shared = &d.settings.shared,
         .ctx = &d,
         .drain_ms = &d.settings.drain_ms,
+        .keep_caps = &d.keep_caps,
         .check_settings = check_settings,
         .check_policy = check_policy,
         .reload = reload_credentials,
         .open = open_daemon,
+        .open_policy = open_policy,
+        .follow_policy = follow_policy,
         .worker_start = tunneld_worker_start,
         .worker_policy = tunneld_worker_policy,
         .upstreams = &d.upstreams,
@@ -343,9 +396,12 @@ int tunneld_run(int argc, char **argv)
         .status = write_status,
         .close = close_daemon,
     };
+    (void)pthread_mutex_init(&d.listen_lock, NULL); /* cannot fail for a default mutex on Linux */
     chain_auth_init(&d.chain_auth);
     int status = daemon_main(&spec, argc, argv);
+    listen_auto_fini(&d.autos);
     chain_config_fini(&d.chain);
     chain_auth_fini(&d.chain_auth);
+    (void)pthread_mutex_destroy(&d.listen_lock);
     return status;
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DENIED_LOGS_PER_S 50
 #define FAILED_LOGS_PER_S 20
@@ -36,39 +37,80 @@ static void on_pause(void *ctx)
     metrics_add(&l->tw->worker->metrics, TUNNELD_COUNTER_ACCEPT_PAUSED, 1);
 }
 
-static int start_listeners(struct tunneld_worker *tw)
+static void stop_listener(struct tunneld_listener **at)
 {
-    struct listen_set *set = &tw->daemon->listeners;
-    tw->listeners = calloc(set->count, sizeof(*tw->listeners));
-    if (tw->listeners == NULL) {
-        return -ENOMEM;
+    struct tunneld_listener *l = *at;
+    *at = l->next;
+    acceptor_stop(l->acceptor);
+    free(l);
+}
+
+static void stop_listeners(struct tunneld_worker *tw)
+{
+    while (tw->listeners != NULL) {
+        stop_listener(&tw->listeners);
     }
-    tw->listener_count = set->count;
-    for (size_t i = 0; i < set->count; i++) {
-        int *fd = &set->items[i].fds[tw->worker->index];
-        struct tunneld_listener *l = &tw->listeners[i];
-        *l = (struct tunneld_listener){.tw = tw, .kind = set->items[i].kind};
+}
+
+static int start_listener(struct tunneld_worker *tw, struct listen_socket *s, struct tunneld_listener **at)
+{
+    struct tunneld_listener *l = calloc(1, sizeof(*l));
+    int *fd = &s->fds[tw->worker->index];
+    int rc = -ENOMEM;
+    if (l != NULL) {
+        *l = (struct tunneld_listener){.tw = tw, .next = *at, .id = s->id, .kind = s->kind};
         const struct acceptor_config cfg = {.loop = tw->worker->loop,
                                             .fd = *fd,
                                             .on_accept = on_accept,
                                             .on_refuse = on_refuse,
                                             .on_pause = on_pause,
                                             .ctx = l};
-        int rc = acceptor_new(&cfg, &l->acceptor);
-        if (rc != 0) {
-            return rc;
-        }
-        *fd = -1;
+        rc = acceptor_new(&cfg, &l->acceptor);
     }
-    return 0;
+    if (rc == 0) {
+        *at = l;
+    } else {
+        free(l);
+        (void)close(*fd); /* or it would be dealt connections that nobody takes */
+    }
+    *fd = -1;
+    return rc;
 }
 
-static void stop_listeners(struct tunneld_worker *tw)
+/* Both lists are in the order of ids: what is here only goes, what is there only is taken. */
+static int match_listeners(struct tunneld_worker *tw, struct listen_set *set)
 {
-    for (size_t i = 0; i < tw->listener_count; i++) {
-        acceptor_stop(tw->listeners[i].acceptor);
-        tw->listeners[i].acceptor = NULL;
+    struct tunneld_listener **at = &tw->listeners;
+    int rc = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        struct listen_socket *s = &set->items[i];
+        while (*at != NULL && (*at)->id < s->id) {
+            stop_listener(at);
+        }
+        if (s->fds[tw->worker->index] >= 0) {
+            int started = start_listener(tw, s, at);
+            rc = started != 0 ? started : rc;
+        }
+        at = *at != NULL && (*at)->id == s->id ? &(*at)->next : at;
     }
+    while (*at != NULL) {
+        stop_listener(at);
+    }
+    return rc;
+}
+
+/* What the daemon listens on, and the guard that knows it. */
+static int take_listeners(struct tunneld_worker *tw)
+{
+    struct tunneld *d = tw->daemon;
+    struct own_guard *former = tw->guard;
+    (void)pthread_mutex_lock(&d->listen_lock);
+    int rc = match_listeners(tw, &d->listeners);
+    tw->guard = own_guard_ref(d->guard);
+    (void)pthread_mutex_unlock(&d->listen_lock);
+    tw->admit.guard = &own_guard_of(tw->guard)->view;
+    own_guard_unref(former);
+    return rc;
 }
 
 static int start_resolver(struct tunneld_worker *tw, struct err *err)
@@ -125,7 +167,7 @@ static int start_parts(struct tunneld_worker *tw, struct err *err)
     if (rc == 0) {
         rc = start_resolver(tw, err);
     }
-    return rc == 0 ? start_listeners(tw) : rc;
+    return rc == 0 ? take_listeners(tw) : rc;
 }
 
 int tunneld_worker_start(struct worker *w, struct err *err)
@@ -138,7 +180,7 @@ int tunneld_worker_start(struct worker *w, struct err *err)
     }
     tw->worker = w;
     tw->daemon = daemon;
-    tw->admit = (struct admit){.judge = &daemon->judge, .guard = &daemon->guard.view, .policy = w->policy};
+    tw->admit = (struct admit){.judge = &daemon->judge, .policy = w->policy}; /* guard: take_listeners */
     tw->denied_limit.rate = DENIED_LOGS_PER_S;
     tw->failed_limit.rate = FAILED_LOGS_PER_S;
     brakes_log_init(&tw->brakes_log, w->loop);
@@ -163,6 +205,11 @@ void tunneld_worker_policy(struct worker *w, struct policy *previous)
 {
     struct tunneld_worker *tw = w->data;
     tw->admit.policy = w->policy;
+    if (!tw->is_draining && take_listeners(tw) != 0) {
+        log_event(LOG_ERROR, "listen_failed",
+                  LOG_KV(kv_str("why", "out of memory: a worker goes without some listeners"),
+                         kv_str("hint", "the other workers have them")));
+    }
     if (w->index == 0) {
         tunneld_warn_raw(tw->daemon, w->policy);
     }
@@ -230,7 +277,7 @@ void tunneld_worker_stop(struct worker *w)
     hangup_free(tw->relay_env.hangup);
     pipe_pool_fini(&tw->pipes);
     free(tw->relay_env.buffer);
-    free(tw->listeners);
+    own_guard_unref(tw->guard);
     free(tw);
     w->data = NULL;
 }

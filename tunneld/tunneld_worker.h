@@ -19,8 +19,10 @@ struct tunneld_worker;
 
 struct tunneld_listener { /* an acceptor's context */
     struct tunneld_worker *tw;
+    struct tunneld_listener *next; /* in the order of ids */
+    uint64_t id;
     enum listen_kind kind;
-    struct acceptor *acceptor; /* NULL once stopped */
+    struct acceptor *acceptor;
 };
 
 struct tunneld_worker {
@@ -30,10 +32,10 @@ struct tunneld_worker {
     struct resolver *resolver;
     struct deadline_list *deadlines;
     struct pipe_pool pipes;
-    struct relay_env relay_env; /* owns hangup and buffer, borrows pipes */
-    struct tunneld_listener *listeners;
-    size_t listener_count;
-    struct session *sessions; /* doubly linked */
+    struct relay_env relay_env;         /* owns hangup and buffer, borrows pipes */
+    struct tunneld_listener *listeners; /* none once it drains */
+    struct own_guard *guard;            /* a reference; admit looks into it */
+    struct session *sessions;           /* doubly linked */
     size_t session_count;
     size_t uncounted_count; /* of them: refused ones that no limit counts */
     struct log_limit denied_limit, failed_limit;

@@ -66,6 +66,10 @@ enum ip_group { IP_GROUP_NEVER = 0, IP_GROUP_PRIVATE, IP_GROUP_PUBLIC };
 size_t ip_nat64_readings(const struct ip *a, struct ip out[IP_NAT64_READINGS_MAX]);
 /* NAT64 (64:ff9b::/96, 64:ff9b:1::/48) takes the class of the IPv4 address inside (RFC 6052 2.2). */
 enum ip_class ip_classify(const struct ip *a);
+static inline bool ip_is_unspecified(const struct ip *a) /* 0.0.0.0, :: */
+{
+    return ip_classify(a) == IP_CLASS_UNSPECIFIED;
+}
 /* The class of some address inside that is never dialled, or IP_CLASS_UNKNOWN if the prefix holds no such
  * address. *which (may be NULL) is then where such addresses are: the first of p, a range inside p, or p. */
 enum ip_class ip_prefix_never_class(const struct ip_prefix *p, struct ip_prefix *which);

@@ -31,11 +31,6 @@ static int add_ip(struct guard *g, const struct ip *ip, uint16_t port)
     return add(g, &whole, port, own_listener);
 }
 
-static bool is_wildcard(const struct ip *ip)
-{
-    return ip_classify(ip) == IP_CLASS_UNSPECIFIED;
-}
-
 /*
  * Every address the host has now. An IPv6 wildcard covers IPv4 as well, since a passed socket may be
  * dual-stack. Addresses that appear later are not seen: a listener on them is reached only through a name
@@ -83,7 +78,7 @@ static int add_listeners(struct guard *g, const struct addr *listeners, size_t c
     struct ifaddrs *all = NULL;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        if (!is_wildcard(&listeners[i].ip)) {
+        if (!ip_is_unspecified(&listeners[i].ip)) {
             rc = add_ip(g, &listeners[i].ip, listeners[i].port);
             continue;
         }

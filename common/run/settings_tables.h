@@ -48,7 +48,7 @@ enum binary_identity { BINARY_ENFORCE = 0, BINARY_IGNORE };
 struct settings_tunneld {
     struct settings_shared shared;
     struct str_list listen;      /* 127.0.0.1:3128 */
-    struct str_list transparent; /* ADDR:PORT; needs the map */
+    struct str_list transparent; /* ADDR:PORT, auto, ADDR:auto; needs the map */
     const char *resolv_conf;
     struct tunnel_timers timers; /* connect-timeout, idle-timeout, lifetime, half-close-timeout, user-timeout:
                                     UNSET if not given */

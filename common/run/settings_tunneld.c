@@ -38,8 +38,8 @@ static const char *upstream_identity(void)
 const struct setting settings_tunneld_table[] = {
     {.name = "listen", .kind = SETTING_LIST, .offset = AT(listen), .arg = "ADDR[:PORT]", .fallback = "127.0.0.1:3128",
      .help = "take HTTP CONNECT and http:// requests here"},
-    {.name = "transparent", .kind = SETTING_LIST, .offset = AT(transparent), .arg = "ADDR:PORT",
-     .help = "take captured connections here"},
+    {.name = "transparent", .kind = SETTING_LIST, .offset = AT(transparent), .arg = "ADDR:PORT|[ADDR:]auto",
+     .help = "take captured connections here; auto: on every port the policy names"},
     {.name = "resolv-conf", .kind = SETTING_STRING, .offset = AT(resolv_conf), .arg = "FILE",
      .fallback = "/etc/resolv.conf", .help = "where DNS servers are read if there is no --upstream"},
     {.name = "connect-timeout", .kind = SETTING_DURATION, .offset = TIMER(connect_ms), .arg = "DURATION",

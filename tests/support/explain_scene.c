@@ -47,6 +47,9 @@ void explain_scene_start_file(struct explain_scene *s, const char *file, const c
         fail_msg("%s", err.text);
     }
     load(s, file, yaml);
+    if (explain_config_policy(&s->cfg, s->policy, &err) != 0) {
+        fail_msg("%s", err.text);
+    }
 }
 
 void explain_scene_ask(struct explain_scene *s, const char *target)

@@ -170,7 +170,7 @@ static int open_parts(struct tunneld_scene *t, struct err *err)
         own[own_count++] = d->listeners.items[i].addr;
     }
     capture_port = t->capture_addr.port;
-    rc = rc == 0 ? guard_build(&s->shared, own, own_count, &d->guard, err) : rc;
+    rc = rc == 0 ? own_guard_new(&s->shared, own, own_count, &d->guard, err) : rc;
     const struct limits_config limits = {.max_total = s->max_tunnels,
                                          .max_per_client = s->max_tunnels_per_client,
                                          .max_per_rule = s->max_tunnels_per_rule,
@@ -188,6 +188,7 @@ int tunneld_scene_start(struct tunneld_scene *t, const char *policy, struct err 
     t->is_started = true;
     d->worker_count = d->listeners.worker_count = 1;
     (void)snprintf(d->via, sizeof(d->via), "openshell-tunneld-scene");
+    (void)pthread_mutex_init(&d->listen_lock, NULL);
     chain_auth_init(&d->chain_auth);
     if (settings_read(&source, &d->settings, &t->arena, NULL, err) != 0 || open_parts(t, err) != 0 ||
         read_policy(t, policy, &t->worker.policy, err) != 0) {
@@ -225,7 +226,8 @@ static void close_daemon(struct tunneld *d)
     limits_free(d->limits);
     brakes_free(d->brakes);
     acl_fini(&d->acl);
-    guard_fini(&d->guard);
+    own_guard_unref(d->guard);
+    (void)pthread_mutex_destroy(&d->listen_lock);
     chain_config_fini(&d->chain);
     chain_auth_fini(&d->chain_auth);
 }

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "common/policy/policy_load.h"
 #include "egress/explain_config.h"
 #include "egress/explain_target.h"
 
@@ -234,12 +235,46 @@ static void test_config(void **state)
     explain_options_fini(&o);
 }
 
+/* The listeners of --transparent auto are known once the policy is. */
+static void test_auto(void **state)
+{
+    (void)state;
+    static const char text[] = "version: 1\nnetwork_policies:\n"
+                               "  a: { name: a, endpoints: [{ host: a.example.org, ports: [80, 443] }] }\n";
+    const struct policy_text file = {.file = "p", .text = span_str(text)};
+    const struct addr own = {.ip = ip_v4(192, 0, 2, 9), .port = 443};
+    const struct addr other = {.ip = ip_v4(192, 0, 2, 9), .port = 444};
+    struct policy_diags diags = {0};
+    struct policy_rules *rules = NULL;
+    struct policy *p = NULL;
+    struct explain_options o;
+    struct explain_config c;
+    struct err err;
+    assert_int_equal(policy_load(&file, 1, &rules, &diags), 0);
+    assert_int_equal(policy_compile(rules, 1, &p), 0);
+    assert_int_equal(parse(ARGS("--policy", "p.yaml", "--transparent", "192.0.2.9:auto", "a"), &o, &err), 0);
+    assert_int_equal(explain_config_init(&c, &o.daemons, &err), 0);
+    assert_false(guard_is_own(&c.tunneld_guard, &own));
+    assert_int_equal(explain_config_policy(&c, p, &err), 0);
+    assert_true(guard_is_own(&c.tunneld_guard, &own));
+    assert_false(guard_is_own(&c.tunneld_guard, &other));
+    explain_config_fini(&c);
+    explain_options_fini(&o);
+    assert_int_equal(parse(ARGS("--policy", "p.yaml", "--transparent", "x:auto", "a"), &o, &err), 0);
+    assert_int_equal(explain_config_init(&c, &o.daemons, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "--transparent"));
+    explain_config_fini(&c);
+    explain_options_fini(&o);
+    policy_unref(p);
+    policy_diags_fini(&diags);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),   cmocka_unit_test(test_no_canonical_form),
         cmocka_unit_test(test_bad),    cmocka_unit_test(test_options),
-        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_config), cmocka_unit_test(test_auto),
     };
     clearenv();
     return cmocka_run_group_tests_name("explain_target", tests, NULL, NULL);

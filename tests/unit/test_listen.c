@@ -60,6 +60,22 @@ static void test_bad_addresses(void **state)
     listen_fini(&set);
 }
 
+/* What listen_auto is for is passed over; elsewhere the word is no address. */
+static void test_auto_is_not_here(void **state)
+{
+    (void)state;
+    struct listen_set set = {.worker_count = 1};
+    struct err err = {""};
+    const char *items[] = {"auto", "127.0.0.1:auto", "127.0.0.1:0", NULL};
+    struct str_list list = {.items = items, .count = 3};
+    assert_int_equal(listen_check(&list, LISTEN_CAPTURE, &err), 0);
+    assert_int_equal(listen_bind(&set, &list, LISTEN_CAPTURE, &err), 0);
+    assert_int_equal(set.count, 1);
+    assert_false(set.items[0].is_auto);
+    assert_int_equal(listen_check(&list, LISTEN_CONNECT, &err), -EINVAL);
+    listen_fini(&set);
+}
+
 static void test_port_in_use(void **state)
 {
     (void)state;
@@ -128,9 +144,9 @@ static void test_wrong_passed_sockets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_workers_share_a_port), cmocka_unit_test(test_bad_addresses),
-        cmocka_unit_test(test_port_in_use),          cmocka_unit_test(test_passed_sockets),
-        cmocka_unit_test(test_wrong_passed_sockets),
+        cmocka_unit_test(test_workers_share_a_port), cmocka_unit_test(test_auto_is_not_here),
+        cmocka_unit_test(test_bad_addresses),        cmocka_unit_test(test_port_in_use),
+        cmocka_unit_test(test_passed_sockets),       cmocka_unit_test(test_wrong_passed_sockets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
