@@ -27,6 +27,7 @@
 #define SYNTH_RECORD_BYTES 288u
 #define SYNTH_TIMES_OFFSET 8u /* until and check */
 #define SYNTH_TIMES_BYTES 8u
+#define SYNTH_HEAD_BYTES 32u /* all before the name; a record begins at a multiple of it */
 
 struct synth_header {
     uint32_t capacity;

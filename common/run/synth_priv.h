@@ -18,8 +18,9 @@
 struct synth_slot {
     struct htab_node node; /* the order of use is that of the last answer */
     uint32_t slot;
-    uint32_t until_s;
-    uint64_t wildcard; /* as in the record */
+    uint32_t until_s;      /* as in the record: whatever the grace of another dnsd, it keeps to it */
+    uint32_t used_until_s; /* longer by use, as this dnsd's grace has it */
+    uint64_t wildcard;     /* as in the record */
     struct host_name name;
 };
 

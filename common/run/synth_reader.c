@@ -189,10 +189,11 @@ enum synth_found synth_reader_lookup(struct synth_map *m, const struct ip *ip, i
         return SYNTH_NEVER;
     }
     *out = r.name;
+    remember(m, slot, &r);
+    /* What is only held by its use is read each time: a dnsd with less grace may give it away sooner. */
     if (!synth_is_held(r.until_s, now_s)) {
         r.until_s = synth_map_hold(m, slot, r.until_s, read_grace(m), now_s);
     }
-    remember(m, slot, &r);
     return synth_is_held(r.until_s, now_s) ? SYNTH_FOUND : SYNTH_EXPIRED;
 }
 

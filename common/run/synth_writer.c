@@ -249,15 +249,15 @@ static uint32_t find_free(const struct synth_map *m, const struct host_name *nam
 static bool is_over(const struct synth_map *m, struct synth_slot *s, int64_t now_s)
 {
     struct synth_record r;
-    if (synth_is_held(s->until_s, now_s)) {
+    if (synth_is_held(s->until_s, now_s) || synth_is_held(s->used_until_s, now_s)) {
         return false;
     }
     if (synth_map_read(m, s->slot, &r) == SYNTH_RECORD_GOOD && host_name_is_equal(&r.name, &s->name) &&
         r.until_s > s->until_s) {
         s->until_s = r.until_s;
     }
-    s->until_s = synth_map_hold(m, s->slot, s->until_s, m->grace_s, now_s);
-    return !synth_is_held(s->until_s, now_s);
+    s->used_until_s = synth_map_hold(m, s->slot, s->until_s, m->grace_s, now_s);
+    return !synth_is_held(s->used_until_s, now_s);
 }
 
 /*
@@ -281,7 +281,8 @@ static struct synth_slot *find_expired(struct synth_map *m, uint64_t wildcard,
         if (is_over(m, s, now_s)) {
             return s;
         }
-        earliest = s->until_s < earliest ? s->until_s : earliest;
+        const uint32_t until_s = s->used_until_s > s->until_s ? s->used_until_s : s->until_s;
+        earliest = until_s < earliest ? until_s : earliest;
     }
     *none_before_s = (int64_t)earliest + 1;
     return NULL;
@@ -359,13 +360,38 @@ static int give(struct synth_map *m, const struct synth_record *r, int64_t now_s
     return 0;
 }
 
-/* What admits the name has changed, or its record was damaged: what we remember is what was answered. */
-static int rewrite(struct synth_map *m, struct synth_slot *s, uint64_t wildcard)
+/* Another pattern admits the name. It is held, so that at no moment may its record look like a free one: all
+ * that changes is written at once, and lies within 32 aligned bytes. */
+static int write_wildcard(struct synth_map *m, const struct synth_slot *s, const struct synth_record *next)
 {
-    int rc = wildcard == s->wildcard ? 0 : synth_slots_move(m, s, wildcard);
-    return rc == 0 ? write_record(m, s) : rc;
+    uint8_t bytes[SYNTH_RECORD_BYTES];
+    synth_record_encode(&m->header, s->slot, next, bytes);
+    m->changes++;
+    int rc = write_number(m, m->changes, 8, SYNTH_CHANGES_OFFSET);
+    return rc < 0 ? rc
+                  : synth_file_write(m->fd, bytes + SYNTH_TIMES_OFFSET, SYNTH_HEAD_BYTES - SYNTH_TIMES_OFFSET,
+                                     synth_record_at(s->slot) + SYNTH_TIMES_OFFSET);
 }
 
+/* Its record is damaged: what we remember is what was answered. It stays damaged until it is whole, since a
+ * torn one counts as free. */
+static int repair(struct synth_map *m, const struct synth_slot *s, struct synth_record *next)
+{
+    uint8_t bytes[SYNTH_RECORD_BYTES];
+    const uint64_t at = synth_record_at(s->slot);
+    next->sequence = (next->sequence | 1) + 1;
+    next->name = s->name;
+    synth_record_encode(&m->header, s->slot, next, bytes);
+    m->changes++;
+    int rc = write_number(m, m->changes, 8, SYNTH_CHANGES_OFFSET);
+    if (rc == 0) {
+        rc = synth_file_write(m->fd, bytes + SYNTH_TIMES_OFFSET, sizeof(bytes) - SYNTH_TIMES_OFFSET,
+                              at + SYNTH_TIMES_OFFSET);
+    }
+    return rc == 0 ? synth_file_write(m->fd, bytes, SYNTH_TIMES_OFFSET, at) : rc;
+}
+
+/* What is remembered is what has been written: else the next answer would promise a hold that no file has. */
 static int renew(struct synth_map *m, struct synth_slot *s, const struct synth_record *want)
 {
     uint8_t bytes[SYNTH_RECORD_BYTES];
@@ -374,19 +400,30 @@ static int renew(struct synth_map *m, struct synth_slot *s, const struct synth_r
     if (rc < 0) {
         return rc;
     }
-    s->until_s = want->until_s > s->until_s ? want->until_s : s->until_s;
-    if (synth_record_decode(&m->header, s->slot, bytes, &r) != SYNTH_RECORD_GOOD ||
-        !host_name_is_equal(&r.name, &s->name) || r.wildcard != want->wildcard) {
-        return rewrite(m, s, want->wildcard);
-    }
-    if (r.until_s >= s->until_s) { /* another dnsd was more generous */
+    const bool is_good = synth_record_decode(&m->header, s->slot, bytes, &r) == SYNTH_RECORD_GOOD &&
+                         host_name_is_equal(&r.name, &s->name);
+    const bool is_moved = !is_good || r.wildcard != want->wildcard;
+    const uint32_t was_s = is_good && r.until_s > s->until_s ? r.until_s : s->until_s;
+    if (is_good && !is_moved && r.until_s >= want->until_s) { /* another dnsd was more generous */
         s->until_s = r.until_s;
         return 0;
     }
-    r.until_s = s->until_s;
-    synth_record_encode(&m->header, s->slot, &r, bytes);
-    return synth_file_write(m->fd, bytes + SYNTH_TIMES_OFFSET, SYNTH_TIMES_BYTES,
-                            synth_record_at(s->slot) + SYNTH_TIMES_OFFSET);
+    r.until_s = want->until_s > was_s ? want->until_s : was_s;
+    r.wildcard = want->wildcard;
+    if (s->wildcard != want->wildcard) {
+        rc = synth_slots_move(m, s, want->wildcard);
+    }
+    if (rc == 0 && !is_good) {
+        rc = repair(m, s, &r);
+    } else if (rc == 0 && is_moved) {
+        rc = write_wildcard(m, s, &r);
+    } else if (rc == 0) {
+        synth_record_encode(&m->header, s->slot, &r, bytes);
+        rc = synth_file_write(m->fd, bytes + SYNTH_TIMES_OFFSET, SYNTH_TIMES_BYTES,
+                              synth_record_at(s->slot) + SYNTH_TIMES_OFFSET);
+    }
+    s->until_s = rc == 0 ? r.until_s : s->until_s;
+    return rc;
 }
 
 /* Under the mutex. */

@@ -7,8 +7,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -330,6 +333,81 @@ static void test_use(void **state)
     synth_map_close(w);
 }
 
+/* A dnsd with less grace gives away what is only held by its use sooner: then nobody goes by what he
+ * remembers. */
+static void test_less_grace(void **state)
+{
+    (void)state;
+    struct synth_map *w = map_writer("198.18.0.0/30", NULL), *r = map_reader(), *less = NULL;
+    struct synth_map_config cfg = map_config("198.18.0.0/30", NULL);
+    struct host_name a = map_numbered(1), b = map_numbered(2), c = map_numbered(3), found;
+    struct err err = {""};
+    struct ip v4, v6;
+    const int64_t over_s = MAP_NOW_S + MAP_TTL_S + MAP_GRACE_S + 1;
+    const struct ip used = map_give(w, &a, MAP_NOW_S);
+    (void)map_give(w, &b, MAP_NOW_S + 1000);
+    synth_map_use(r, &used, over_s);
+    assert_int_equal(map_look(r, used, over_s, &found), SYNTH_FOUND);
+    assert_int_equal(map_ask(w, &c, MAP_TTL_S, over_s, &v4, &v6), -ENOSPC); /* w has seen that it is in use */
+    cfg.grace_s = 1;
+    assert_int_equal(synth_map_open_writer(&cfg, over_s, &less, &err), 0);
+    const int64_t sooner_s = over_s + 1 + SYNTH_USE_EVERY_S + 1;
+    assert_int_equal(map_ask(less, &c, MAP_TTL_S, sooner_s, &v4, &v6), 0);
+    assert_true(ip_is_equal(&v4, &used));
+    assert_int_equal(map_look(r, used, sooner_s, &found), SYNTH_FOUND);
+    assert_true(host_name_is_equal(&found, &c));
+    assert_int_equal(map_ask(w, &a, 0, sooner_s, &v4, &v6), -ENOSPC);
+    synth_map_close(less);
+    synth_map_close(r);
+    synth_map_close(w);
+}
+
+/* A dnsd that does nothing but move a name between its rules, and never stops. */
+static pid_t start_mover(void)
+{
+    const pid_t pid = fork();
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* if the case fails */
+        struct synth_map *w = map_writer("198.18.0.0/24", NULL);
+        struct host_name n = map_numbered(1);
+        struct ip v4;
+        for (;;) {
+            (void)map_ask_wild(w, &n, "*.example.org", MAP_NOW_S, &v4);
+            (void)map_ask_wild(w, &n, "*.example.net", MAP_NOW_S, &v4);
+        }
+    }
+    assert_true(pid > 0);
+    return pid;
+}
+
+/* While two dnsd move a name from one rule to another, and are killed at it, it is found all the time. */
+static void test_killed_while_moving(void **state)
+{
+    (void)state;
+    struct synth_map *w = map_writer("198.18.0.0/24", NULL), *r = map_reader();
+    struct host_name n = map_numbered(1), found;
+    const struct ip ip = map_give(w, &n, MAP_NOW_S);
+    synth_map_close(w);
+    for (unsigned round = 0; round < 40; round++) {
+        pid_t pids[2] = {start_mover(), start_mover()};
+        for (unsigned i = 0; i < 2000 + round * 7; i++) {
+            struct synth_map *fresh = i % 50 == 0 ? map_reader() : NULL; /* remembers nothing */
+            assert_int_equal(map_look(fresh == NULL ? r : fresh, ip, MAP_NOW_S, &found), SYNTH_FOUND);
+            assert_true(host_name_is_equal(&found, &n));
+            synth_map_close(fresh);
+        }
+        for (size_t i = 0; i < 2; i++) {
+            assert_int_equal(kill(pids[i], SIGKILL), 0);
+            assert_int_equal(waitpid(pids[i], NULL, 0), pids[i]);
+        }
+        w = map_writer("198.18.0.0/24", NULL);
+        const struct ip again = map_give(w, &n, MAP_NOW_S);
+        assert_true(ip_is_equal(&again, &ip));
+        synth_map_close(w);
+    }
+    synth_map_close(r);
+}
+
 struct crowd {
     struct synth_map *w, *r;
     struct ip seen[64];
@@ -392,6 +470,8 @@ int main(void)
         CASE(test_wildcards),
         CASE(test_name_changes_its_class),
         CASE(test_use),
+        CASE(test_less_grace),
+        CASE(test_killed_while_moving),
         CASE(test_threads),
     };
     log_init("test_synth_map", LOG_ERROR, LOG_TEXT, STDERR_FILENO);
