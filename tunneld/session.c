@@ -488,9 +488,9 @@ static void start_captured(struct session *s)
 {
     struct addr dialled;
     struct host host = {.kind = HOST_NONE};
-    struct addr local;
-    if (sock_local_addr(s->client_fd, &local) == 0 && session_is_steered_to(s, &local)) {
-        session_steer_start(s, local.port);
+    uint16_t port;
+    if (session_is_steered(s, &port)) {
+        session_steer_start(s, port);
         return;
     }
     enum synth_found found =

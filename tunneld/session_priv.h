@@ -139,7 +139,8 @@ void session_head_stop(struct session *s);
 void session_head_again(struct session *s);
 
 /* session_steer.c: a connection to a steer address, until it has named its host */
-bool session_is_steered_to(const struct session *s, const struct addr *local);
+/* Has the client dialled a steer address? Then *port is the port. */
+bool session_is_steered(const struct session *s, uint16_t *port);
 void session_steer_start(struct session *s, uint16_t port);
 void session_steer_read(struct session *s);
 void session_steer_due(struct session *s);

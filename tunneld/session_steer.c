@@ -8,6 +8,7 @@
 #include "tunneld/session_priv.h"
 
 #include "common/base/clock.h"
+#include "common/net/sock.h"
 #include "tunneld/first_bytes.h"
 
 #include <errno.h>
@@ -27,10 +28,26 @@ void session_steer_stop(struct session *s)
     s->steer = NULL;
 }
 
-bool session_is_steered_to(const struct session *s, const struct addr *local)
+static bool is_steer_addr(const struct session *s, const struct addr *a)
 {
     const struct steer_addrs *steer = &s->tw->daemon->steer;
-    return ip_is_equal(&steer->v4, &local->ip) || ip_is_equal(&steer->v6, &local->ip);
+    return ip_is_equal(&steer->v4, &a->ip) || ip_is_equal(&steer->v6, &a->ip);
+}
+
+/* nft's redirect makes every address that was dialled one of ours, which may be a steer address: then what
+ * was dialled counts, as the map knows it. */
+bool session_is_steered(const struct session *s, uint16_t *port)
+{
+    struct addr local;
+    struct addr before;
+    if (sock_local_addr(s->client_fd, &local) != 0 || !is_steer_addr(s, &local)) {
+        return false;
+    }
+    if (sock_original_dst(s->client_fd, local.ip.family, &before) == 0 && before.port != 0) {
+        local = before;
+    }
+    *port = local.port;
+    return is_steer_addr(s, &local);
 }
 
 static void no_name(struct session *s, const char *why)

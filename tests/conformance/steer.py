@@ -208,6 +208,26 @@ def test_not_steered_elsewhere(env):
         d.wait_log("tunnel_denied", reason="not_mapped")
 
 
+def test_not_steered_behind_redirect(env):
+    """nft's redirect makes the map's addresses the steer address: what was dialled counts, not what it became."""
+    subprocess.run(["nft", "-f", "-"], check=True, text=True, input="""table inet capture {
+        chain out { type nat hook output priority -100; ip daddr 198.19.0.0/24 tcp dport 443 redirect to :%d; }
+    }""" % ECHO)
+    env.net.add_local_route("198.19.0.0", 24, "127.0.0.1")
+    try:
+        with env.daemon() as d:
+            with captured.dial("198.19.0.7", 443) as s:
+                try:
+                    s.sendall(RIGHT)
+                    assert reset_or_end(s) == "reset"
+                except ConnectionResetError:
+                    pass
+            d.wait_log("tunnel_denied", reason="not_mapped", port=443)
+            assert d.count_log("tunnel_open") == 0
+    finally:
+        subprocess.run(["nft", "delete", "table", "inet", "capture"], check=True)
+
+
 def test_silence(env):
     """A server that speaks first cannot be steered: both wait, until the head timer says why."""
     with env.daemon("--head-timeout", "400ms") as d:

@@ -3,7 +3,7 @@
 # Names that are steered to tunneld, and told apart by SNI and Host; see steer.py.
 set -u
 : "${top_srcdir:?}" "${top_builddir:?}"
-for program in python3 openssl; do
+for program in python3 openssl nft; do
     if ! command -v "$program" >/dev/null; then
         echo "SKIP: $program is not installed"
         exit 77
