@@ -305,6 +305,8 @@ int nft_set_open(const char *option, struct nft_set **out, struct err *err)
     } else {
         const int room = 1 << 21; /* a whole batch; the kernel gives what it may */
         (void)setsockopt(s->fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, (socklen_t)sizeof room);
+        const int yes = 1; /* else an error repeats its message, which may be longer than what we read */
+        (void)setsockopt(s->fd, SOL_NETLINK, NETLINK_CAP_ACK, &yes, (socklen_t)sizeof yes);
         rc = try_out(s, err);
     }
     if (rc != 0) {
