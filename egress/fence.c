@@ -2,8 +2,6 @@
 #include "egress/fence.h"
 
 #include "common/base/num.h"
-#include "common/net/sock.h"
-#include "egress/netlink.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -145,87 +143,6 @@ int fence_unshare(bool *in_user_namespace, struct err *err)
     return rc;
 }
 
-static struct ip first_host(const struct ip_prefix *p)
-{
-    struct ip a = p->base;
-    size_t last = a.family == IP_V4 ? 3 : 15;
-    a.bytes[last] = (uint8_t)(a.bytes[last] | 1);
-    return a;
-}
-
-static int network_family(const struct ip_prefix *pool, const struct ip *prefsrc, struct err *err)
-{
-    char text[IP_TEXT_CAP];
-    struct ip own = first_host(pool);
-    int rc = netlink_lo_add_addr(&own);
-    if (rc == 0) {
-        rc = netlink_lo_add_local_route(pool, prefsrc);
-    }
-    if (rc != 0) {
-        err_set(err, "the pool %s/%u on lo: %s", ip_text(&pool->base, text), pool->bits, strerror(-rc));
-    }
-    return rc;
-}
-
-static bool has_ipv6(void)
-{
-    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    return fd >= 0;
-}
-
-int fence_network(struct synth_pools *pools, struct err *err)
-{
-    const struct ip source = ip_v4(127, 0, 0, 1);
-    int rc = netlink_lo_up();
-    if (rc != 0) {
-        err_set(err, "lo: %s", strerror(-rc));
-        return rc;
-    }
-    if (pools->has_v4) {
-        rc = network_family(&pools->v4, &source, err);
-    }
-    if (rc == 0 && pools->has_v6 && has_ipv6()) {
-        rc = network_family(&pools->v6, NULL, err);
-    }
-    return rc;
-}
-
-/* Creates one listener and hands it over. An address family the kernel lacks is skipped for capture only. */
-static int listen_and_send(int sock, enum fence_kind kind, const struct addr *a, bool udp, struct err *err)
-{
-    /* Reuseport: a policy port equal to one of ours (53, 3128) may then be captured beside it on the pool. */
-    int fd = udp ? sock_listen_udp(a, false, err) : sock_listen_tcp(a, true, err);
-    if (fd < 0) {
-        return fd;
-    }
-    int rc = fence_send(sock, kind, 0, NULL, fd);
-    if (rc != 0) {
-        err_set(err, "handing a listening socket over: %s", strerror(-rc));
-    }
-    (void)close(fd);
-    return rc;
-}
-
-int fence_listeners(const struct fence_config *cfg, int sock, struct err *err)
-{
-    const struct addr dns = {.ip = ip_v4(127, 0, 0, 1), .port = 53};
-    const struct addr connect = {.ip = ip_v4(127, 0, 0, 1), .port = 3128};
-    int rc = listen_and_send(sock, FENCE_DNS, &dns, true, err);
-    rc = rc == 0 ? listen_and_send(sock, FENCE_DNS, &dns, false, err) : rc;
-    rc = rc == 0 ? listen_and_send(sock, FENCE_CONNECT, &connect, false, err) : rc;
-    bool v6 = cfg->pools.has_v6 && has_ipv6();
-    for (size_t i = 0; rc == 0 && i < cfg->port_count; i++) {
-        const struct addr any4 = {.ip = ip_v4(0, 0, 0, 0), .port = cfg->ports[i]};
-        const struct addr any6 = {.ip = {.family = IP_V6}, .port = cfg->ports[i]};
-        rc = cfg->pools.has_v4 ? listen_and_send(sock, FENCE_CAPTURE, &any4, false, err) : 0;
-        rc = rc == 0 && v6 ? listen_and_send(sock, FENCE_CAPTURE, &any6, false, err) : rc;
-    }
-    return rc;
-}
-
 /* A new network namespace starts at 1024 again, whatever the host allows its users. */
 static void copy_port_start(unsigned host_value)
 {
@@ -336,8 +253,7 @@ static int set_up(struct fence_config *cfg, int sock, bool *in_user_namespace, s
     unsigned port_start = 1024;
     (void)read_number(PORT_START_FILE, &port_start);
     int rc = fence_unshare(in_user_namespace, err);
-    rc = rc == 0 ? fence_network(&cfg->pools, err) : rc;
-    rc = rc == 0 ? fence_listeners(cfg, sock, err) : rc;
+    rc = rc == 0 ? fence_network(cfg, sock, err) : rc;
     if (rc == 0) {
         copy_port_start(port_start);
         rc = set_up_mounts(cfg, err);

@@ -6,6 +6,7 @@
  *
  *   child -> launcher   one struct fence_message per socket (SCM_RIGHTS), then FENCE_READY
  *   launcher -> child   one byte: both daemons serve, go
+ *   child -> launcher   FENCE_NOTE, if one listener a port has to do
  *   child -> launcher   FENCE_STARTED with the process id of COMMAND's init
  *   child -> launcher   FENCE_FAILED with a sentence, at any time before FENCE_STARTED
  */
@@ -13,6 +14,7 @@
 
 #include "common/run/exit_status.h"
 #include "common/run/guard.h"
+#include "common/run/listen_fds.h"
 
 #include <sys/types.h>
 
@@ -21,6 +23,7 @@ enum fence_kind {
     FENCE_DNS,     /* a descriptor follows: LISTEN_FDNAMES dns */
     FENCE_CONNECT, /* connect */
     FENCE_CAPTURE, /* capture */
+    FENCE_NOTE,    /* REDIRECT is not to be had; why is in the text */
     FENCE_READY,
     FENCE_STARTED,
     FENCE_FAILED
@@ -29,11 +32,22 @@ enum fence_kind {
 struct fence_message {
     enum fence_kind kind;
     int32_t number; /* FENCE_STARTED: pid; FENCE_FAILED: exit status */
-    char text[400]; /* FENCE_FAILED */
+    char text[400]; /* FENCE_FAILED, FENCE_NOTE */
 };
+
+/* How native connections get to tunneld. */
+enum fence_capture {
+    FENCE_CAPTURE_AUTO = 0, /* REDIRECT where nf_tables works */
+    FENCE_CAPTURE_REDIRECT, /* or not at all */
+    FENCE_CAPTURE_ANYIP     /* one listener for each port that the policy names at the start */
+};
+
+/* Per port one listener a family; the rest of what can be passed is ours (dns twice, connect). */
+#define FENCE_PORTS_MAX ((LISTEN_FDS_MAX - 3) / 2)
 
 struct fence_config {
     struct synth_pools pools;
+    enum fence_capture capture;
     const uint16_t *ports; /* that the policy names */
     size_t port_count;
     const char *private_dir; /* the map and the logs are in it: COMMAND finds it empty */
@@ -54,10 +68,11 @@ int fence_child(const struct fence_config *cfg, int sock);
 
 /* User (unless root can do without), network, mount and IPC namespaces. 0 or -errno with *err. */
 MUST_CHECK int fence_unshare(bool *in_user_namespace, struct err *err);
-/* lo up, one address of each pool, AnyIP routes. */
-MUST_CHECK int fence_network(struct synth_pools *pools, struct err *err);
-/* Creates and sends every listening socket. */
-MUST_CHECK int fence_listeners(const struct fence_config *cfg, int sock, struct err *err);
+/*
+ * lo up, one address of each pool, the pools local; nf_tables and every other address, too, where that works
+ * (egress/nft.h). Creates and sends every listening socket.
+ */
+MUST_CHECK int fence_network(const struct fence_config *cfg, int sock, struct err *err);
 MUST_CHECK int fence_send(int sock, enum fence_kind kind, int32_t number, const char *text, int fd);
 
 /* fence_etc.c: our resolv.conf, nsswitch.conf and hosts in a private view of /etc. */

@@ -4,9 +4,10 @@
 #include "egress/daemon_proc.h"
 #include "egress/interrupt.h"
 
-#include "common/run/listen_fds.h"
+#include "common/base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,12 +74,50 @@ static const char *socket_name(enum fence_kind kind)
     case FENCE_CAPTURE:
         return "capture";
     case FENCE_NONE:
+    case FENCE_NOTE:
     case FENCE_READY:
     case FENCE_STARTED:
     case FENCE_FAILED:
         break;
     }
     return NULL;
+}
+
+/* The daemons' form of log lines. */
+static enum log_format log_format(const struct run_options *o)
+{
+    const struct arg_list *args = &o->daemons.tunneld;
+    const char *value = getenv("OPENSHELL_TUNNELD_LOG_FORMAT");
+    for (size_t i = 0; i < args->count; i++) {
+        if (strcmp(args->items[i], "--log-format") == 0 && i + 1 < args->count) {
+            value = args->items[i + 1];
+        } else if (strncmp(args->items[i], "--log-format=", 13) == 0) {
+            value = args->items[i] + 13;
+        }
+    }
+    return value != NULL && strcmp(value, "json") == 0 ? LOG_JSON : LOG_TEXT;
+}
+
+static const char *log_path(const struct launcher *l, bool is_dnsd)
+{
+    const char *own = is_dnsd ? l->dir->dnsd_log : l->dir->tunneld_log;
+    return l->options->log != NULL ? l->options->log : own;
+}
+
+/* Nothing is wrong yet, so the terminal is left alone: tunneld's log tells why a new port is not carried. */
+static void note_in_log(const struct launcher *l, const char *why)
+{
+    int fd = open(log_path(l, false), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return;
+    }
+    log_init("openshell-egress", LOG_INFO, log_format(l->options), fd);
+    log_event(LOG_WARN, "capture_by_port",
+              LOG_KV(kv_str("why", why), kv_str("note", "a port that the policy gains later is carried once "
+                                                        "run is started again; name servers other than "
+                                                        "127.0.0.1 are not answered")));
+    log_init("openshell-egress", LOG_ERROR, LOG_TEXT, STDERR_FILENO);
+    (void)close(fd);
 }
 
 /* Collects sockets until the child says until. 0, or the exit status. */
@@ -108,10 +147,13 @@ static int collect(struct launcher *l, enum fence_kind until)
         if (fd >= 0) {
             (void)close(fd);
         }
+        message.text[sizeof message.text - 1] = '\0';
         if (message.kind == FENCE_FAILED) {
-            message.text[sizeof message.text - 1] = '\0';
             complain(message.text);
             return message.number;
+        }
+        if (message.kind == FENCE_NOTE) {
+            note_in_log(l, message.text);
         }
         if (message.kind == FENCE_STARTED) {
             l->init = message.number;
@@ -132,10 +174,9 @@ static int start_one(struct launcher *l, bool is_dnsd, struct daemon_proc *out)
             own[count++] = l->sockets[i];
         }
     }
-    const char *private_log = is_dnsd ? l->dir->dnsd_log : l->dir->tunneld_log;
     struct daemon_start start = {
         .program = is_dnsd ? "openshell-dnsd" : "openshell-tunneld",
-        .log_path = l->options->log != NULL ? l->options->log : private_log,
+        .log_path = log_path(l, is_dnsd),
         .args = is_dnsd ? &l->options->daemons.dnsd : &l->options->daemons.tunneld,
         .sockets = own,
         .socket_count = count,

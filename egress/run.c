@@ -4,17 +4,12 @@
 #include "egress/launcher.h"
 #include "egress/policy_open.h"
 
-#include "common/run/listen_fds.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Per port one listener a family; the rest of what can be passed is ours (dns twice, connect). */
-#define PORTS_MAX ((LISTEN_FDS_MAX - 3) / 2)
 
 static const char *const default_pools[] = {"198.18.0.0/15", "fd00:5e11::/64"};
 
@@ -31,6 +26,10 @@ static void run_usage(FILE *out)
         "  --log FILE          append both daemons' logs to FILE (default: a private file, removed at the "
         "end)\n"
         "  --proxy-env on|off  set HTTPS_PROXY and its kin for COMMAND (default on)\n"
+        "  --capture auto|redirect|anyip\n"
+        "                      how native connections are carried: by nf_tables, which knows no ports, or by "
+        "one\n"
+        "                      listener for each port that the policy names at the start (default auto)\n"
         "  --degraded          go on where a pid namespace or an overlay on /etc is refused\n"
         "  --help              this text\n"
         "  and any option of openshell-dnsd(8) and openshell-tunneld(8) that run does not set itself.\n\n"
@@ -95,11 +94,6 @@ static int run_fenced(struct run_options *o, const struct policy *policy, const 
     struct private_dir dir;
     size_t port_count = 0;
     const uint16_t *ports = policy_ports(policy, &port_count);
-    if (port_count > PORTS_MAX) {
-        (void)fprintf(stderr, "openshell-egress: the policy names %zu ports; run captures at most %d\n",
-                      port_count, PORTS_MAX);
-        return EXIT_STATUS_CONFIG;
-    }
     if (private_dir_new(&dir, &err) != 0) {
         (void)fprintf(stderr, "openshell-egress: %s\n", err.text);
         return EXIT_STATUS_OS;
@@ -109,6 +103,7 @@ static int run_fenced(struct run_options *o, const struct policy *policy, const 
         const struct fence_config fence = {.pools = *pools,
                                            .ports = ports,
                                            .port_count = port_count,
+                                           .capture = o->capture,
                                            .private_dir = dir.path,
                                            .etc_dir = dir.etc,
                                            .degraded = o->degraded,

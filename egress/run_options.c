@@ -19,6 +19,22 @@ void run_options_fini(struct run_options *o)
     *o = (struct run_options){0};
 }
 
+static int take_capture(struct cli_option *o, struct cli *c, enum fence_capture *out, struct err *err)
+{
+    static const char *const words[] = {"auto", "redirect", "anyip"}; /* in the order of the enum */
+    int rc = cli_take_value(o, c, err);
+    for (size_t i = 0; rc == 0 && i < sizeof words / sizeof words[0]; i++) {
+        if (strcmp(o->value, words[i]) == 0) {
+            *out = (enum fence_capture)i;
+            return 0;
+        }
+    }
+    if (rc == 0) {
+        err_set(err, "--capture: '%s' is none of auto, redirect and anyip", o->value);
+    }
+    return -EINVAL;
+}
+
 /* An option of run's own: 1 if it was one, 0 if not, -errno. */
 static int own_option(struct run_options *out, struct cli *c, struct err *err)
 {
@@ -39,6 +55,8 @@ static int own_option(struct run_options *out, struct cli *c, struct err *err)
     } else if (cli_is_named(&o, "log")) {
         rc = cli_take_value(&o, c, err);
         out->log = o.value;
+    } else if (cli_is_named(&o, "capture")) {
+        rc = take_capture(&o, c, &out->capture, err);
     } else if (cli_is_named(&o, "proxy-env")) {
         rc = cli_take_value(&o, c, err);
         if (rc == 0 && strcmp(o.value, "on") != 0 && strcmp(o.value, "off") != 0) {

@@ -6,12 +6,14 @@
 #pragma once
 
 #include "egress/daemon_args.h"
+#include "egress/fence.h"
 
 struct run_options {
     struct arg_list policies; /* at least the default */
     struct arg_list pools;    /* as given; empty = the default pools */
     struct daemon_args daemons;
-    const char *log;   /* --log FILE or NULL */
+    const char *log; /* --log FILE or NULL */
+    enum fence_capture capture;
     bool no_proxy_env; /* --proxy-env off */
     bool degraded;     /* --degraded */
     bool help;

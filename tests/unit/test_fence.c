@@ -3,10 +3,13 @@
  * (tests/e2e/exitcode.sh). */
 #include "egress/fence.h"
 #include "egress/netlink.h"
+#include "egress/nft.h"
 #include "egress/private_dir.h"
 
 #include "common/dns/resolv_conf.h"
 
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <setjmp.h>
@@ -143,6 +146,42 @@ static void test_private_dir(void **state)
     private_dir_remove(&d); /* idempotent */
 }
 
+/* How many messages of the type there are in the batch, whose lengths add up. */
+static unsigned count_messages(const uint8_t *batch, size_t len, unsigned type)
+{
+    unsigned count = 0;
+    size_t at = 0;
+    while (at < len) {
+        struct nlmsghdr head;
+        assert_true(len - at >= sizeof head);
+        memcpy(&head, batch + at, sizeof head);
+        assert_true(head.nlmsg_len >= sizeof head + sizeof(struct nfgenmsg) && head.nlmsg_len <= len - at);
+        assert_int_equal(head.nlmsg_len % 4, 0);
+        count += head.nlmsg_type == type ? 1 : 0;
+        at += head.nlmsg_len;
+    }
+    return count;
+}
+
+/* What the kernel makes of it is seen end to end (tests/e2e/fence_net.sh). */
+static void test_rule_set(void **state)
+{
+    (void)state;
+    static uint8_t batch[NFT_BATCH_CAP];
+    struct nft_config cfg = {.capture_port = 15001, .has_v6 = true};
+    cfg.pools.has_v4 = cfg.pools.has_v6 = true;
+    cfg.pools.v4 = (struct ip_prefix){.base = ip_v4(198, 18, 0, 0), .bits = 15};
+    cfg.pools.v6 = (struct ip_prefix){.base = {.family = IP_V6, .bytes = {0xfd}}, .bits = 64};
+    const unsigned rule = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE;
+    size_t len = nft_build(batch, &cfg);
+    assert_int_equal(count_messages(batch, len, NFNL_MSG_BATCH_BEGIN), 1);
+    assert_int_equal(count_messages(batch, len, NFNL_MSG_BATCH_END), 1);
+    assert_int_equal(count_messages(batch, len, rule), 9);
+    cfg.has_v6 = false; /* a kernel without IPv6: neither the pool nor loopback */
+    len = nft_build(batch, &cfg);
+    assert_int_equal(count_messages(batch, len, rule), 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +190,7 @@ int main(void)
         cmocka_unit_test(test_environment),
         cmocka_unit_test(test_address_message),
         cmocka_unit_test(test_route_message),
+        cmocka_unit_test(test_rule_set),
         cmocka_unit_test(test_private_dir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

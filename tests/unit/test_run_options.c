@@ -102,6 +102,7 @@ static void test_usage_errors_name_the_option(void **state)
         {{"--idle-timeout"}, "--idle-timeout"},
         {{"--strict-private=1", "--", "true"}, "--strict-private"},
         {{"--proxy-env", "maybe", "--", "true"}, "--proxy-env"},
+        {{"--capture", "tproxy", "--", "true"}, "--capture"},
         {{"true"}, "true"},
         {{"--"}, "no command"},
         {{"--degraded"}, "no command"},
