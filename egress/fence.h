@@ -88,6 +88,9 @@ extern const char fence_resolv_conf[];
 extern const char fence_nsswitch_conf[];
 extern const char fence_hosts[];
 
+/* fence_filter.c: the seccomp filter of this process and all it starts; needs no_new_privs. 0 or -errno. */
+MUST_CHECK int fence_filter(struct err *err);
+
 /* fence_init.c: becomes the init of COMMAND; returns only with the status to exit with. */
 int fence_init(const struct fence_config *cfg, bool in_pid_namespace);
 /* Closes every descriptor from 3 on but keep (-1: none). */

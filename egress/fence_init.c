@@ -152,6 +152,13 @@ int fence_init(const struct fence_config *cfg, bool in_pid_namespace)
         (void)fprintf(stderr, "openshell-egress: giving up privileges: %s\n", err.text);
         return EXIT_STATUS_OS;
     }
+    if (fence_filter(&err) != 0 && !cfg->degraded) {
+        (void)fprintf(stderr,
+                      "openshell-egress: %s; --degraded goes on without: the command then has sockets that no "
+                      "network namespace holds\n",
+                      err.text);
+        return EXIT_STATUS_OS;
+    }
     sigset_t signals;
     (void)sigemptyset(&signals);
     (void)sigaddset(&signals, SIGCHLD);
