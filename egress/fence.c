@@ -187,7 +187,11 @@ static int start_init(const struct fence_config *cfg, int sock, struct err *err)
         err_set(err, "no pid namespace: %s", strerror(errno));
         return -errno;
     }
-    pid_t parent = getpid();
+    int alive[2] = {-1, -1}; /* its end tells that we are gone; getppid() does not, in a pid namespace */
+    if (pipe2(alive, O_CLOEXEC) != 0) {
+        err_set(err, "a pipe: %s", strerror(errno));
+        return -errno;
+    }
     pid_t init = fork();
     if (init < 0) {
         err_set(err, "fork: %s", strerror(errno));
@@ -195,12 +199,10 @@ static int start_init(const struct fence_config *cfg, int sock, struct err *err)
     }
     if (init == 0) {
         (void)close(sock);
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (!pid_namespace && getppid() != parent) {
-            _exit(EXIT_STATUS_OS);
-        }
-        _exit(fence_init(cfg, pid_namespace));
+        (void)close(alive[1]);
+        _exit(fence_init(cfg, pid_namespace, alive[0]));
     }
+    (void)close(alive[0]);
     int rc = fence_send(sock, FENCE_STARTED, init, NULL, -1);
     if (rc != 0) {
         err_set(err, "the launcher is gone");
@@ -240,10 +242,16 @@ static int set_up_mounts(const struct fence_config *cfg, struct err *err)
         return -errno;
     }
     int rc = fence_etc(cfg->etc_dir, cfg->degraded, err);
-    rc = rc == 0 ? fence_hide(cfg->private_dir, err) : rc;
-    if (rc == 0 && has_cwd && chdir(cwd) != 0 && errno != EACCES && errno != ENOENT) {
-        rc = -errno; /* in /etc it would still be the host's, which root may write */
-        err_set(err, "%s: %s", cwd, strerror(-rc));
+    rc = rc == 0 ? fence_hide(cfg, err) : rc;
+    if (rc != 0 || !has_cwd) {
+        return rc;
+    }
+    /* in /etc it would still be the host's, which root may write; and a step up from a hidden one leads out
+     */
+    if (chdir(cwd) != 0 && (fence_is_hidden(cwd) || (errno != EACCES && errno != ENOENT))) {
+        rc = -errno;
+        err_set(err, "the working directory %s: %s%s", cwd, strerror(-rc),
+                fence_is_hidden(cwd) ? " (hidden from the command; --keep leaves it)" : "");
     }
     return rc;
 }

@@ -15,6 +15,7 @@
 #include "common/run/exit_status.h"
 #include "common/run/guard.h"
 #include "common/run/listen_fds.h"
+#include "egress/run_user.h"
 
 #include <sys/types.h>
 
@@ -45,6 +46,15 @@ enum fence_capture {
 /* Per port one listener a family; the rest of what can be passed is ours (dns twice, connect). */
 #define FENCE_PORTS_MAX ((LISTEN_FDS_MAX - 3) / 2)
 
+/* What COMMAND finds of its caller's variables, and what it is given. */
+struct fence_environment {
+    bool no_proxy;          /* --proxy-env off */
+    const char *const *set; /* each NAME=VALUE */
+    size_t set_count;
+    const char *const *keep; /* names of variables, and absolute paths */
+    size_t keep_count;
+};
+
 struct fence_config {
     struct synth_pools pools;
     enum fence_capture capture;
@@ -54,7 +64,10 @@ struct fence_config {
     /* An empty directory in it: where the tmpfs for /etc is mounted, inside the fence only. */
     const char *etc_dir;
     bool degraded;
-    bool no_proxy_env;
+    const struct run_user *user; /* NULL: as we are */
+    struct fence_environment environment;
+    const int *keep_fds; /* of the caller, above 2 */
+    size_t keep_fd_count;
     char **cmd; /* NULL-terminated */
 };
 
@@ -77,12 +90,8 @@ MUST_CHECK int fence_send(int sock, enum fence_kind kind, int32_t number, const 
 
 /* fence_etc.c: our resolv.conf, nsswitch.conf and hosts in a private view of /etc. */
 MUST_CHECK int fence_etc(const char *etc_dir, bool degraded, struct err *err);
-/*
- * COMMAND has the uid of the daemons, and tunneld believes the map: covers private_dir, below which the
- * files of fence_etc() lie too, with an empty file system. Without capabilities, and in a mount namespace of
- * its own making, COMMAND cannot take it away (mount_namespaces(7), locked mounts).
- */
-MUST_CHECK int fence_hide(const char *private_dir, struct err *err);
+/* The files of ours, of which /etc may hold a link that leads elsewhere. */
+size_t fence_etc_paths(const char *out[3]);
 /* The texts, for the tests. Owned by nobody: static. */
 extern const char fence_resolv_conf[];
 extern const char fence_nsswitch_conf[];
@@ -91,11 +100,26 @@ extern const char fence_hosts[];
 /* fence_filter.c: the seccomp filter of this process and all it starts; needs no_new_privs. 0 or -errno. */
 MUST_CHECK int fence_filter(struct err *err);
 
-/* fence_init.c: becomes the init of COMMAND; returns only with the status to exit with. */
-int fence_init(const struct fence_config *cfg, bool in_pid_namespace);
-/* Closes every descriptor from 3 on but keep (-1: none). */
-void fence_close_descriptors(int keep);
-/* Sets the proxy variables (or leaves them) and takes away those that would lead out. */
-void fence_environment(bool no_proxy_env);
+/*
+ * fence_hide.c. COMMAND has the uid of the daemons, and tunneld believes the map: covers private_dir, below
+ * which the files of fence_etc() lie too, with an empty file system. Then /run and the sockets of X11, where
+ * programs outside listen that would do for COMMAND what it may not do; of them what environment.keep names
+ * is left, and what a machine cannot do without. Without capabilities, and in a mount namespace of its own
+ * making, COMMAND cannot take the covers away (mount_namespaces(7), locked mounts).
+ */
+MUST_CHECK int fence_hide(const struct fence_config *cfg, struct err *err);
+/* Is path, without links in it, in what fence_hide() covers? */
+bool fence_is_hidden(const char *path);
+
+/* fence_environment.c: the variables of COMMAND. 0 or -ENOMEM. */
+MUST_CHECK int fence_environment(const struct fence_environment *e, const struct run_user *user);
+/* Is it one of those that are taken away because they name a way out? */
+bool fence_takes_variable(const char *name);
+
+/* fence_init.c: becomes the init of COMMAND, while alive_fd has no end; returns only with the status to exit
+ * with. */
+int fence_init(const struct fence_config *cfg, bool in_pid_namespace, int alive_fd);
+/* Closes every descriptor from 3 on but extra (-1: none) and those in keep. */
+void fence_close_descriptors(int extra, const int *keep, size_t keep_count);
 /* wait(2) status to exit status: the code, or 128 + signal. */
 int fence_wait_status(int status);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/close_range.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,30 +26,6 @@ static const int forwarded[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUS
 int fence_wait_status(int status)
 {
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-}
-
-void fence_environment(bool no_proxy_env)
-{
-    /* What is neither https nor http goes natively: no variable may send it to the proxy. */
-    static const char *const cleared[] = {"ALL_PROXY",  "all_proxy",  "FTP_PROXY",     "ftp_proxy",
-                                          "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"};
-    static const char *const set[][2] = {{"HTTPS_PROXY", FENCE_PROXY_URL},
-                                         {"https_proxy", FENCE_PROXY_URL},
-                                         {"HTTP_PROXY", FENCE_PROXY_URL},
-                                         {"http_proxy", FENCE_PROXY_URL},
-                                         {"NO_PROXY", "localhost,127.0.0.1,::1"},
-                                         {"no_proxy", "localhost,127.0.0.1,::1"},
-                                         {"NODE_USE_ENV_PROXY", "1"}};
-    for (size_t i = 0; i < sizeof cleared / sizeof cleared[0]; i++) {
-        (void)unsetenv(cleared[i]);
-    }
-    for (size_t i = 0; i < sizeof set / sizeof set[0]; i++) {
-        if (no_proxy_env) {
-            (void)unsetenv(set[i][0]);
-        } else {
-            (void)setenv(set[i][0], set[i][1], 1);
-        }
-    }
 }
 
 /* Does any directory of PATH that we may look into hold a file of this name? */
@@ -89,14 +66,23 @@ static void close_between(unsigned first, unsigned last)
     }
 }
 
-void fence_close_descriptors(int keep)
+void fence_close_descriptors(int extra, const int *keep, size_t keep_count)
 {
-    if (keep < 3) {
-        close_between(3, ~0U);
-        return;
+    unsigned from = 3;
+    for (;;) {
+        unsigned next = extra >= (int)from ? (unsigned)extra : ~0U; /* the lowest that stays */
+        for (size_t i = 0; i < keep_count; i++) {
+            if ((unsigned)keep[i] >= from && (unsigned)keep[i] < next) {
+                next = (unsigned)keep[i];
+            }
+        }
+        if (next == ~0U) {
+            break;
+        }
+        close_between(from, next - 1);
+        from = next + 1;
     }
-    close_between(3, (unsigned)keep - 1);
-    close_between((unsigned)keep + 1, ~0U);
+    close_between(from, ~0U);
 }
 
 /* COMMAND itself: the second process of the namespace. */
@@ -106,8 +92,11 @@ static void exec_command(const struct fence_config *cfg)
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    fence_close_descriptors(-1);
-    fence_environment(cfg->no_proxy_env);
+    fence_close_descriptors(-1, cfg->keep_fds, cfg->keep_fd_count);
+    if (fence_environment(&cfg->environment, cfg->user) != 0) {
+        (void)fprintf(stderr, "openshell-egress: out of memory\n");
+        _exit(EXIT_STATUS_OS);
+    }
     (void)execvp(cfg->cmd[0], cfg->cmd);
     int error = exec_fault(cfg->cmd[0], errno);
     (void)fprintf(stderr, "openshell-egress: %s: %s\n", shown_clean(cfg->cmd[0]), strerror(error));
@@ -136,7 +125,37 @@ static int wait_for(pid_t command, const sigset_t *signals)
     }
 }
 
-int fence_init(const struct fence_config *cfg, bool in_pid_namespace)
+/* For good; no_new_privs with it. */
+static int become_command_user(const struct run_user *user, int alive_fd, struct err *err)
+{
+    struct privs_ids ids = {0};
+    if (user != NULL) {
+        ids = (struct privs_ids){
+            .uid = user->uid, .gid = user->gid, .groups = user->groups, .group_count = user->group_count};
+    }
+    int rc = privs_drop_ids(user != NULL ? &ids : NULL, 0, err);
+    /* COMMAND has our uid and no fewer capabilities: without this it could trace us and take what we hold. */
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of uid takes it away */
+    struct pollfd p = {.fd = alive_fd, .events = POLLIN};
+    if (rc == 0 && poll(&p, 1, 0) != 0) {
+        err_set(err, "the launcher is gone");
+        rc = -ESRCH;
+    }
+    return rc;
+}
+
+static void block_signals(sigset_t *signals)
+{
+    (void)sigemptyset(signals);
+    (void)sigaddset(signals, SIGCHLD);
+    for (size_t i = 0; i < FORWARDED_COUNT; i++) {
+        (void)sigaddset(signals, forwarded[i]);
+    }
+    (void)sigprocmask(SIG_SETMASK, signals, NULL);
+}
+
+int fence_init(const struct fence_config *cfg, bool in_pid_namespace, int alive_fd)
 {
     struct err err = {""};
     if (in_pid_namespace && mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) != 0) {
@@ -146,26 +165,20 @@ int fence_init(const struct fence_config *cfg, bool in_pid_namespace)
     if (!in_pid_namespace) {
         (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     }
-    /* COMMAND has our uid and no fewer capabilities: without this it could trace us and take what we hold. */
-    (void)prctl(PR_SET_DUMPABLE, 0);
-    if (privs_drop(NULL, 0, &err) != 0) {
+    if (become_command_user(cfg->user, alive_fd, &err) != 0) {
         (void)fprintf(stderr, "openshell-egress: giving up privileges: %s\n", err.text);
         return EXIT_STATUS_OS;
     }
     if (fence_filter(&err) != 0 && !cfg->degraded) {
-        (void)fprintf(stderr,
-                      "openshell-egress: %s; --degraded goes on without: the command then has sockets that no "
-                      "network namespace holds\n",
-                      err.text);
+        (void)fprintf(
+            stderr,
+            "openshell-egress: %s; --degraded goes on without: the command then has sockets that no "
+            "network namespace holds\n",
+            err.text);
         return EXIT_STATUS_OS;
     }
     sigset_t signals;
-    (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGCHLD);
-    for (size_t i = 0; i < FORWARDED_COUNT; i++) {
-        (void)sigaddset(&signals, forwarded[i]);
-    }
-    (void)sigprocmask(SIG_SETMASK, &signals, NULL);
+    block_signals(&signals);
     pid_t command = fork();
     if (command < 0) {
         (void)fprintf(stderr, "openshell-egress: fork: %s\n", strerror(errno));

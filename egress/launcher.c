@@ -256,7 +256,8 @@ static void become_child(const struct fence_config *fence, int sock, pid_t launc
     if (getppid() != launcher) {
         _exit(EXIT_STATUS_OS);
     }
-    fence_close_descriptors(sock); /* whatever the caller left open: COMMAND might find it in /proc/1/fd */
+    /* whatever the caller left open: COMMAND might find it in /proc/1/fd */
+    fence_close_descriptors(sock, fence->keep_fds, fence->keep_fd_count);
     _exit(fence_child(fence, sock));
 }
 

@@ -26,6 +26,13 @@ static void run_usage(FILE *out)
         "  --log FILE          append both daemons' logs to FILE (default: a private file, removed at the "
         "end)\n"
         "  --proxy-env on|off  set HTTPS_PROXY and its kin for COMMAND (default on)\n"
+        "  --env NAME=VALUE    set a variable for COMMAND (repeatable)\n"
+        "  --keep NAME|PATH    leave COMMAND a variable that is taken away (DISPLAY, SSH_AUTH_SOCK, "
+        "DBUS_..., and "
+        "the\n"
+        "                      socket it names), or a path in /run (repeatable)\n"
+        "  --keep-fd N         leave COMMAND a descriptor (repeatable)\n"
+        "  --as USER           as root: whom COMMAND runs as (default: who called sudo)\n"
         "  --capture auto|redirect|anyip\n"
         "                      how native connections are carried: by nf_tables, which knows no ports, or by "
         "one\n"
@@ -88,17 +95,39 @@ static int parse_pools(struct run_options *o, struct synth_pools *out, struct er
     return guard_parse_pools(&list, out, err);
 }
 
+/* Whom the command runs as. The exit status, or 0. */
+static int find_user(const struct run_options *o, struct run_user *user)
+{
+    struct err err = {""};
+    int rc = run_user_find(o->as, getenv("SUDO_UID"), getenv("SUDO_GID"), user, &err);
+    if (rc != 0) {
+        (void)fprintf(stderr, "openshell-egress run: %s\n", err.text);
+        return rc == -EINVAL || rc == -EPERM ? EXIT_STATUS_USAGE : EXIT_STATUS_OS;
+    }
+    if (run_user_is_root() && (!user->is_other || user->uid == 0)) {
+        (void)fprintf(stderr,
+                      "openshell-egress: warning: the command runs as root: the fence then stops mistakes, "
+                      "not attacks; run it as an ordinary user (--as USER)\n");
+    }
+    return 0;
+}
+
 static int run_fenced(struct run_options *o, const struct policy *policy, const struct synth_pools *pools)
 {
     struct err err = {""};
+    struct run_user user;
     struct private_dir dir;
     size_t port_count = 0;
     const uint16_t *ports = policy_ports(policy, &port_count);
+    int status = find_user(o, &user);
+    if (status != 0) {
+        return status;
+    }
     if (private_dir_new(&dir, &err) != 0) {
         (void)fprintf(stderr, "openshell-egress: %s\n", err.text);
         return EXIT_STATUS_OS;
     }
-    int status = EXIT_STATUS_OS;
+    status = EXIT_STATUS_OS;
     if (add_arguments(o, &dir) == 0) {
         const struct fence_config fence = {.pools = *pools,
                                            .ports = ports,
@@ -107,7 +136,14 @@ static int run_fenced(struct run_options *o, const struct policy *policy, const 
                                            .private_dir = dir.path,
                                            .etc_dir = dir.etc,
                                            .degraded = o->degraded,
-                                           .no_proxy_env = o->no_proxy_env,
+                                           .user = user.is_other ? &user : NULL,
+                                           .environment = {.no_proxy = o->no_proxy_env,
+                                                           .set = o->env.items,
+                                                           .set_count = o->env.count,
+                                                           .keep = o->keep.items,
+                                                           .keep_count = o->keep.count},
+                                           .keep_fds = o->keep_fds,
+                                           .keep_fd_count = o->keep_fd_count,
                                            .cmd = o->cmd};
         status = launcher_run(o, &fence, &dir);
     }
@@ -126,26 +162,6 @@ static bool can_log(const char *path)
         return false;
     }
     return fd < 0 || close(fd) == 0;
-}
-
-/* uid 0 of a user namespace that maps that one uid only is an ordinary user in disguise (unshare -r). */
-static bool is_root(void)
-{
-    unsigned long inside = 0;
-    unsigned long outside = 0;
-    unsigned long count = 0;
-    char line[128] = "";
-    FILE *f = fopen("/proc/self/uid_map", "re");
-    if (f != NULL) {
-        if (fgets(line, sizeof line, f) != NULL) {
-            char *at = line;
-            inside = strtoul(at, &at, 10);
-            outside = strtoul(at, &at, 10);
-            count = strtoul(at, &at, 10);
-        }
-        (void)fclose(f);
-    }
-    return geteuid() == 0 && !(inside == 0 && outside != 0 && count == 1);
 }
 
 int command_run(int argc, char **argv)
@@ -174,11 +190,6 @@ int command_run(int argc, char **argv)
         status = EXIT_STATUS_OS;
     }
     if (status == 0) {
-        if (is_root()) {
-            (void)fprintf(
-                stderr, "openshell-egress: warning: the command runs as root: the fence then stops mistakes, "
-                        "not attacks; run it as an ordinary user\n");
-        }
         status = run_fenced(&o, policy, &pools);
     }
 out:

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "egress/run_options.h"
 
+#include "common/base/num.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 /* The same default as the daemons have (product contract), not below a build prefix. */
@@ -15,6 +18,8 @@ void run_options_fini(struct run_options *o)
 {
     free(o->policies.items);
     free(o->pools.items);
+    free(o->env.items);
+    free(o->keep.items);
     daemon_args_fini(&o->daemons);
     *o = (struct run_options){0};
 }
@@ -33,6 +38,64 @@ static int take_capture(struct cli_option *o, struct cli *c, enum fence_capture 
         err_set(err, "--capture: '%s' is none of auto, redirect and anyip", o->value);
     }
     return -EINVAL;
+}
+
+static int take_env(struct cli_option *o, struct cli *c, struct run_options *out, struct err *err)
+{
+    int rc = cli_take_value(o, c, err);
+    if (rc == 0 && (strchr(o->value, '=') == NULL || o->value[0] == '=')) {
+        err_set(err, "--env: '%s' is not of the form NAME=VALUE", o->value);
+        rc = -EINVAL;
+    }
+    return rc == 0 ? arg_list_add(&out->env, o->value) : rc;
+}
+
+static int take_keep(struct cli_option *o, struct cli *c, struct run_options *out, struct err *err)
+{
+    int rc = cli_take_value(o, c, err);
+    if (rc == 0 && o->value[0] != '/' && !fence_takes_variable(o->value)) {
+        err_set(err, "--keep: '%s' is neither an absolute path nor a variable that is taken away", o->value);
+        rc = -EINVAL;
+    }
+    return rc == 0 ? arg_list_add(&out->keep, o->value) : rc;
+}
+
+static int take_keep_fd(struct cli_option *o, struct cli *c, struct run_options *out, struct err *err)
+{
+    uint64_t fd = 0;
+    int rc = cli_take_value(o, c, err);
+    if (rc != 0) {
+        return rc;
+    }
+    if (num_u64(span_str(o->value), 3, INT32_MAX, &fd) != 0 || fcntl((int)fd, F_GETFD) < 0) {
+        err_set(err, "--keep-fd: '%s' is no open descriptor above 2", o->value);
+        return -EINVAL;
+    }
+    if (out->keep_fd_count == RUN_KEEP_FDS_MAX) {
+        err_set(err, "--keep-fd: at most %d descriptors", RUN_KEEP_FDS_MAX);
+        return -EINVAL;
+    }
+    out->keep_fds[out->keep_fd_count++] = (int)fd;
+    return 0;
+}
+
+/* What COMMAND is given of its caller: as own_option(). */
+static int command_option(struct run_options *out, struct cli_option *o, struct cli *c, struct err *err)
+{
+    int rc = 0;
+    if (cli_is_named(o, "env")) {
+        rc = take_env(o, c, out, err);
+    } else if (cli_is_named(o, "keep")) {
+        rc = take_keep(o, c, out, err);
+    } else if (cli_is_named(o, "keep-fd")) {
+        rc = take_keep_fd(o, c, out, err);
+    } else if (cli_is_named(o, "as")) {
+        rc = cli_take_value(o, c, err);
+        out->as = o->value;
+    } else {
+        return 0;
+    }
+    return rc == 0 ? 1 : rc;
 }
 
 /* An option of run's own: 1 if it was one, 0 if not, -errno. */
@@ -65,7 +128,7 @@ static int own_option(struct run_options *out, struct cli *c, struct err *err)
         }
         out->no_proxy_env = rc == 0 && strcmp(o.value, "off") == 0;
     } else {
-        return 0;
+        return command_option(out, &o, c, err);
     }
     return rc == 0 ? 1 : rc;
 }

@@ -8,10 +8,17 @@
 #include "egress/daemon_args.h"
 #include "egress/fence.h"
 
+#define RUN_KEEP_FDS_MAX 32
+
 struct run_options {
     struct arg_list policies; /* at least the default */
     struct arg_list pools;    /* as given; empty = the default pools */
     struct daemon_args daemons;
+    struct arg_list env;  /* --env, each NAME=VALUE */
+    struct arg_list keep; /* --keep: names of variables, absolute paths */
+    int keep_fds[RUN_KEEP_FDS_MAX];
+    size_t keep_fd_count;
+    const char *as;  /* --as or NULL */
     const char *log; /* --log FILE or NULL */
     enum fence_capture capture;
     bool no_proxy_env; /* --proxy-env off */

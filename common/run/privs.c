@@ -23,9 +23,11 @@ static int failed(struct err *err, const char *what)
 }
 
 struct target {
-    char *name; /* owned */
+    char *name; /* owned; NULL: the groups are known */
     uid_t uid;
     gid_t gid;
+    const gid_t *groups;
+    size_t group_count;
 };
 
 static int find_user(const char *name, struct target *out, struct err *err)
@@ -112,7 +114,7 @@ static int become(const struct target *to, uint64_t keep, struct err *err)
     if (keep != 0 && prctl(PR_SET_KEEPCAPS, 1UL, 0UL, 0UL, 0UL) < 0) {
         return failed(err, "keeping capabilities");
     }
-    if (initgroups(to->name, to->gid) < 0) {
+    if ((to->name != NULL ? initgroups(to->name, to->gid) : setgroups(to->group_count, to->groups)) < 0) {
         return failed(err, "supplementary groups");
     }
     if (setresgid(to->gid, to->gid, to->gid) < 0) {
@@ -195,6 +197,16 @@ int privs_drop(const char *name, uint64_t keep, struct err *err)
                   LOG_KV(kv_str("note", "uid 0 without capabilities; --user NAME gives up the uid too")));
     }
     return rc;
+}
+
+int privs_drop_ids(const struct privs_ids *ids, uint64_t keep, struct err *err)
+{
+    struct target to = {0};
+    if (ids != NULL) {
+        to = (struct target){
+            .uid = ids->uid, .gid = ids->gid, .groups = ids->groups, .group_count = ids->group_count};
+    }
+    return drop_all(ids != NULL ? &to : NULL, keep, err);
 }
 
 uint64_t privs_held(void)

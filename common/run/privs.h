@@ -4,6 +4,7 @@
 
 #include "common/base/err.h"
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -13,6 +14,15 @@
  * sets; no_new_privs. name NULL: keeps the uid (a warning is logged for uid 0). 0 or -errno with *err.
  */
 MUST_CHECK int privs_drop(const char *name, uint64_t keep, struct err *err);
+/* A user whose numbers are known. */
+struct privs_ids {
+    uid_t uid;
+    gid_t gid;
+    const gid_t *groups; /* supplementary, borrowed */
+    size_t group_count;
+};
+/* The same for ids; NULL: keeps the uid, without a word. */
+MUST_CHECK int privs_drop_ids(const struct privs_ids *ids, uint64_t keep, struct err *err);
 /* The uid that we shall have: that of the user NAME, or with name NULL the one that we have. 0 or -errno with
  * *err. */
 MUST_CHECK int privs_uid(const char *name, uid_t *out, struct err *err);

@@ -53,7 +53,7 @@ static void test_environment(void **state)
     (void)setenv("HTTP_PROXY", "http://outside:1", 1);
     (void)setenv("ALL_PROXY", "socks5://outside:1", 1);
     (void)setenv("LISTEN_FDS", "3", 1);
-    fence_environment(false);
+    assert_int_equal(fence_environment(&(struct fence_environment){0}, NULL), 0);
     assert_string_equal(getenv("HTTPS_PROXY"), FENCE_PROXY_URL);
     assert_string_equal(getenv("https_proxy"), FENCE_PROXY_URL);
     assert_string_equal(getenv("NO_PROXY"), "localhost,127.0.0.1,::1");
@@ -61,7 +61,7 @@ static void test_environment(void **state)
     assert_string_equal(getenv("http_proxy"), FENCE_PROXY_URL);
     assert_null(getenv("ALL_PROXY"));
     assert_null(getenv("LISTEN_FDS"));
-    fence_environment(true);
+    assert_int_equal(fence_environment(&(struct fence_environment){.no_proxy = true}, NULL), 0);
     assert_null(getenv("HTTPS_PROXY"));
     assert_null(getenv("HTTP_PROXY"));
     assert_null(getenv("http_proxy"));

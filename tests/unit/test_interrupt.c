@@ -79,7 +79,7 @@ static void test_an_ignored_signal_does_not(void **state)
 }
 
 /* In a child, since it closes everything. */
-static void test_descriptors_are_closed_but_one(void **state)
+static void test_descriptors_are_closed_but_those(void **state)
 {
     (void)state;
     pid_t pid = fork();
@@ -88,10 +88,12 @@ static void test_descriptors_are_closed_but_one(void **state)
         int low = fcntl(STDERR_FILENO, F_DUPFD, 10);
         int kept = fcntl(STDERR_FILENO, F_DUPFD, 20);
         int high = fcntl(STDERR_FILENO, F_DUPFD, 200);
-        fence_close_descriptors(kept);
-        bool good = fcntl(low, F_GETFD) == -1 && errno == EBADF && fcntl(high, F_GETFD) == -1 &&
+        const int caller[] = {fcntl(STDERR_FILENO, F_DUPFD, 300), fcntl(STDERR_FILENO, F_DUPFD, 30)};
+        fence_close_descriptors(kept, caller, 2);
+        bool good = fcntl(caller[0], F_GETFD) == 0 && fcntl(caller[1], F_GETFD) == 0 &&
+                    fcntl(low, F_GETFD) == -1 && errno == EBADF && fcntl(high, F_GETFD) == -1 &&
                     fcntl(kept, F_GETFD) == 0 && fcntl(STDERR_FILENO, F_GETFD) == 0;
-        fence_close_descriptors(-1);
+        fence_close_descriptors(-1, NULL, 0);
         good = good && fcntl(kept, F_GETFD) == -1 && fcntl(STDERR_FILENO, F_GETFD) == 0;
         _exit(good ? 0 : 1);
     }
@@ -106,7 +108,7 @@ int main(void)
         cmocka_unit_test(test_input_end_and_time),
         cmocka_unit_test(test_each_signal_ends_it),
         cmocka_unit_test(test_an_ignored_signal_does_not),
-        cmocka_unit_test(test_descriptors_are_closed_but_one),
+        cmocka_unit_test(test_descriptors_are_closed_but_those),
     };
     return cmocka_run_group_tests(tests, block_signals, NULL);
 }
