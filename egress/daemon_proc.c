@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -71,17 +70,14 @@ static void clean_environment(void)
     (void)unsetenv("NOTIFY_SOCKET");
 }
 
-static void redirect_output(const char *log_path)
+static void redirect_output(int log_fd)
 {
     int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    int log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (null_fd >= 0) {
         (void)dup2(null_fd, STDIN_FILENO);
     }
-    if (log_fd >= 0) {
-        (void)dup2(log_fd, STDOUT_FILENO);
-        (void)dup2(log_fd, STDERR_FILENO);
-    }
+    (void)dup2(log_fd, STDOUT_FILENO);
+    (void)dup2(log_fd, STDERR_FILENO);
 }
 
 /* In the child. Never returns. */
@@ -100,7 +96,7 @@ static void become_daemon(const struct daemon_start *start, const char *path, in
     }
     fds[count - 2] = control_fd;
     fds[count - 1] = ready_fd;
-    redirect_output(start->log_path);
+    redirect_output(start->log_fd);
     clean_environment();
     (void)snprintf(control, sizeof control, "%zu", SOCKET_PASS_FIRST_FD + count - 2);
     (void)snprintf(ready, sizeof ready, "--ready-fd=%zu", SOCKET_PASS_FIRST_FD + count - 1);
@@ -132,16 +128,13 @@ static void become_daemon(const struct daemon_start *start, const char *path, in
 int daemon_proc_start(const struct daemon_start *start, struct daemon_proc *out, struct err *err)
 {
     char path[PATH_CAP];
-    struct stat st;
     int control[2];
     int ready[2];
-    *out = (struct daemon_proc){
-        .program = start->program, .control_fd = -1, .ready_fd = -1, .log_path = start->log_path};
+    *out = (struct daemon_proc){.program = start->program, .control_fd = -1, .ready_fd = -1};
     int rc = find_program(start->program, path, err);
     if (rc != 0) {
         return rc;
     }
-    out->log_start = stat(start->log_path, &st) == 0 ? (int64_t)st.st_size : 0;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control) != 0) {
         err_set(err, "%s: %s", start->program, strerror(errno));
         return -errno;
@@ -183,21 +176,6 @@ void daemon_proc_ended(struct daemon_proc *d)
     d->pid = 0;
 }
 
-/* The daemon's own words are the best message: what it logged since it was started, at most 8 KiB. */
-static void copy_log(const struct daemon_proc *d)
-{
-    char text[8192];
-    int fd = open(d->log_path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return;
-    }
-    ssize_t got = pread(fd, text, sizeof text, d->log_start);
-    if (got > 0) {
-        (void)fwrite(text, 1, (size_t)got, stderr);
-    }
-    (void)close(fd);
-}
-
 int daemon_proc_await_ready(struct daemon_proc *d, int timeout_ms)
 {
     char text[16];
@@ -220,8 +198,6 @@ int daemon_proc_await_ready(struct daemon_proc *d, int timeout_ms)
         }
         daemon_proc_ended(d);
     }
-    copy_log(d);
-    (void)fprintf(stderr, "openshell-egress: %s did not start; its words are above\n", d->program);
     return result;
 }
 

@@ -16,13 +16,11 @@ struct daemon_proc {
     pid_t pid;           /* 0 = not running */
     int control_fd;      /* our end; closing it ends the daemon; -1 = none */
     int ready_fd;        /* our end of the readiness pipe; -1 = none */
-    const char *log_path;
-    int64_t log_start; /* size of the log when the daemon was started */
 };
 
 struct daemon_start {
     const char *program;
-    const char *log_path;
+    int log_fd;                  /* its standard output and error */
     const struct arg_list *args; /* without argv[0] */
     const struct passed_socket *sockets;
     size_t socket_count;
@@ -31,8 +29,8 @@ struct daemon_start {
 /* Starts it. 0 or -errno with *err (-ENOENT: the program was not found, and where it was looked for). */
 MUST_CHECK int daemon_proc_start(const struct daemon_start *start, struct daemon_proc *out, struct err *err);
 /*
- * Waits for READY at most timeout_ms. 0; or the exit status to leave with (64, 71 or 78) after the daemon's
- * own words were copied to standard error; or 128 + N if signal N came.
+ * Waits for READY at most timeout_ms. 0; or the exit status to leave with (64, 71 or 78), the daemon's own
+ * words being in the log; or 128 + N if signal N came.
  */
 int daemon_proc_await_ready(struct daemon_proc *d, int timeout_ms);
 /* Ends it: control descriptor closed, SIGKILL after 2 s. Idempotent. */

@@ -3,6 +3,7 @@
 
 #include "egress/daemon_proc.h"
 #include "egress/interrupt.h"
+#include "egress/log_pump.h"
 
 #include "common/base/log.h"
 
@@ -14,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +30,8 @@ struct launcher {
     struct passed_socket sockets[LISTEN_FDS_MAX];
     size_t socket_count;
     struct daemon_proc dnsd, tunneld;
+    struct log_pump pump;
+    int64_t log_start; /* size of the log before the daemons */
     sigset_t signals;
 };
 
@@ -98,16 +102,15 @@ static enum log_format log_format(const struct run_options *o)
     return value != NULL && strcmp(value, "json") == 0 ? LOG_JSON : LOG_TEXT;
 }
 
-static const char *log_path(const struct launcher *l, bool is_dnsd)
+static const char *log_path(const struct launcher *l)
 {
-    const char *own = is_dnsd ? l->dir->dnsd_log : l->dir->tunneld_log;
-    return l->options->log != NULL ? l->options->log : own;
+    return l->options->log != NULL ? l->options->log : l->dir->log;
 }
 
-/* Nothing is wrong yet, so the terminal is left alone: tunneld's log tells why a new port is not carried. */
+/* Nothing is wrong yet, so the terminal is left alone: the log tells why a new port is not carried. */
 static void note_in_log(const struct launcher *l, const char *why)
 {
-    int fd = open(log_path(l, false), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int fd = open(log_path(l), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0) {
         return;
     }
@@ -176,7 +179,7 @@ static int start_one(struct launcher *l, bool is_dnsd, struct daemon_proc *out)
     }
     struct daemon_start start = {
         .program = is_dnsd ? "openshell-dnsd" : "openshell-tunneld",
-        .log_path = log_path(l, is_dnsd),
+        .log_fd = l->pump.fd,
         .args = is_dnsd ? &l->options->daemons.dnsd : &l->options->daemons.tunneld,
         .sockets = own,
         .socket_count = count,
@@ -190,13 +193,63 @@ static int start_one(struct launcher *l, bool is_dnsd, struct daemon_proc *out)
     return 0;
 }
 
-/* dnsd first: it makes the map that tunneld reads. */
-static int start_daemons(struct launcher *l)
+static int start_pump(struct launcher *l, const struct fence_config *fence)
 {
-    int status = start_one(l, true, &l->dnsd);
-    status = status == 0 ? daemon_proc_await_ready(&l->dnsd, READY_TIMEOUT_MS) : status;
-    status = status == 0 ? start_one(l, false, &l->tunneld) : status;
-    status = status == 0 ? daemon_proc_await_ready(&l->tunneld, READY_TIMEOUT_MS) : status;
+    const struct log_pump_config cfg = {
+        .dir = l->dir, .pools = &fence->pools, .log_path = log_path(l), .has_summary = l->options->summary};
+    struct err err = {""};
+    struct stat st;
+    l->log_start = stat(cfg.log_path, &st) == 0 ? (int64_t)st.st_size : 0;
+    if (log_pump_start(&cfg, &l->pump, &err) != 0) {
+        complain(err.text);
+        return EXIT_STATUS_OS;
+    }
+    return 0;
+}
+
+/* The daemon's own words are the best message: what was logged since it was started, at most 8 KiB. */
+static void copy_log(struct launcher *l, const char *program)
+{
+    char text[8192];
+    daemon_proc_stop(&l->tunneld);
+    daemon_proc_stop(&l->dnsd);
+    log_pump_stop(&l->pump); /* all is written then */
+    int fd = open(log_path(l), O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : pread(fd, text, sizeof text, l->log_start);
+    if (got > 0) {
+        (void)fwrite(text, 1, (size_t)got, stderr);
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    (void)fprintf(stderr, "openshell-egress: %s did not start; its words are above\n", program);
+}
+
+/* The exit status, or 0. What a signal interrupted has nothing to say. */
+static int start_and_wait(struct launcher *l, bool is_dnsd, struct daemon_proc *d)
+{
+    int status = start_one(l, is_dnsd, d);
+    if (status != 0) {
+        return status;
+    }
+    const char *program = d->program;
+    status = daemon_proc_await_ready(d, READY_TIMEOUT_MS);
+    if (status != 0 && status < 128) {
+        copy_log(l, program);
+    }
+    return status;
+}
+
+/* dnsd first: it makes the map that tunneld reads. */
+static int start_daemons(struct launcher *l, const struct fence_config *fence)
+{
+    int status = start_pump(l, fence);
+    status = status == 0 ? start_and_wait(l, true, &l->dnsd) : status;
+    status = status == 0 ? start_and_wait(l, false, &l->tunneld) : status;
+    if (l->pump.fd >= 0) {
+        (void)close(l->pump.fd); /* the daemons alone hold it: the pump ends with them */
+        l->pump.fd = -1;
+    }
     for (size_t i = 0; i < l->socket_count; i++) {
         (void)close(l->sockets[i].fd);
     }
@@ -204,12 +257,12 @@ static int start_daemons(struct launcher *l)
     return status;
 }
 
-static void note_daemon_end(struct daemon_proc *d, pid_t ended)
+static void note_daemon_end(const struct launcher *l, struct daemon_proc *d, pid_t ended)
 {
     if (d->pid != 0 && d->pid == ended) {
         daemon_proc_ended(d);
         (void)fprintf(stderr, "openshell-egress: %s ended: nothing gets through it any more (log: %s)\n",
-                      d->program, d->log_path);
+                      d->program, log_path(l));
     }
 }
 
@@ -236,8 +289,11 @@ static int supervise(struct launcher *l)
                 l->child = 0;
                 return fence_wait_status(status);
             }
-            note_daemon_end(&l->dnsd, ended);
-            note_daemon_end(&l->tunneld, ended);
+            note_daemon_end(l, &l->dnsd, ended);
+            note_daemon_end(l, &l->tunneld, ended);
+            if (ended == l->pump.pid) {
+                l->pump.pid = 0;
+            }
         }
     }
 }
@@ -306,6 +362,7 @@ static void clean_up(struct launcher *l)
     }
     daemon_proc_stop(&l->tunneld);
     daemon_proc_stop(&l->dnsd);
+    log_pump_stop(&l->pump);
 }
 
 /* Two sockets a port, and as many again while a daemon arranges them. COMMAND, forked before, keeps its
@@ -332,15 +389,19 @@ int launcher_run(const struct run_options *options, const struct fence_config *f
     l->sock = -1;
     l->dnsd = (struct daemon_proc){.control_fd = -1, .ready_fd = -1};
     l->tunneld = l->dnsd;
+    l->pump.fd = -1;
     int status = start_child(l, fence);
     raise_descriptor_limit();
     status = status == 0 ? collect(l, FENCE_READY) : status;
-    status = status == 0 ? start_daemons(l) : status;
+    status = status == 0 ? start_daemons(l, fence) : status;
     if (status == 0 && send(l->sock, "g", 1, MSG_NOSIGNAL) != 1) {
         complain("the set-up of the fence is gone");
         status = EXIT_STATUS_OS;
     }
     status = status == 0 ? collect(l, FENCE_STARTED) : status;
+    if (status == 0 && l->pump.pid > 0) {
+        (void)kill(l->pump.pid, LOG_PUMP_COMMAND_RUNS);
+    }
     status = status == 0 ? supervise(l) : status;
     clean_up(l);
     free(l);

@@ -35,8 +35,7 @@ int private_dir_new(struct private_dir *d, struct err *err)
     memcpy(d->path, path, sizeof path);
     (void)snprintf(d->map, sizeof d->map, "%s/egress.map", path);
     (void)snprintf(d->etc, sizeof d->etc, "%s/etc", path);
-    (void)snprintf(d->dnsd_log, sizeof d->dnsd_log, "%s/dnsd.log", path);
-    (void)snprintf(d->tunneld_log, sizeof d->tunneld_log, "%s/tunneld.log", path);
+    (void)snprintf(d->log, sizeof d->log, "%s/egress.log", path);
     if (mkdir(d->etc, 0700) != 0) {
         int error = errno;
         err_set(err, "%s: %s", d->etc, strerror(error));

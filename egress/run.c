@@ -26,6 +26,8 @@ static void run_usage(FILE *out)
         "  --log FILE          append both daemons' logs to FILE (default: a private file, removed at the "
         "end)\n"
         "  --proxy-env on|off  set HTTPS_PROXY and its kin for COMMAND (default on)\n"
+        "  --summary           at the end: names resolved, endpoints reached, what was denied, and rules for "
+        "it\n"
         "  --env NAME=VALUE    set a variable for COMMAND (repeatable)\n"
         "  --keep NAME|PATH    leave COMMAND a variable that is taken away (DISPLAY, SSH_AUTH_SOCK, "
         "DBUS_..., and "

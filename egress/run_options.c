@@ -109,6 +109,9 @@ static int own_option(struct run_options *out, struct cli *c, struct err *err)
     } else if (cli_is_named(&o, "degraded")) {
         out->degraded = true;
         rc = cli_no_value(&o, err);
+    } else if (cli_is_named(&o, "summary")) {
+        out->summary = true;
+        rc = cli_no_value(&o, err);
     } else if (cli_is_named(&o, "policy")) {
         rc = cli_take_value(&o, c, err);
         rc = rc == 0 ? arg_list_add(&out->policies, o.value) : rc;

@@ -23,6 +23,7 @@ struct run_options {
     enum fence_capture capture;
     bool no_proxy_env; /* --proxy-env off */
     bool degraded;     /* --degraded */
+    bool summary;      /* --summary */
     bool help;
     char **cmd; /* NULL-terminated, at least one unless help */
 };

@@ -138,7 +138,7 @@ static void test_private_dir(void **state)
     assert_int_equal(stat(d.etc, &st), 0);
     char path[PRIVATE_DIR_CAP];
     memcpy(path, d.path, sizeof path);
-    FILE *f = fopen(d.dnsd_log, "w");
+    FILE *f = fopen(d.log, "w");
     assert_non_null(f);
     (void)fclose(f);
     private_dir_remove(&d);
