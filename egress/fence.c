@@ -73,22 +73,20 @@ static bool read_number(const char *path, unsigned *out)
     return ok;
 }
 
-/* Tells the reasons apart that people meet, each with what to do. */
-static void explain_user_namespace(int error, struct err *err)
+void fence_explain_userns(const struct fence_userns_facts *facts, int error, struct err *err)
 {
-    unsigned value = 0;
-    if (read_number("/proc/sys/kernel/unprivileged_userns_clone", &value) && value == 0) {
+    if (facts->unprivileged_clone == 0) {
         err_set(err, "user namespaces are switched off here: sysctl kernel.unprivileged_userns_clone=1, or "
                      "run as root");
-    } else if (read_number("/proc/sys/user/max_user_namespaces", &value) && value == 0) {
+    } else if (facts->max == 0) {
         err_set(
             err,
             "user namespaces are switched off here: sysctl user.max_user_namespaces=15000, or run as root");
-    } else if (read_number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", &value) && value == 1) {
-        err_set(err, "AppArmor restricts user namespaces here (Ubuntu 23.10 and later): "
-                     "sysctl kernel.apparmor_restrict_unprivileged_userns=0, or run as root");
     } else if (error == ENOSPC) {
         err_set(err, "too many user namespaces: raise sysctl user.max_user_namespaces");
+    } else if (facts->apparmor == 1) {
+        err_set(err, "AppArmor restricts user namespaces here (Ubuntu 23.10 and later): load "
+                     "deploy/apparmor/openshell-egress as its head says, or run as root");
     } else {
         err_set(
             err,
@@ -96,6 +94,21 @@ static void explain_user_namespace(int error, struct err *err)
             "unshare)",
             strerror(error));
     }
+}
+
+static int fact(const char *path)
+{
+    unsigned value = 0;
+    return read_number(path, &value) ? (int)(value > 1 ? 1 : value) : -1;
+}
+
+static void explain_user_namespace(int error, struct err *err)
+{
+    const struct fence_userns_facts facts = {
+        .unprivileged_clone = fact("/proc/sys/kernel/unprivileged_userns_clone"),
+        .max = fact("/proc/sys/user/max_user_namespaces"),
+        .apparmor = fact("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")};
+    fence_explain_userns(&facts, error, err);
 }
 
 /* The identity map: COMMAND sees its own uid, and no file looks as if root owned it. */
@@ -138,7 +151,11 @@ int fence_unshare(bool *in_user_namespace, struct err *err)
     }
     if (unshare(rest) != 0) {
         rc = -errno;
-        err_set(err, "no network, mount or IPC namespace: %s", strerror(-rc));
+        if (fact("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1) {
+            explain_user_namespace(-rc, err); /* Ubuntu 24.04 gives one, without capabilities */
+        } else {
+            err_set(err, "no network, mount or IPC namespace: %s", strerror(-rc));
+        }
     }
     return rc;
 }
@@ -172,6 +189,23 @@ static bool can_have_pid_namespace(void)
     return outer > 0 && waitpid(outer, &status, 0) == outer && status == 0;
 }
 
+/* Until it ends: the launcher stops and goes on as COMMAND does. */
+static int follow_init(pid_t init, int job_fd)
+{
+    const pid_t launcher = getppid(); /* which ends us when it ends */
+    char word = 0;
+    int status = 0;
+    while (read(job_fd, &word, 1) == 1) {
+        (void)kill(launcher, word == FENCE_JOB_STOPPED ? SIGSTOP : SIGCONT);
+    }
+    while (waitpid(init, &status, 0) < 0) {
+        if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    return fence_wait_status(status);
+}
+
 /* The last step of the child: COMMAND's init in a pid namespace of its own. */
 static int start_init(const struct fence_config *cfg, int sock, struct err *err)
 {
@@ -187,8 +221,8 @@ static int start_init(const struct fence_config *cfg, int sock, struct err *err)
         err_set(err, "no pid namespace: %s", strerror(errno));
         return -errno;
     }
-    int alive[2] = {-1, -1}; /* its end tells that we are gone; getppid() does not, in a pid namespace */
-    if (pipe2(alive, O_CLOEXEC) != 0) {
+    int job[2] = {-1, -1};
+    if (pipe2(job, O_CLOEXEC) != 0) {
         err_set(err, "a pipe: %s", strerror(errno));
         return -errno;
     }
@@ -199,22 +233,16 @@ static int start_init(const struct fence_config *cfg, int sock, struct err *err)
     }
     if (init == 0) {
         (void)close(sock);
-        (void)close(alive[1]);
-        _exit(fence_init(cfg, pid_namespace, alive[0]));
+        (void)close(job[0]); /* ours alone: it tells that we are gone, as getppid() cannot in there */
+        _exit(fence_init(cfg, pid_namespace, job[1]));
     }
-    (void)close(alive[0]);
+    (void)close(job[1]);
     int rc = fence_send(sock, FENCE_STARTED, init, NULL, -1);
     if (rc != 0) {
         err_set(err, "the launcher is gone");
         return rc;
     }
-    int status = 0;
-    while (waitpid(init, &status, 0) < 0) {
-        if (errno != EINTR) {
-            return -errno;
-        }
-    }
-    return fence_wait_status(status);
+    return follow_init(init, job[0]);
 }
 
 /* Waits for the launcher's word that both daemons serve. */

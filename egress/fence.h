@@ -97,6 +97,15 @@ extern const char fence_resolv_conf[];
 extern const char fence_nsswitch_conf[];
 extern const char fence_hosts[];
 
+/* What the kernel says of user namespaces; -1: nothing. */
+struct fence_userns_facts {
+    int unprivileged_clone; /* kernel.unprivileged_userns_clone, Debian's */
+    int max;                /* user.max_user_namespaces */
+    int apparmor;           /* kernel.apparmor_restrict_unprivileged_userns, Ubuntu's */
+};
+/* Why there is no user namespace, or none with capabilities, and what to do. error is errno. */
+void fence_explain_userns(const struct fence_userns_facts *facts, int error, struct err *err);
+
 /* fence_filter.c: the seccomp filter of this process and all it starts; needs no_new_privs. 0 or -errno. */
 MUST_CHECK int fence_filter(struct err *err);
 
@@ -116,9 +125,10 @@ MUST_CHECK int fence_environment(const struct fence_environment *e, const struct
 /* Is it one of those that are taken away because they name a way out? */
 bool fence_takes_variable(const char *name);
 
-/* fence_init.c: becomes the init of COMMAND, while alive_fd has no end; returns only with the status to exit
- * with. */
-int fence_init(const struct fence_config *cfg, bool in_pid_namespace, int alive_fd);
+/* fence_init.c: becomes the init of COMMAND, and writes to job_fd when that stops or goes on; returns only
+ * with the status to exit with. */
+int fence_init(const struct fence_config *cfg, bool in_pid_namespace, int job_fd);
+enum { FENCE_JOB_STOPPED = 'T', FENCE_JOB_CONTINUED = 'C' };
 /* Closes every descriptor from 3 on but extra (-1: none) and those in keep. */
 void fence_close_descriptors(int extra, const int *keep, size_t keep_count);
 /* wait(2) status to exit status: the code, or 128 + signal. */

@@ -103,8 +103,25 @@ static void exec_command(const struct fence_config *cfg)
     _exit(error == ENOENT || error == ENOTDIR ? 127 : 126);
 }
 
+/*
+ * A shell waits for the launcher: it must stop, too, where COMMAND alone stopped itself, and go on with it.
+ * ^Z reaches both.
+ */
+static void tell_job_control(int job_fd, int status)
+{
+    char word = 0;
+    if (WIFCONTINUED(status)) {
+        word = FENCE_JOB_CONTINUED;
+    } else if (WSTOPSIG(status) == SIGTSTP || WSTOPSIG(status) == SIGTTIN || WSTOPSIG(status) == SIGTTOU) {
+        word = FENCE_JOB_STOPPED;
+    }
+    if (word != 0 && write(job_fd, &word, 1) != 1) {
+        return; /* who would read it is gone, and we shall be */
+    }
+}
+
 /* Reaps orphans, passes signals on, and ends with COMMAND. */
-static int wait_for(pid_t command, const sigset_t *signals)
+static int wait_for(pid_t command, const sigset_t *signals, int job_fd)
 {
     for (;;) {
         int signo = sigwaitinfo(signals, NULL);
@@ -114,9 +131,13 @@ static int wait_for(pid_t command, const sigset_t *signals)
         }
         int status = 0;
         pid_t ended = 0;
-        while ((ended = waitpid(-1, &status, WNOHANG)) > 0) {
-            if (ended == command) {
+        while ((ended = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
+            const bool is_over = WIFEXITED(status) || WIFSIGNALED(status);
+            if (ended == command && is_over) {
                 return fence_wait_status(status);
+            }
+            if (ended == command) {
+                tell_job_control(job_fd, status);
             }
         }
         if (ended < 0 && errno == ECHILD) {
@@ -126,7 +147,7 @@ static int wait_for(pid_t command, const sigset_t *signals)
 }
 
 /* For good; no_new_privs with it. */
-static int become_command_user(const struct run_user *user, int alive_fd, struct err *err)
+static int become_command_user(const struct run_user *user, int job_fd, struct err *err)
 {
     struct privs_ids ids = {0};
     if (user != NULL) {
@@ -137,7 +158,7 @@ static int become_command_user(const struct run_user *user, int alive_fd, struct
     /* COMMAND has our uid and no fewer capabilities: without this it could trace us and take what we hold. */
     (void)prctl(PR_SET_DUMPABLE, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of uid takes it away */
-    struct pollfd p = {.fd = alive_fd, .events = POLLIN};
+    struct pollfd p = {.fd = job_fd};       /* no reader any more: POLLERR */
     if (rc == 0 && poll(&p, 1, 0) != 0) {
         err_set(err, "the launcher is gone");
         rc = -ESRCH;
@@ -155,7 +176,7 @@ static void block_signals(sigset_t *signals)
     (void)sigprocmask(SIG_SETMASK, signals, NULL);
 }
 
-int fence_init(const struct fence_config *cfg, bool in_pid_namespace, int alive_fd)
+int fence_init(const struct fence_config *cfg, bool in_pid_namespace, int job_fd)
 {
     struct err err = {""};
     if (in_pid_namespace && mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) != 0) {
@@ -165,7 +186,7 @@ int fence_init(const struct fence_config *cfg, bool in_pid_namespace, int alive_
     if (!in_pid_namespace) {
         (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     }
-    if (become_command_user(cfg->user, alive_fd, &err) != 0) {
+    if (become_command_user(cfg->user, job_fd, &err) != 0) {
         (void)fprintf(stderr, "openshell-egress: giving up privileges: %s\n", err.text);
         return EXIT_STATUS_OS;
     }
@@ -190,5 +211,5 @@ int fence_init(const struct fence_config *cfg, bool in_pid_namespace, int alive_
     /* COMMAND stays in the caller's process group and so gets ^C from the terminal: once, not again from us.
      */
     (void)setpgid(0, 0);
-    return wait_for(command, &signals);
+    return wait_for(command, &signals, job_fd);
 }

@@ -123,13 +123,17 @@ static void note_in_log(const struct launcher *l, const char *why)
     (void)close(fd);
 }
 
-/* Collects sockets until the child says until. 0, or the exit status. */
+/*
+ * Collects sockets until the child says until. 0, or the exit status. Once it was told to go, COMMAND may run
+ * before we hear of it, and signals are for COMMAND: they wait for supervise().
+ */
 static int collect(struct launcher *l, enum fence_kind until)
 {
+    const bool is_ours = until == FENCE_READY;
     for (;;) {
         struct fence_message message;
         int fd = -1;
-        int interrupted = interrupt_poll(l->sock, -1);
+        int interrupted = is_ours ? interrupt_poll(l->sock, -1) : 0;
         if (interrupted < 0) {
             return 128 - interrupted;
         }

@@ -8,6 +8,7 @@
 
 #include "common/dns/resolv_conf.h"
 
+#include <errno.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
@@ -45,6 +46,53 @@ static void test_wait_status(void **state)
     assert_int_equal(fence_wait_status(W_EXITCODE(7, 0)), 7);
     assert_int_equal(fence_wait_status(W_EXITCODE(255, 0)), 255);
     assert_int_equal(fence_wait_status(W_EXITCODE(0, SIGTERM)), 128 + SIGTERM);
+}
+
+static void test_missing_user_namespaces_are_told_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        struct fence_userns_facts facts;
+        int error;
+        const char *names;
+    } table[] = {
+        {{-1, -1, -1}, EPERM, "no user namespace: Operation not permitted (a container's seccomp profile"},
+        {{1, 1, 0}, EPERM, "no user namespace: Operation not permitted"},
+        {{0, 1, 1}, EPERM, "kernel.unprivileged_userns_clone=1"},
+        {{-1, 0, -1}, ENOSPC, "switched off here: sysctl user.max_user_namespaces=15000"},
+        {{-1, 1, 1}, ENOSPC, "too many user namespaces"},
+        {{-1, 1, 1}, EPERM, "deploy/apparmor/openshell-egress"},
+        {{1, 1, 1}, EACCES, "AppArmor"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct err err = {""};
+        fence_explain_userns(&table[i].facts, table[i].error, &err);
+        assert_non_null(strstr(err.text, table[i].names));
+        assert_non_null(strstr(err.text, table[i].error == ENOSPC && i == 4 ? "raise" : "run as root"));
+    }
+}
+
+static void test_ways_out_are_taken(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "DISPLAY", "XAUTHORITY",
+                                        "WAYLAND_DISPLAY"};
+    const char *const keep[] = {"DISPLAY", "/run/x"};
+    const char *const set[] = {"SSH_AUTH_SOCK=mine", "E=a=b"};
+    const struct fence_environment e = {.set = set, .set_count = 2, .keep = keep, .keep_count = 2};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        assert_true(fence_takes_variable(names[i]));
+        (void)setenv(names[i], "outside", 1);
+    }
+    (void)setenv("DISPLAY_OF_MINE", "x", 1);
+    assert_false(fence_takes_variable("DISPLAY_OF_MINE"));
+    assert_int_equal(fence_environment(&e, NULL), 0);
+    assert_null(getenv("DBUS_SESSION_BUS_ADDRESS"));
+    assert_null(getenv("XAUTHORITY"));
+    assert_string_equal(getenv("DISPLAY"), "outside");
+    assert_string_equal(getenv("DISPLAY_OF_MINE"), "x");
+    assert_string_equal(getenv("SSH_AUTH_SOCK"), "mine");
+    assert_string_equal(getenv("E"), "a=b");
 }
 
 static void test_environment(void **state)
@@ -188,6 +236,8 @@ int main(void)
         cmocka_unit_test(test_resolv_conf_has_one_nameserver_and_no_search),
         cmocka_unit_test(test_wait_status),
         cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_ways_out_are_taken),
+        cmocka_unit_test(test_missing_user_namespaces_are_told_apart),
         cmocka_unit_test(test_address_message),
         cmocka_unit_test(test_route_message),
         cmocka_unit_test(test_rule_set),
