@@ -50,6 +50,7 @@ struct synth_map {
     struct synth_use use;
     /* writer */
     uint32_t grace_s;
+    bool is_loaded;   /* the file has been read, up to changes */
     uint64_t changes; /* of the file, up to which this memory is right */
     struct htab names, wildcards;
     struct synth_slot **slots; /* by slot; NULL = never given out */

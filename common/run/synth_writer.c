@@ -58,9 +58,10 @@ static int lock_file(struct synth_map *m, int64_t now_s)
         return rc;
     }
     rc = read_changes(m, &changes);
-    if (rc == 0 && changes != m->changes) {
+    if (rc == 0 && (!m->is_loaded || changes != m->changes)) {
         rc = synth_slots_load(m, now_s);
-        m->changes = rc == 0 ? changes : m->changes;
+        m->is_loaded = rc == 0;
+        m->changes = changes;
     }
     if (rc < 0) {
         synth_file_unlock(m->fd, SYNTH_LOCK_CHANGE);
@@ -183,7 +184,6 @@ static int open_writer(struct synth_map *m, const struct synth_map_config *cfg, 
         return rc;
     }
     rc = open_tables(m);
-    m->changes = UINT64_MAX; /* nothing is known yet: lock_file() reads it all */
     for (int i = 0; rc == 0 || (rc == -EBUSY && i < OPEN_ATTEMPTS); i++) {
         rc = lock_file(m, now_s);
         if (rc == 0) {

@@ -3,8 +3,10 @@
 #include "tests/support/map_scene.h"
 
 #include "common/base/log.h"
+#include "common/run/synth_layout.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -453,6 +455,29 @@ static void test_threads(void **state)
     synth_map_close(r);
 }
 
+/* Whatever the counter of changes says, for no checksum covers it: a writer reads the file before it gives.
+ */
+static void test_counter_at_its_end(void **state)
+{
+    (void)state;
+    static const uint8_t end[8] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    struct synth_map *w = map_writer("198.18.0.0/30", NULL);
+    struct host_name a = map_numbered(1), b = map_numbered(2), c = map_numbered(3);
+    const struct ip first = map_give(w, &a, MAP_NOW_S);
+    (void)map_give(w, &b, MAP_NOW_S);
+    synth_map_close(w);
+    int fd = open(map_path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, end, sizeof(end), SYNTH_CHANGES_OFFSET), sizeof(end));
+    close(fd);
+    w = map_writer("198.18.0.0/30", NULL);
+    struct ip v4, v6;
+    assert_int_equal(map_ask(w, &c, MAP_TTL_S, MAP_NOW_S, &v4, &v6), -ENOSPC);
+    v4 = map_give(w, &a, MAP_NOW_S + 1);
+    assert_true(ip_is_equal(&v4, &first));
+    synth_map_close(w);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, map_set_up, map_tear_down)
 
 int main(void)
@@ -470,6 +495,7 @@ int main(void)
         CASE(test_wildcards),
         CASE(test_name_changes_its_class),
         CASE(test_use),
+        CASE(test_counter_at_its_end),
         CASE(test_less_grace),
         CASE(test_killed_while_moving),
         CASE(test_threads),
