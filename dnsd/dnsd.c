@@ -58,7 +58,7 @@ static int check_lists(const struct settings_dnsd *s, struct err *err)
 static int check_steer(const struct settings_dnsd *s, struct err *err)
 {
     struct steer_addrs steer;
-    int rc = guard_parse_steer(&s->shared.steer, &steer, err);
+    int rc = guard_parse_steer(&s->shared, &steer, err);
     if (rc == 0 && s->answer == ANSWER_STEER && s->shared.steer.count == 0) {
         err_set(err, "--answer steer needs --steer-address: an address at which openshell-tunneld listens");
         rc = -EINVAL;
@@ -150,7 +150,7 @@ static int open_sockets(struct dnsd *d, struct listen_fds *passed, unsigned work
 static int open_map(struct dnsd *d, struct err *err)
 {
     if (d->settings.answer == ANSWER_STEER) {
-        return guard_parse_steer(&d->settings.shared.steer, &d->answer.steer, err);
+        return guard_parse_steer(&d->settings.shared, &d->answer.steer, err);
     }
     if (d->settings.answer != ANSWER_SYNTHETIC) {
         return 0;

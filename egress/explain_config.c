@@ -236,7 +236,7 @@ int explain_config_init(struct explain_config *c, struct daemon_args *args, stru
         rc = guard_parse_pools(&c->dnsd.shared.pool, &c->answer.pools, err);
     }
     if (rc == 0) {
-        rc = guard_parse_steer(&c->dnsd.shared.steer, &c->answer.steer, err);
+        rc = guard_parse_steer(&c->dnsd.shared, &c->answer.steer, err);
     }
     if (rc == 0 && c->dnsd.answer == ANSWER_STEER && c->dnsd.shared.steer.count == 0) {
         err_set(err, "--answer steer needs --steer-address");

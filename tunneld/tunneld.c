@@ -61,7 +61,7 @@ static int check_settings(void *ctx, struct err *err)
     }
     int rc = check_lists(d, err);
     if (rc == 0) {
-        rc = guard_parse_steer(&s->shared.steer, &d->steer, err);
+        rc = guard_parse_steer(&s->shared, &d->steer, err);
     }
     if (rc != 0) {
         return rc;

@@ -266,13 +266,23 @@ int guard_parse_pools(const struct str_list *list, struct synth_pools *out, stru
     return 0;
 }
 
+static bool is_in_pool(const struct synth_pools *pools, const struct ip *ip)
+{
+    return (pools->has_v4 && ip_prefix_contains(&pools->v4, ip)) ||
+           (pools->has_v6 && ip_prefix_contains(&pools->v6, ip));
+}
+
 /* A client must be able to connect to it; nothing is dialled there, so its class does not matter otherwise.
  */
-static const char *steer_fault(const struct ip *ip, const struct steer_addrs *so_far)
+static const char *steer_fault(const struct ip *ip, const struct synth_pools *pools,
+                               const struct steer_addrs *so_far)
 {
     enum ip_class cls = ip_classify(ip);
     if (cls == IP_CLASS_UNSPECIFIED || cls == IP_CLASS_MULTICAST || cls == IP_CLASS_EMBEDDED) {
         return "is not an address that can be connected to";
+    }
+    if (is_in_pool(pools, ip)) {
+        return "is in --pool, whose addresses stand for one name each";
     }
     if ((ip->family == IP_V4 ? so_far->v4 : so_far->v6).family != IP_NONE) {
         return "is a second address of its family";
@@ -280,22 +290,21 @@ static const char *steer_fault(const struct ip *ip, const struct steer_addrs *so
     return NULL;
 }
 
-int guard_parse_steer(const struct str_list *list, struct steer_addrs *out, struct err *err)
+int guard_parse_steer(const struct settings_shared *s, struct steer_addrs *out, struct err *err)
 {
+    struct synth_pools pools;
     *out = (struct steer_addrs){.v4 = {.family = IP_NONE}, .v6 = {.family = IP_NONE}};
-    for (size_t i = 0; i < list->count; i++) {
+    int rc = guard_parse_pools(&s->pool, &pools, err);
+    for (size_t i = 0; rc == 0 && i < s->steer.count; i++) {
         struct ip ip;
+        const char *text = s->steer.items[i];
         const char *fault =
-            ip_parse(span_str(list->items[i]), &ip) != 0 ? "is not an address" : steer_fault(&ip, out);
+            ip_parse(span_str(text), &ip) != 0 ? "is not an address" : steer_fault(&ip, &pools, out);
         if (fault != NULL) {
-            err_set(err, "--steer-address: %.80s %s", list->items[i], fault);
+            err_set(err, "--steer-address: %.80s %s", text, fault);
             return -EINVAL;
         }
-        if (ip.family == IP_V4) {
-            out->v4 = ip;
-        } else {
-            out->v6 = ip;
-        }
+        *(ip.family == IP_V4 ? &out->v4 : &out->v6) = ip;
     }
-    return 0;
+    return rc;
 }

@@ -28,9 +28,10 @@ struct synth_pools {
     struct ip_prefix v4, v6;
     bool has_v4, has_v6;
 };
-/* --steer-address, at most one per family; v4 and v6 are IP_NONE where there is none. -EINVAL. */
+/* --steer-address, at most one per family and in no pool; v4 and v6 are IP_NONE where there is none. -EINVAL.
+ */
 struct steer_addrs {
     struct ip v4, v6;
 };
-MUST_CHECK int guard_parse_steer(const struct str_list *list, struct steer_addrs *out, struct err *err);
+MUST_CHECK int guard_parse_steer(const struct settings_shared *s, struct steer_addrs *out, struct err *err);
 MUST_CHECK int guard_parse_pools(const struct str_list *list, struct synth_pools *out, struct err *err);
