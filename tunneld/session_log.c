@@ -173,6 +173,9 @@ void session_log_forward(struct session *s, const struct session_exchange *x, in
         add(&l, kv_u64("status", x->status));
     }
     add(&l, kv_str("method", x->method));
+    if (s->steered != STEERED_NOT) {
+        add(&l, kv_str("via", via_text(s)));
+    }
     add_names(&l, s, &t);
     add(&l, kv_str("addr", addr_text(&s->upstream, t.addr)));
     add(&l, kv_str("rule", x->rule));

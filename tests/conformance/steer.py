@@ -135,6 +135,7 @@ def test_settings(env):
     for options, says in (((), "--answer steer needs --steer-address"),
                           (("--steer-address", "127.0.0.1", "--steer-address", "127.0.0.2"), "second address"),
                           (("--steer-address", "0.0.0.0"), "not an address that can be connected to"),
+                          (("--steer-address", "198.18.3.4"), "is in --pool"),
                           (("--steer-address", "here"), "is not an address")):
         try:
             with env.dnsd(*options):
@@ -277,7 +278,7 @@ def test_http(env):
             assert status == 200 and json.loads(body)["host"] == OTHER + ":8080"  # RFC 9112 3.2.2
             status, body = request(s, "OPTIONS * HTTP/1.1\nHost: %s\n\n" % HOST)
             assert status == 200 and json.loads(body)["line"] == "OPTIONS * HTTP/1.1"
-        d.wait_log("forward", host=OTHER, method="GET", status=200, rule="rule1")
+        d.wait_log("forward", host=OTHER, method="GET", status=200, rule="rule1", via="steer")
     assert all("Via: " in r for r in env.requests)
 
 
@@ -332,27 +333,23 @@ def test_both_daemons(env):
 
 
 def test_heads_are_limited(env):
-    """Connections that have not named a host yet are unfinished requests."""
+    """Connections that have not named a host yet are unfinished requests; whichever of them comes too late is reset."""
     with env.daemon("--max-heads-per-client", "3") as d:
-        held = [dial(TLS) for _ in range(3)]
-        for s in held:
-            s.sendall(b"\x16")
-
-
-        def is_refused():
-            with dial(TLS) as s:
-                try:
-                    s.sendall(RIGHT[:20])
-                    s.settimeout(0.3)
-                    return reset_or_end(s) == "reset"
-                except ConnectionResetError:
-                    return True
-                except TimeoutError:  # the others have not been counted yet
-                    return False
-        wait_until(is_refused)
-        d.wait_log("tunnel_denied", reason="limit_reached")
+        held = []
+        for _ in range(8):
+            try:
+                held.append(dial(TLS))
+                held[-1].sendall(RIGHT[:20])
+            except ConnectionError:  # refused already, maybe before connect() has returned
+                pass
+        wait_until(lambda: d.count_log("tunnel_denied", reason="limit_reached") == 5)
         for s in held:
             s.close()
+        wait_until(lambda: d.count_log("tunnel_denied", reason="steer_no_name") == 3)
+        context = ssl.create_default_context(cafile=env.cert)
+        with context.wrap_socket(dial(TLS), server_hostname=HOST) as s:  # there is room again
+            s.sendall(b"x")
+            assert s.recv(1) == b"x"
 
 
 if __name__ == "__main__":
