@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network namespaces behind veth pairs, for tests in which not everything may be one host's. Needs ip(8)."""
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -139,6 +140,8 @@ def talk(address, port):
     except ConnectionResetError:
         return "reset"
     except OSError as e:
+        if e.errno in (errno.ENOTCONN, errno.EPIPE):  # the reset came before shutdown() or the last send()
+            return "reset"
         return "error: " + e.strerror if e.strerror else "timeout"
     finally:
         s.close()
