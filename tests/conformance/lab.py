@@ -185,7 +185,9 @@ def is_sanitized(program):
 
 class Daemon:
     def __init__(self, program, policy, *options, env=None, policy_path=None, listening=("kind", "connect")):
-        """policy is written to a file of its own, unless policy_path is given."""
+        """policy is written to a file of its own, unless policy_path is given. program is a path, or a command that
+        becomes it. No script written here and executed: a process that another thread has just started may still
+        hold the file open for writing, and then the kernel says ETXTBSY."""
         self.dir = tempfile.TemporaryDirectory()
         self.policy_path = policy_path or os.path.join(self.dir.name, "policy.yaml")
         if not policy_path:
@@ -193,8 +195,9 @@ class Daemon:
         self.logs, self.stderr_lines = [], []
         self.news = threading.Condition()
         ready_read, ready_write = os.pipe()
-        command = [program, "--policy", self.policy_path, "--log-format", "json", "--listen", "127.0.0.1:0",
-                   "--ready-fd", str(ready_write)] + [str(o) for o in options]
+        command = [program] if isinstance(program, str) else list(program)
+        command += ["--policy", self.policy_path, "--log-format", "json", "--listen", "127.0.0.1:0",
+                    "--ready-fd", str(ready_write)] + [str(o) for o in options]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
                                         pass_fds=(ready_write,), env=env)
         os.close(ready_write)

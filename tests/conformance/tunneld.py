@@ -658,22 +658,16 @@ def test_clients(env):
 
 def test_no_descriptor_left(env):
     """It pauses, refuses, goes on when there is room, and does not spin meanwhile."""
-    wrapper = tempfile.NamedTemporaryFile("w", suffix=".sh", delete=False)
-    with wrapper as f:
-        f.write("#!/bin/sh\nulimit -n 48 && exec \"%s\" \"$@\"\n" % env.program)
-    os.chmod(wrapper.name, 0o700)
-    try:
-        with Daemon(wrapper.name, ALL, "--upstream", "127.0.0.1:%d" % env.dns.port, "--workers", "1") as d:
-            held = [d.dial() for _ in range(60)]
-            d.wait_log("accept_paused")
-            used = resource_seconds(d)
-            time.sleep(0.5)
-            assert resource_seconds(d) - used < 0.3, "it spins"
-            for s in held:
-                s.close()
-            wait_until(lambda: try_connect(d), 15)
-    finally:
-        os.unlink(wrapper.name)
+    limited = ("sh", "-c", "ulimit -n 48 && exec \"$0\" \"$@\"", env.program)
+    with Daemon(limited, ALL, "--upstream", "127.0.0.1:%d" % env.dns.port, "--workers", "1") as d:
+        held = [d.dial() for _ in range(60)]
+        d.wait_log("accept_paused")
+        used = resource_seconds(d)
+        time.sleep(0.5)
+        assert resource_seconds(d) - used < 0.3, "it spins"
+        for s in held:
+            s.close()
+        wait_until(lambda: try_connect(d), 15)
 
 
 def resource_seconds(d):
