@@ -121,7 +121,12 @@ static void send_datagram(const struct reply *to, struct span message)
     o->control_len = source_control(&o->control, to);
     memcpy(o->message, message.data, message.len);
     o->len = message.len;
-    if (!u->is_batching) {
+    if (u->is_batching) {
+        return;
+    }
+    if (ev_pending_count(u->worker->loop) == 0) {
+        flush_out(u); /* nothing else has come in this turn: it has nobody to wait for */
+    } else {
         ev_prepare_start(u->worker->loop, &u->late); /* many upstream replies come in one turn */
         ev_idle_start(u->worker->loop, &u->awake);
     }

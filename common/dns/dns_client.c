@@ -403,6 +403,7 @@ static void on_prepare_event(struct ev_loop *loop, ev_prepare *w, int revents)
         pump(call, now_ms);
     }
     send_collected(c);
+    udp_pool_prepare(c->sockets);
     if (c->fresh.first == NULL) {
         ev_prepare_stop(loop, &c->prepare);
         ev_idle_stop(loop, &c->idle);

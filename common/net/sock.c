@@ -171,6 +171,26 @@ int sock_connect_udp(const struct addr *to)
     return fd;
 }
 
+int sock_disconnect_udp(int fd)
+{
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    return connect(fd, &nobody, (socklen_t)sizeof(nobody)) == 0 ? 0 : -errno;
+}
+
+int sock_reconnect_udp(int fd, const struct addr *to)
+{
+    return connect_addr(fd, to);
+}
+
+void sock_bind_address(int fd, const struct ip *own)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = addr_to_sockaddr(&(struct addr){.ip = *own}, &ss);
+    if (set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1) == 0) {
+        (void)bind(fd, (const struct sockaddr *)&ss, len); /* only a matter of speed: a failure is no error */
+    }
+}
+
 int sock_connect_result(int fd)
 {
     int error = 0;

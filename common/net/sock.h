@@ -32,6 +32,13 @@ MUST_CHECK int sock_set_transparent(int fd, enum ip_family family);
 MUST_CHECK int sock_connect_tcp(const struct addr *to);
 /* A connected UDP socket on a random source port of the kernel's choice. */
 MUST_CHECK int sock_connect_udp(const struct addr *to);
+/* Takes peer and port from such a socket; what it has received already stays in it. 0 or -errno. */
+MUST_CHECK int sock_disconnect_udp(int fd);
+/* Connects one that has neither, from another random port. 0 or -errno. */
+MUST_CHECK int sock_reconnect_udp(int fd, const struct addr *to);
+/* Its packets leave from own from now on, whatever a route would choose; the port stays the kernel's choice.
+ * If the kernel refuses, nothing has changed. */
+void sock_bind_address(int fd, const struct ip *own);
 /* SO_ERROR of a finished non-blocking connect: 0 or -errno. */
 MUST_CHECK int sock_connect_result(int fd);
 void sock_set_nodelay(int fd);

@@ -10,28 +10,66 @@
 /* A socket that is used for ever could gather what nobody knows of: filters, options, a place on a NUMA node.
  */
 #define USES_MAX 1000
-#define TRIM_EVERY_S 1.0
+#define TICK_S 1.0
+#define READY_MAX 4
+#define LOOKS_MAX 8 /* spent sockets that are looked at for one that was connected to the same peer */
 
 struct udp_socket {
     struct udp_pool *pool;
-    struct udp_socket *next; /* idle ones */
+    struct udp_socket *next; /* spent or ready ones */
     int fd;
     ev_io io;            /* active from birth to close */
-    udp_readable_fn *fn; /* NULL: idle */
+    udp_readable_fn *fn; /* NULL: nobody's */
     void *ctx;
+    struct addr to; /* the peer that it has always been connected to */
     unsigned uses;
+    bool is_bound; /* to its own address, without a port */
+    bool is_aged;  /* ready, and seen so by a tick */
+};
+
+struct socket_list {
+    struct udp_socket *first;
+    size_t count;
 };
 
 struct udp_pool {
     struct ev_loop *loop;
-    struct udp_socket *leaving; /* given back in this turn of the loop, still connected */
-    ev_prepare dissolve;        /* active while there are such */
-    struct udp_socket *idle;
-    size_t idle_count, max_idle;
-    size_t idle_least; /* in this second: nobody has needed those */
-    ev_timer trim;     /* active while there are idle ones */
+    struct socket_list spent; /* as they were given back: still connected, from a port that nobody uses now */
+    struct socket_list ready; /* connected anew */
+    size_t max_unused;
+    ev_timer tick;       /* active while there are unused ones */
+    size_t spent_least;  /* since the last tick: nobody has needed those */
+    size_t takes;        /* since the last tick */
+    bool is_doubtful;    /* since the last tick a question was not answered: perhaps the route has changed */
+    struct addr last_to; /* of the last one taken */
     size_t in_use;
 };
+
+static void push(struct socket_list *l, struct udp_socket *s)
+{
+    s->next = l->first;
+    l->first = s;
+    l->count++;
+}
+
+static bool unlink_socket(struct socket_list *l, const struct udp_socket *s)
+{
+    struct udp_socket **at = &l->first;
+    while (*at != NULL && *at != s) {
+        at = &(*at)->next;
+    }
+    if (*at == NULL) {
+        return false;
+    }
+    *at = s->next;
+    l->count--;
+    return true;
+}
+
+static void note_spent(struct udp_pool *p)
+{
+    p->spent_least = p->spent.count < p->spent_least ? p->spent.count : p->spent_least;
+}
 
 static void close_socket(struct udp_socket *s)
 {
@@ -40,16 +78,14 @@ static void close_socket(struct udp_socket *s)
     free(s);
 }
 
-static bool unlink_socket(struct udp_socket **list, const struct udp_socket *s)
+static void close_first(struct socket_list *l, size_t count)
 {
-    while (*list != NULL && *list != s) {
-        list = &(*list)->next;
+    for (; count > 0 && l->first != NULL; count--) {
+        struct udp_socket *s = l->first;
+        l->first = s->next;
+        l->count--;
+        close_socket(s);
     }
-    if (*list == NULL) {
-        return false;
-    }
-    *list = s->next;
-    return true;
 }
 
 static void on_readable_event(struct ev_loop *loop, ev_io *w, int revents)
@@ -61,73 +97,58 @@ static void on_readable_event(struct ev_loop *loop, ev_io *w, int revents)
         s->fn(s->ctx, s->fd);
         return;
     }
-    /* Nobody's, yet something came in before it was dissolved: it has no port any more, so this is the last.
-     */
+    /* Nobody has asked for it: whoever takes the socket next shall not find it there. */
     struct udp_pool *p = s->pool;
-    if (unlink_socket(&p->idle, s)) {
-        p->idle_count--;
-        p->idle_least = p->idle_count < p->idle_least ? p->idle_count : p->idle_least;
-    } else {
-        (void)CHECK(unlink_socket(&p->leaving, s));
-    }
+    (void)CHECK(unlink_socket(&p->ready, s) || unlink_socket(&p->spent, s));
+    note_spent(p);
     close_socket(s);
 }
 
-static void on_trim_event(struct ev_loop *loop, ev_timer *w, int revents)
+/* A port that has been there for long could have been found by now. */
+static void drop_aged(struct udp_pool *p)
+{
+    struct udp_socket **at = &p->ready.first;
+    while (*at != NULL) {
+        struct udp_socket *s = *at;
+        if (s->is_aged) {
+            *at = s->next;
+            p->ready.count--;
+            close_socket(s);
+        } else {
+            s->is_aged = true;
+            at = &s->next;
+        }
+    }
+}
+
+static void on_tick_event(struct ev_loop *loop, ev_timer *w, int revents)
 {
     (void)revents;
     struct udp_pool *p = w->data;
-    for (size_t i = p->idle_least; i > 0 && p->idle != NULL; i--) {
-        struct udp_socket *s = p->idle;
-        p->idle = s->next;
-        p->idle_count--;
-        close_socket(s);
+    if (p->is_doubtful) {
+        close_first(&p->ready, p->ready.count);
+    } else {
+        drop_aged(p);
     }
-    p->idle_least = p->idle_count;
-    if (p->idle_count == 0) {
-        ev_timer_stop(loop, &p->trim);
+    close_first(&p->spent, p->is_doubtful ? p->spent.count : p->spent_least);
+    p->is_doubtful = false;
+    p->takes = 0;
+    p->spent_least = p->spent.count;
+    if (p->spent.count + p->ready.count == 0) {
+        ev_timer_stop(loop, &p->tick);
     }
 }
 
-static bool keep_idle(struct udp_pool *p, struct udp_socket *s)
+static void start_tick(struct udp_pool *p)
 {
-    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-    if (p->idle_count >= p->max_idle || s->uses >= USES_MAX ||
-        connect(s->fd, &nobody, (socklen_t)sizeof(nobody)) != 0) {
-        return false;
-    }
-    s->next = p->idle;
-    p->idle = s;
-    p->idle_count++;
-    if (!ev_is_active(&p->trim)) {
-        p->idle_least = 0;
-        ev_timer_set(&p->trim, TRIM_EVERY_S, TRIM_EVERY_S);
-        ev_timer_start(p->loop, &p->trim);
-    }
-    return true;
-}
-
-static void dissolve_one(struct udp_pool *p)
-{
-    struct udp_socket *s = p->leaving;
-    p->leaving = s->next;
-    if (!keep_idle(p, s)) {
-        close_socket(s);
+    if (!ev_is_active(&p->tick)) {
+        p->spent_least = 0;
+        ev_timer_set(&p->tick, TICK_S, TICK_S);
+        ev_timer_start(p->loop, &p->tick);
     }
 }
 
-/* At the end of the turn, when the answers have gone out that came by these sockets. */
-static void on_dissolve_event(struct ev_loop *loop, ev_prepare *w, int revents)
-{
-    (void)revents;
-    struct udp_pool *p = w->data;
-    while (p->leaving != NULL) {
-        dissolve_one(p);
-    }
-    ev_prepare_stop(loop, &p->dissolve);
-}
-
-int udp_pool_new(struct ev_loop *loop, size_t max_idle, struct udp_pool **out)
+int udp_pool_new(struct ev_loop *loop, size_t max_unused, struct udp_pool **out)
 {
     struct udp_pool *p = calloc(1, sizeof(*p));
     *out = p;
@@ -135,11 +156,9 @@ int udp_pool_new(struct ev_loop *loop, size_t max_idle, struct udp_pool **out)
         return -ENOMEM;
     }
     p->loop = loop;
-    p->max_idle = max_idle;
-    ev_timer_init(&p->trim, on_trim_event, TRIM_EVERY_S, TRIM_EVERY_S);
-    p->trim.data = p;
-    ev_prepare_init(&p->dissolve, on_dissolve_event);
-    p->dissolve.data = p;
+    p->max_unused = max_unused;
+    ev_timer_init(&p->tick, on_tick_event, TICK_S, TICK_S);
+    p->tick.data = p;
     return 0;
 }
 
@@ -149,18 +168,9 @@ void udp_pool_free(struct udp_pool *p)
         return;
     }
     (void)CHECK(p->in_use == 0);
-    ev_timer_stop(p->loop, &p->trim);
-    ev_prepare_stop(p->loop, &p->dissolve);
-    while (p->leaving != NULL) {
-        struct udp_socket *s = p->leaving;
-        p->leaving = s->next;
-        close_socket(s);
-    }
-    while (p->idle != NULL) {
-        struct udp_socket *s = p->idle;
-        p->idle = s->next;
-        close_socket(s);
-    }
+    ev_timer_stop(p->loop, &p->tick);
+    close_first(&p->spent, p->spent.count);
+    close_first(&p->ready, p->ready.count);
     free(p);
 }
 
@@ -177,6 +187,7 @@ static int make_socket(struct udp_pool *p, const struct addr *to, struct udp_soc
         return rc;
     }
     s->pool = p;
+    s->to = *to;
     ev_io_init(&s->io, on_readable_event, s->fd, EV_READ);
     s->io.data = s;
     ev_io_start(p->loop, &s->io);
@@ -184,32 +195,62 @@ static int make_socket(struct udp_pool *p, const struct addr *to, struct udp_soc
     return 0;
 }
 
-/* An idle socket, connected anew; NULL if there is none of the family or the kernel refuses. */
-static struct udp_socket *reuse_socket(struct udp_pool *p, const struct addr *to)
+/*
+ * From another port. The first time the address that the route has given is kept: the kernel then looks for a
+ * route once instead of twice, and leaves the socket in its place in the tables of addresses.
+ */
+static int connect_anew(struct udp_socket *s)
 {
-    struct sockaddr_storage peer;
-    socklen_t len = addr_to_sockaddr(to, &peer);
-    while (p->idle == NULL && p->leaving != NULL) {
-        dissolve_one(p);
+    struct addr local;
+    bool knows_local = !s->is_bound && sock_local_addr(s->fd, &local) == 0;
+    int rc = sock_disconnect_udp(s->fd);
+    if (rc == 0 && knows_local) {
+        sock_bind_address(s->fd, &local.ip);
     }
-    struct udp_socket *s = p->idle;
-    if (s == NULL) {
+    s->is_bound = true;
+    s->is_aged = false;
+    return rc != 0 ? rc : sock_reconnect_udp(s->fd, &s->to);
+}
+
+/* One that was connected to the same peer, connected anew; NULL if there is none, or the kernel refuses. */
+static struct udp_socket *renew_spent(struct udp_pool *p, const struct addr *to)
+{
+    struct udp_socket **at = &p->spent.first;
+    for (unsigned i = 0; *at != NULL && i < LOOKS_MAX && !addr_is_equal(&(*at)->to, to); i++) {
+        at = &(*at)->next;
+    }
+    struct udp_socket *s = *at;
+    if (s == NULL || !addr_is_equal(&s->to, to)) {
         return NULL;
     }
-    p->idle = s->next;
-    p->idle_count--;
-    p->idle_least = p->idle_count < p->idle_least ? p->idle_count : p->idle_least;
-    if (connect(s->fd, (const struct sockaddr *)&peer, len) != 0) {
-        close_socket(s); /* of the other family, or no route: a new one will tell */
+    *at = s->next;
+    p->spent.count--;
+    note_spent(p);
+    if (connect_anew(s) != 0) {
+        close_socket(s); /* no route, its address is gone: a new one will tell */
         return NULL;
     }
+    return s;
+}
+
+static struct udp_socket *take_ready(struct udp_pool *p, const struct addr *to)
+{
+    struct udp_socket *s = p->ready.first;
+    if (s == NULL || !addr_is_equal(&s->to, to)) {
+        return NULL;
+    }
+    p->ready.first = s->next;
+    p->ready.count--;
     return s;
 }
 
 int udp_pool_take(struct udp_pool *p, const struct addr *to, udp_readable_fn *fn, void *ctx,
                   struct udp_socket **out)
 {
-    struct udp_socket *s = reuse_socket(p, to);
+    struct udp_socket *s = take_ready(p, to);
+    if (s == NULL) {
+        s = renew_spent(p, to);
+    }
     int rc = s == NULL ? make_socket(p, to, &s) : 0;
     if (rc != 0) {
         return rc;
@@ -217,9 +258,25 @@ int udp_pool_take(struct udp_pool *p, const struct addr *to, udp_readable_fn *fn
     s->fn = fn;
     s->ctx = ctx;
     s->uses++;
+    p->takes++;
     p->in_use++;
+    p->last_to = *to;
     *out = s;
     return 0;
+}
+
+void udp_pool_prepare(struct udp_pool *p)
+{
+    /* None is made for a question that comes once in a while: it would only be closed again. */
+    while (p->takes > 1 && p->ready.count < READY_MAX && p->spent.count + p->ready.count < p->max_unused) {
+        struct udp_socket *s = renew_spent(p, &p->last_to);
+        bool is_enough = s == NULL && p->ready.count > 0;
+        if (is_enough || (s == NULL && make_socket(p, &p->last_to, &s) != 0)) {
+            return;
+        }
+        push(&p->ready, s);
+        start_tick(p);
+    }
 }
 
 int udp_socket_fd(const struct udp_socket *s)
@@ -236,13 +293,11 @@ void udp_pool_give(struct udp_socket *s, bool is_quiet)
     s->fn = NULL;
     s->ctx = NULL;
     p->in_use--;
-    if (!is_quiet) {
+    p->is_doubtful = p->is_doubtful || !is_quiet;
+    if (!is_quiet || s->uses >= USES_MAX || p->spent.count + p->ready.count >= p->max_unused) {
         close_socket(s);
         return;
     }
-    if (p->leaving == NULL) {
-        ev_prepare_start(p->loop, &p->dissolve);
-    }
-    s->next = p->leaving;
-    p->leaving = s;
+    push(&p->spent, s);
+    start_tick(p);
 }

@@ -2,9 +2,10 @@
 /*
  * UDP sockets for one question each. A socket taken is connected to its peer from a fresh source port of the
  * kernel's choice (RFC 5452 9.2, RFC 6056), whether it was made for the purpose or has served before: one
- * that is given back is dissolved from peer and port (connect(2) to AF_UNSPEC) and stays registered with the
- * loop, so that the next use costs two connect(2) instead of socket, epoll_ctl and close. One loop, one
- * thread.
+ * that is given back stays registered with the loop, and is taken from its port and given another by two
+ * connect(2) before it serves again, instead of socket, epoll_ctl and close. It serves the same peer for
+ * ever, from the address that the route to it had at first; when a question is not answered, all that nobody
+ * uses are closed within a second, for the route may have changed. One loop, one thread.
  */
 #pragma once
 
@@ -18,15 +19,22 @@ struct udp_socket;
 /* The socket is readable, or has an error to be read. It may be given back from in here. */
 typedef void udp_readable_fn(void *ctx, int fd);
 
-/* Keeps at most max_idle sockets that nobody uses; those that a second has not needed are closed. 0 or
+/* Keeps at most max_unused sockets that nobody uses; those that a second has not needed are closed. 0 or
  * -ENOMEM. */
-MUST_CHECK int udp_pool_new(struct ev_loop *loop, size_t max_idle, struct udp_pool **out);
+MUST_CHECK int udp_pool_new(struct ev_loop *loop, size_t max_unused, struct udp_pool **out);
 /* Every socket has been given back. NULL-safe. */
 void udp_pool_free(struct udp_pool *p);
 
 /* 0, or -errno: no descriptor, no memory, no route, no free port. */
 MUST_CHECK int udp_pool_take(struct udp_pool *p, const struct addr *to, udp_readable_fn *fn, void *ctx,
                              struct udp_socket **out);
+/*
+ * Connects a few sockets ahead, to the peer of the last one taken, so that the next questions need no more
+ * than to be sent. For when there is time: the questions are under way. Best effort. A port that was chosen
+ * ahead and is not used within two seconds is given up again; so is one that anything comes to before its
+ * question was asked.
+ */
+void udp_pool_prepare(struct udp_pool *p);
 int udp_socket_fd(const struct udp_socket *s);
 /*
  * Ends the use. is_quiet: what was asked has been answered, nothing else is expected to come; otherwise the

@@ -135,7 +135,8 @@ static void test_result(void **state)
         assert_true(fake_run(s->loop, &q.is_done, LIMIT_MS));
         assert_int_equal(q.result.status, DNS_EXCHANGE_ADDRS);
         assert_int_equal(dns_client_stats(s->client)->sent_udp, i);
-        assert_int_equal(count_descriptors(), before + 1); /* the socket that serves again */
+        /* the socket that served, and will again, and perhaps one that is ready for the next question */
+        assert_in_range(count_descriptors(), before + 1, before + 2);
     }
 }
 

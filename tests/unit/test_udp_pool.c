@@ -144,6 +144,109 @@ static void what_is_left_over_ends_the_socket(void **state)
     udp_pool_give(f->socket, true);
 }
 
+/* What was connected ahead needs no system call any more, and nobody has used its port. */
+static void the_next_one_is_ready(void **state)
+{
+    struct fixture *f = *state;
+    uint16_t ports[20];
+    for (unsigned i = 0; i < 20; i++) {
+        take(f);
+        ports[i] = port_of(f->socket);
+        udp_pool_prepare(f->pool);
+        converse(f, "answer");
+        udp_pool_give(f->socket, true);
+    }
+    unsigned same = 0;
+    for (unsigned i = 0; i < 20; i++) {
+        for (unsigned j = 0; j < i; j++) {
+            same += ports[i] == ports[j] ? 1 : 0;
+        }
+    }
+    assert_true(same <= 2); /* two sockets served them all; the kernel may draw the same port twice */
+    assert_int_equal(f->readable, 20);
+}
+
+static struct addr local_of(int fd)
+{
+    struct addr a;
+    assert_int_equal(sock_local_addr(fd, &a), 0);
+    return a;
+}
+
+/* What comes to a port that is ready comes before there is a question: the socket is not used. */
+static void what_comes_too_early_ends_a_ready_one(void **state)
+{
+    struct fixture *f = *state;
+    struct sockaddr_storage to;
+    take(f);
+    udp_pool_give(f->socket, true);
+    take(f);
+    const int fd = udp_socket_fd(f->socket);
+    const int next = dup(fd); /* so that the number of the next one is known */
+    assert_true(next >= 0);
+    (void)close(next);
+    udp_pool_prepare(f->pool);
+    struct addr ahead = local_of(next);
+    assert_true(ahead.port != 0);
+    socklen_t len = addr_to_sockaddr(&ahead, &to);
+    assert_true(sendto(f->server, "forged", 6, 0, (struct sockaddr *)&to, len) > 0);
+    (void)ev_run(f->loop, EVRUN_NOWAIT);
+    assert_int_equal(fcntl(next, F_GETFD), -1);
+    converse(f, "true");
+    udp_pool_give(f->socket, true);
+    assert_int_equal(f->readable, 1);
+}
+
+static void stop_loop(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)w;
+    (void)revents;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static void run_for(struct fixture *f, double s)
+{
+    ev_timer timer;
+    ev_timer_init(&timer, stop_loop, s, 0.0);
+    ev_timer_start(f->loop, &timer);
+    (void)ev_run(f->loop, 0);
+}
+
+static void nobody_s_sockets_are_closed_soon(void **state)
+{
+    struct fixture *f = *state;
+    take(f);
+    const int first = udp_socket_fd(f->socket);
+    udp_pool_prepare(f->pool); /* the only question for long: nothing is made ahead */
+    const int next = dup(first);
+    (void)close(next);
+    assert_int_equal(fcntl(next, F_GETFD), -1);
+    udp_pool_give(f->socket, true);
+    take(f);
+    udp_pool_prepare(f->pool);
+    assert_true(fcntl(next, F_GETFD) >= 0);
+    udp_pool_give(f->socket, true);
+    run_for(f, 3.5);
+    assert_int_equal(fcntl(first, F_GETFD), -1);
+    assert_int_equal(fcntl(next, F_GETFD), -1);
+}
+
+/* Perhaps there is another route by now, and the sockets have the address of the former one. */
+static void a_question_without_answer_ends_the_unused(void **state)
+{
+    struct fixture *f = *state;
+    struct udp_socket *s[2];
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(udp_pool_take(f->pool, &f->at, on_readable, f, &s[i]), 0);
+    }
+    const int kept = udp_socket_fd(s[0]);
+    udp_pool_give(s[0], true); /* which alone would leave it open for more than a second */
+    udp_pool_give(s[1], false);
+    assert_true(fcntl(kept, F_GETFD) >= 0);
+    run_for(f, 1.2);
+    assert_int_equal(fcntl(kept, F_GETFD), -1);
+}
+
 static void an_open_question_closes_its_socket(void **state)
 {
     struct fixture *f = *state;
@@ -155,7 +258,7 @@ static void an_open_question_closes_its_socket(void **state)
     udp_pool_give(NULL, true);
 }
 
-static void no_more_than_max_idle_are_kept(void **state)
+static void no_more_than_max_unused_are_kept(void **state)
 {
     struct fixture *f = *state;
     struct udp_socket *s[3];
@@ -167,7 +270,6 @@ static void no_more_than_max_idle_are_kept(void **state)
         fds[i] = udp_socket_fd(s[i]);
         udp_pool_give(s[i], true);
     }
-    (void)ev_run(f->loop, EVRUN_NOWAIT); /* they are dissolved at the end of a turn */
     unsigned closed = 0;
     for (size_t i = 0; i < 3; i++) {
         closed += fcntl(fds[i], F_GETFD) == -1 ? 1 : 0;
@@ -199,9 +301,15 @@ static void the_other_family_gets_a_socket_of_its_own(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(a_socket_serves_again_from_another_port), TEST(the_former_port_is_gone),
-        TEST(what_is_left_over_ends_the_socket),       TEST(an_open_question_closes_its_socket),
-        TEST(no_more_than_max_idle_are_kept),          TEST(the_other_family_gets_a_socket_of_its_own)};
+    const struct CMUnitTest tests[] = {TEST(a_socket_serves_again_from_another_port),
+                                       TEST(the_former_port_is_gone),
+                                       TEST(what_is_left_over_ends_the_socket),
+                                       TEST(an_open_question_closes_its_socket),
+                                       TEST(the_next_one_is_ready),
+                                       TEST(what_comes_too_early_ends_a_ready_one),
+                                       TEST(nobody_s_sockets_are_closed_soon),
+                                       TEST(a_question_without_answer_ends_the_unused),
+                                       TEST(no_more_than_max_unused_are_kept),
+                                       TEST(the_other_family_gets_a_socket_of_its_own)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
