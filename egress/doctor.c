@@ -9,9 +9,11 @@
 #include "egress/doctor_resolv.h"
 #include "egress/doctor_system.h"
 #include "egress/doctor_targets.h"
+#include "egress/doctor_wss.h"
 #include "egress/policy_open.h"
 
 #include "common/base/clock.h"
+#include "common/base/num.h"
 #include "common/run/exit_status.h"
 
 #include <errno.h>
@@ -21,25 +23,33 @@
 #define STATUS_FAILS 1
 #define CHECK_MS 5000
 #define DNS_CHECK_MS 15000 /* three servers, two transports */
-#define TOTAL_MS 60000     /* all checks; the silence comes on top */
+#define TOTAL_MS 60000     /* all checks; the silence comes on top, and DOCTOR_PONG_MS */
 #define RESOLV_CONF "/etc/resolv.conf"
 
 static void usage(FILE *out)
 {
     (void)fprintf(
-        out, "usage: openshell-egress doctor [OPTION]... [HOST[:PORT]]...\n"
+        out, "usage: openshell-egress doctor [OPTION]... [HOST[:PORT] | URL]...\n"
              "Run inside a sandbox: tries each way a program has to HOST, says which work, and below each "
              "failure\n"
              "the line to change. Without HOST: the hosts that --policy spells out, else the resolver and "
-             "proxy alone.\n\n"
+             "proxy alone.\n"
+             "With wss://HOST[:PORT]/PATH or ws://..., and where the policy has `protocol: websocket`: a "
+             "WebSocket,\n"
+             "idle for as long, has to answer a ping behind it.\n\n"
              "  --policy PATH         policy file or directory; may be repeated (default: none)\n"
              "  --proxy URL           in place of HTTPS_PROXY, HTTP_PROXY and http://127.0.0.1:3128\n"
-             "  --idle DURATION       how long a tunnel has to bear silence (default 3s; 0: not tested)\n"
+             "  --idle DURATION       how long a tunnel has to bear silence (default 3s; 0: not tested); a "
+             "minute is the\n"
+             "                        most for all else, and 5s for a pong\n"
              "  --format text|json    (default text)\n"
              "  --help\n"
              "Exit status: 0 every HOST resolves and can be reached natively or through CONNECT, 1 not, 64 "
              "usage,\n"
              "71 the system refused something, 78 policy.\n");
+    if (!doctor_wss_is_built()) {
+        (void)fprintf(out, "This build has no wss://: it was configured without OpenSSL.\n");
+    }
 }
 
 static int64_t sooner(int64_t a, int64_t b)
@@ -53,7 +63,9 @@ static bool is_late(struct doctor_target *t, int64_t total_ms)
         return false;
     }
     for (int c = 0; c < DOCTOR_CHECK_COUNT; c++) {
-        if (t->results[c].state == DOCTOR_NOT_TESTED) {
+        bool is_wanted = t->websocket != DOCTOR_WEBSOCKET_NONE ||
+                         (c != DOCTOR_CONNECT_WEBSOCKET && c != DOCTOR_NATIVE_WEBSOCKET);
+        if (t->results[c].state == DOCTOR_NOT_TESTED && is_wanted) {
             doctor_tell(&t->results[c], DOCTOR_NOT_TESTED, DOCTOR_OUT_OF_TIME,
                         "not tested: the minute is over");
         }
@@ -127,9 +139,24 @@ static int examine_all(struct doctor_facts *f)
         rc = examine(f, &f->targets[i], total_ms);
     }
     if (rc == 0 && f->idle_ms > 0) {
-        rc = doctor_idle_run(f, sooner(clock_mono_ms() + CHECK_MS, total_ms));
+        rc = doctor_idle_run(f, total_ms);
     }
     return rc;
+}
+
+/* Before the first check: how long is the longest that this can take? */
+static void tell_bound(const struct doctor_facts *f)
+{
+    char bound[32];
+    char idle[32];
+    bool has_websocket = false;
+    for (size_t i = 0; i < f->target_count; i++) {
+        has_websocket = has_websocket || f->targets[i].websocket != DOCTOR_WEBSOCKET_NONE;
+    }
+    int64_t pong_ms = has_websocket && f->idle_ms > 0 ? DOCTOR_PONG_MS : 0;
+    (void)fprintf(stderr, "openshell-egress doctor: done within %s, of which %s are silence\n",
+                  num_duration_text(TOTAL_MS + f->idle_ms + pong_ms, bound, sizeof bound),
+                  num_duration_text(f->idle_ms, idle, sizeof idle));
 }
 
 static int doctor(const struct doctor_options *o, const struct policy *policy)
@@ -138,6 +165,7 @@ static int doctor(const struct doctor_options *o, const struct policy *policy)
     int rc = doctor_targets_fill(&facts, policy, o->targets, o->target_count);
     if (rc == 0) {
         read_surroundings(&facts, o);
+        tell_bound(&facts);
         rc = examine_all(&facts);
     }
     int status = rc == 0 && doctor_all_works(&facts) ? STATUS_WORKS : STATUS_FAILS;

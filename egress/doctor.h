@@ -23,11 +23,13 @@ enum doctor_check {
     DOCTOR_CONNECT,     /* CONNECT through the proxy */
     DOCTOR_CONNECT_TLS, /* ClientHello on that tunnel */
     DOCTOR_CONNECT_IDLE,
-    DOCTOR_NATIVE, /* a connection to the address that the name has */
+    DOCTOR_CONNECT_WEBSOCKET, /* idle, and alive behind it; the one before stands in where there is none */
+    DOCTOR_NATIVE,            /* a connection to the address that the name has */
     DOCTOR_NATIVE_TLS,
-    DOCTOR_NATIVE_IDLE
+    DOCTOR_NATIVE_IDLE,
+    DOCTOR_NATIVE_WEBSOCKET
 };
-#define DOCTOR_CHECK_COUNT 9
+#define DOCTOR_CHECK_COUNT 11
 
 /* What advice hangs on. */
 enum doctor_fault {
@@ -63,7 +65,16 @@ enum doctor_fault {
     DOCTOR_TLS_ALERT,  /* any other: the peer speaks TLS all the same */
     DOCTOR_NO_TLS,     /* what answers is not TLS, or nothing does */
     DOCTOR_CUT_IDLE,
-    DOCTOR_OUT_OF_TIME
+    DOCTOR_OUT_OF_TIME,
+    /* WebSocket */
+    DOCTOR_TLS_FAILED,      /* a handshake was begun, and not finished */
+    DOCTOR_DISTRUSTED,      /* nobody here trusts the certificate */
+    DOCTOR_UPGRADE_REFUSED, /* an HTTP server that has no WebSocket there */
+    DOCTOR_UPGRADE_WRONG,   /* 101, but no client may go on; or no HTTP at all */
+    DOCTOR_SERVER_CLOSED,   /* a close frame: through a connection that lives */
+    DOCTOR_NO_PONG,         /* nothing comes back, and nothing says so */
+    DOCTOR_BAD_FRAME,
+    DOCTOR_NOT_BUILT /* no OpenSSL in here */
 };
 
 #define DOCTOR_TEXT_CAP 240
@@ -72,6 +83,13 @@ struct doctor_result {
     enum doctor_fault fault;
     int64_t ms;                 /* what it took */
     char text[DOCTOR_TEXT_CAP]; /* one line; "" if not tested */
+};
+
+enum doctor_websocket {
+    DOCTOR_WEBSOCKET_NONE = 0,
+    DOCTOR_WEBSOCKET_AS_FOUND, /* over TLS, unless the TLS check found that the port has none */
+    DOCTOR_WEBSOCKET_PLAIN,    /* ws:// */
+    DOCTOR_WEBSOCKET_TLS       /* wss:// */
 };
 
 #define DOCTOR_ADDRS_MAX 8
@@ -83,6 +101,8 @@ struct doctor_target {
     bool is_admitted;     /* on this port */
     bool has_other_ports; /* the host is, on others */
     bool passes_proxy_by; /* NO_PROXY names it */
+    enum doctor_websocket websocket;
+    const char *ws_path; /* borrowed, what is behind HOST:PORT in the URL; NULL or "": "/" */
     struct doctor_result results[DOCTOR_CHECK_COUNT];
     struct ip addrs[DOCTOR_ADDRS_MAX]; /* as the system has them, else as DNS */
     size_t addr_count;
@@ -114,7 +134,7 @@ struct doctor_facts {
     struct doctor_resolv resolv;
     struct doctor_proxy proxy;
     bool has_policy;
-    int64_t idle_ms;               /* 0: not wanted */
+    int64_t idle_ms;               /* of silence; 0: not wanted */
     struct doctor_target *targets; /* owned; the probe is the last */
     size_t target_count;
     size_t left_out; /* hosts of the policy beyond the limit */
@@ -131,6 +151,8 @@ void doctor_tell(struct doctor_result *r, enum doctor_state state, enum doctor_f
 bool doctor_target_works(const struct doctor_target *t);
 /* All targets do, and the probe is not found, without "try again". */
 bool doctor_all_works(const struct doctor_facts *f);
+/* Of a WebSocket, as it may be shown: without the query, in which a ticket may be. */
+struct span doctor_ws_path(const struct doctor_target *t);
 const char *doctor_check_name(enum doctor_check c); /* for people */
 const char *doctor_check_word(enum doctor_check c); /* for JSON */
 const char *doctor_state_word(enum doctor_state s);

@@ -262,7 +262,53 @@ static const char *idle_advice(const struct target_words *w)
     return say(
         w,
         "tunnel_close in openshell-tunneld's log: reason=idle is --idle-timeout or `timeouts: { idle: 0 }`, "
-        "reason=lifetime is --lifetime; who=upstream is the server: let the program ping");
+        "reason=lifetime is --lifetime; who=upstream is the server, or a proxy in between that is not ours "
+        "(`proxy: direct` goes past a --chain-proxy): let the program ping; no such line: what cut it is "
+        "between here and openshell-tunneld");
+}
+
+static const char *websocket_advice(const struct target_words *w, enum doctor_fault fault)
+{
+    static const struct {
+        enum doctor_fault fault;
+        const char *text;
+    } fixed[] = {
+        {DOCTOR_TLS_FAILED, "openshell-tunneld's log has the reason if it was ours (tunnel_denied, "
+                            "tunnel_failed, tunnel_close); else the server wants another TLS"},
+        {DOCTOR_DISTRUSTED,
+         "programs refuse this certificate: if a proxy in between opens TLS (`tls: skip` in "
+         "the policy keeps OpenShell's from it), trust its CA: SSL_CERT_FILE, "
+         "NODE_EXTRA_CA_CERTS"},
+        {DOCTOR_UPGRADE_REFUSED, "the way is good as far as to the server: name the path of its WebSocket, "
+                                 "wss://HOST/PATH; the idle check stands in for it"},
+        {DOCTOR_UPGRADE_WRONG,
+         "what answers is no WebSocket server: a proxy in between that does not pass "
+         "`Upgrade` on, or the wrong port; `tls: skip` or `proxy: direct` in the policy "
+         "goes past it"},
+        {DOCTOR_SERVER_CLOSED,
+         "nothing in the network: the server closed it, as it does with who does not log "
+         "in or beat in time; a shorter --idle shows the way alone"},
+        {DOCTOR_NO_PONG,
+         "a NAT or firewall forgot the connection and told nobody: `keepalive: { idle: 15s }` "
+         "in the policy (--keepalive) for what openshell-tunneld dials, or let the program "
+         "ping"},
+        {DOCTOR_BAD_FRAME, "something in between writes into the connection, or the server speaks another "
+                           "protocol behind the upgrade: `tls: skip` or `proxy: direct` in the policy"},
+    };
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
+        if (fixed[i].fault == fault) {
+            return say(w, "%s", fixed[i].text);
+        }
+    }
+    if (fault == DOCTOR_CUT_IDLE) {
+        return idle_advice(w);
+    }
+    return fault == DOCTOR_DENIED ? policy_advice(w)
+                                  : say(w,
+                                        "openshell-tunneld's log has the reason (tunnel_denied, "
+                                        "tunnel_failed, tunnel_close) for "
+                                        "%s:%u",
+                                        w->host, w->t->port);
 }
 
 const char *doctor_advice(const struct doctor_facts *f, const struct doctor_target *t, enum doctor_check c,
@@ -290,6 +336,9 @@ const char *doctor_advice(const struct doctor_facts *f, const struct doctor_targ
     case DOCTOR_CONNECT_IDLE:
     case DOCTOR_NATIVE_IDLE:
         return idle_advice(&w);
+    case DOCTOR_CONNECT_WEBSOCKET:
+    case DOCTOR_NATIVE_WEBSOCKET:
+        return websocket_advice(&w, fault);
     }
     return NULL;
 }

@@ -8,8 +8,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-/* 0 once it is ready (or broken: the next call says how), -ETIMEDOUT. */
-static int wait_for(int fd, short events, int64_t end_ms)
+int doctor_io_wait(int fd, short events, int64_t end_ms)
 {
     struct pollfd p = {.fd = fd, .events = events};
     for (;;) {
@@ -33,7 +32,7 @@ int doctor_io_connect(const struct addr *to, int64_t end_ms)
     if (fd < 0) {
         return fd;
     }
-    int rc = wait_for(fd, POLLOUT, end_ms);
+    int rc = doctor_io_wait(fd, POLLOUT, end_ms);
     rc = rc == 0 ? sock_connect_result(fd) : rc;
     if (rc != 0) {
         (void)close(fd);
@@ -50,7 +49,7 @@ int doctor_io_send(int fd, struct span bytes, int64_t end_ms)
         if (n > 0) {
             bytes = span_sub(bytes, (size_t)n, bytes.len);
         } else if (n < 0 && errno == EAGAIN) {
-            rc = wait_for(fd, POLLOUT, end_ms);
+            rc = doctor_io_wait(fd, POLLOUT, end_ms);
         } else if (n < 0 && errno != EINTR) {
             rc = -errno;
         }
@@ -69,7 +68,7 @@ ssize_t doctor_io_receive(int fd, void *data, size_t cap, int64_t end_ms)
             return n;
         }
         if (errno == EAGAIN) {
-            int rc = wait_for(fd, POLLIN, end_ms);
+            int rc = doctor_io_wait(fd, POLLIN, end_ms);
             if (rc != 0) {
                 return rc;
             }

@@ -10,6 +10,8 @@
 
 #include <sys/types.h>
 
+/* 0 once fd is ready for POLLIN or POLLOUT, or broken: the next call says how. */
+MUST_CHECK int doctor_io_wait(int fd, short events, int64_t end_ms);
 /* A connected descriptor, the caller's to close. */
 MUST_CHECK int doctor_io_connect(const struct addr *to, int64_t end_ms);
 /* All of it or an error. */

@@ -60,6 +60,11 @@ static void put_target(struct json *j, const struct doctor_facts *f, const struc
     } else {
         json_null(j, "admitted");
     }
+    if (t->websocket == DOCTOR_WEBSOCKET_NONE) {
+        json_null(j, "websocket");
+    } else {
+        json_span(j, "websocket", doctor_ws_path(t));
+    }
     json_bool(j, "works", doctor_target_works(t));
     json_array(j, "checks");
     for (int c = 0; c < DOCTOR_CHECK_COUNT; c++) {

@@ -9,6 +9,9 @@
 
 #define IDLE_DEFAULT_MS 3000
 #define IDLE_MAX_MS INT64_C(86400000)
+#define WS_PATH_MAX 2048U /* a session's ticket in it may be long */
+#define WS_PORT 80U
+#define WSS_PORT 443U
 
 void doctor_options_fini(struct doctor_options *o)
 {
@@ -16,9 +19,58 @@ void doctor_options_fini(struct doctor_options *o)
     *o = (struct doctor_options){.help = false};
 }
 
+static bool has_scheme(struct span text, struct span scheme)
+{
+    return span_is_equal_nocase(span_sub(text, 0, scheme.len), scheme);
+}
+
+/* Visible ASCII, as a request line has it; no fragment (RFC 6455 3). */
+static bool is_ws_path(const char *path)
+{
+    struct span s = span_str(path);
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.data[i] <= ' ' || s.data[i] > '~' || s.data[i] == '#') {
+            return false;
+        }
+    }
+    return s.len <= WS_PATH_MAX;
+}
+
+/* ws://HOST[:PORT][/PATH] or wss://: *path is borrowed from text, and what is before it goes to authority. */
+static int split_url(const char *text, struct doctor_target *t, char *authority, size_t cap, struct err *err)
+{
+    struct span all = span_str(text);
+    bool is_tls = has_scheme(all, SPAN_LIT("wss://"));
+    size_t start = is_tls ? sizeof "wss://" - 1 : sizeof "ws://" - 1;
+    size_t len = strcspn(text + start, "/?#");
+    const char *path = text + start + len;
+    if (len >= cap || memchr(text + start, '@', len) != NULL) {
+        err_set(err, "'%.80s': type %s://HOST[:PORT]/PATH, without a user", text, is_tls ? "wss" : "ws");
+        return -EINVAL;
+    }
+    if (!is_ws_path(path)) {
+        err_set(err, "'%.80s': the path is visible ASCII without \"#\", at most %u bytes", text, WS_PATH_MAX);
+        return -EINVAL;
+    }
+    memcpy(authority, text + start, len);
+    authority[len] = '\0';
+    t->websocket = is_tls ? DOCTOR_WEBSOCKET_TLS : DOCTOR_WEBSOCKET_PLAIN;
+    t->ws_path = path;
+    return 0;
+}
+
 static int take_target(struct doctor_options *out, const char *text, struct err *err)
 {
     struct explain_target parsed;
+    struct doctor_target t = {.port = 0};
+    char authority[HOST_TEXT_CAP + 8];
+    if (has_scheme(span_str(text), SPAN_LIT("ws://")) || has_scheme(span_str(text), SPAN_LIT("wss://"))) {
+        int bad = split_url(text, &t, authority, sizeof authority, err);
+        if (bad != 0) {
+            return bad;
+        }
+        text = authority;
+    }
     int rc = explain_target_parse(text, &parsed, err);
     if (rc != 0) {
         return rc;
@@ -31,7 +83,12 @@ static int take_target(struct doctor_options *out, const char *text, struct err 
         err_set(err, "'%.200s': at most %d targets", text, DOCTOR_TARGETS_MAX);
         return -EINVAL;
     }
-    out->targets[out->target_count++] = (struct doctor_target){.host = parsed.host, .port = parsed.port};
+    t.host = parsed.host;
+    t.port = parsed.port;
+    if (t.port == 0 && t.websocket != DOCTOR_WEBSOCKET_NONE) {
+        t.port = t.websocket == DOCTOR_WEBSOCKET_TLS ? WSS_PORT : WS_PORT;
+    }
+    out->targets[out->target_count++] = t;
     return 0;
 }
 

@@ -148,10 +148,16 @@ static bool is_tls_port(uint16_t port)
     return false;
 }
 
-static void judge_tls(const struct doctor_tls_answer *answer, ssize_t end, uint16_t port,
+static bool wants_tls(const struct doctor_target *t)
+{
+    return t->websocket == DOCTOR_WEBSOCKET_TLS ||
+           (t->websocket != DOCTOR_WEBSOCKET_PLAIN && is_tls_port(t->port));
+}
+
+static void judge_tls(const struct doctor_tls_answer *answer, ssize_t end, const struct doctor_target *t,
                       struct doctor_result *out)
 {
-    enum doctor_state other = is_tls_port(port) ? DOCTOR_FAILED : DOCTOR_NOTED;
+    enum doctor_state other = wants_tls(t) ? DOCTOR_FAILED : DOCTOR_NOTED;
     switch (answer->kind) {
     case DOCTOR_TLS_HELLO:
         doctor_tell(out, DOCTOR_OK, DOCTOR_FAULT_NONE, "ServerHello");
@@ -196,7 +202,7 @@ static void say_hello(int fd, const struct doctor_target *t, int64_t end_ms, str
             doctor_tls_read(span_make(bytes, len), &answer);
         } while (n > 0 && answer.kind == DOCTOR_TLS_MORE && len < sizeof bytes);
     }
-    judge_tls(&answer, n, t->port, out);
+    judge_tls(&answer, n, t, out);
 }
 
 /*
@@ -209,8 +215,7 @@ static void check_tls(int fd, const struct doctor_target *t, int64_t end_ms, str
     int64_t start_ms = clock_mono_ms();
     uint8_t greeting[64];
     int64_t quiet_ms = start_ms + QUIET_MS < end_ms ? start_ms + QUIET_MS : end_ms;
-    ssize_t n =
-        is_tls_port(t->port) ? -ETIMEDOUT : doctor_io_receive(fd, greeting, sizeof greeting, quiet_ms);
+    ssize_t n = wants_tls(t) ? -ETIMEDOUT : doctor_io_receive(fd, greeting, sizeof greeting, quiet_ms);
     if (n > 0) {
         doctor_tell(out, DOCTOR_NOTED, DOCTOR_NO_TLS, "the server speaks first, and not TLS");
     } else if (n == -ETIMEDOUT) {

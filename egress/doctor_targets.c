@@ -51,6 +51,9 @@ static void ask_policy(struct doctor_target *t, const struct policy *policy)
     }
     t->has_policy = true;
     t->is_admitted = c.best != NULL;
+    if (t->websocket == DOCTOR_WEBSOCKET_NONE && t->is_admitted && c.best->protocol == PROTOCOL_WEBSOCKET) {
+        t->websocket = DOCTOR_WEBSOCKET_AS_FOUND;
+    }
     t->has_other_ports = c.best == NULL && any != NULL;
 }
 

@@ -77,6 +77,10 @@ static void print_target(FILE *out, const struct doctor_facts *f, const struct d
     } else if (t->has_policy) {
         (void)fprintf(out, ", %s", t->is_admitted ? "admitted by the policy" : "not admitted by the policy");
     }
+    if (t->websocket != DOCTOR_WEBSOCKET_NONE) {
+        struct span path = doctor_ws_path(t);
+        (void)fprintf(out, ", a WebSocket at %.*s", (int)path.len, (const char *)path.data);
+    }
     (void)fprintf(out, "\n");
     for (int c = 0; c < DOCTOR_CHECK_COUNT; c++) {
         bool is_shown = t->results[c].state != DOCTOR_NOT_TESTED || t->results[c].text[0] != '\0';

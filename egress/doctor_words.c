@@ -16,6 +16,13 @@ void doctor_tell(struct doctor_result *r, enum doctor_state state, enum doctor_f
     va_end(args);
 }
 
+struct span doctor_ws_path(const struct doctor_target *t)
+{
+    struct span path = span_str(t->ws_path);
+    path = span_sub(path, 0, span_find(path, '?'));
+    return path.len == 0 ? SPAN_LIT("/") : path;
+}
+
 const char *doctor_check_name(enum doctor_check c)
 {
     switch (c) {
@@ -31,12 +38,16 @@ const char *doctor_check_name(enum doctor_check c)
         return "TLS over CONNECT";
     case DOCTOR_CONNECT_IDLE:
         return "idle, over CONNECT";
+    case DOCTOR_CONNECT_WEBSOCKET:
+        return "WebSocket, CONNECT";
     case DOCTOR_NATIVE:
         return "native TCP";
     case DOCTOR_NATIVE_TLS:
         return "native TLS";
     case DOCTOR_NATIVE_IDLE:
         return "idle, native";
+    case DOCTOR_NATIVE_WEBSOCKET:
+        return "WebSocket, native";
     }
     return "?";
 }
@@ -56,12 +67,16 @@ const char *doctor_check_word(enum doctor_check c)
         return "connect_tls";
     case DOCTOR_CONNECT_IDLE:
         return "connect_idle";
+    case DOCTOR_CONNECT_WEBSOCKET:
+        return "connect_websocket";
     case DOCTOR_NATIVE:
         return "native";
     case DOCTOR_NATIVE_TLS:
         return "native_tls";
     case DOCTOR_NATIVE_IDLE:
         return "native_idle";
+    case DOCTOR_NATIVE_WEBSOCKET:
+        return "native_websocket";
     }
     return "?";
 }
@@ -112,16 +127,26 @@ const char *doctor_fault_word(enum doctor_fault f)
         [DOCTOR_NO_TLS] = "no_tls",
         [DOCTOR_CUT_IDLE] = "cut_idle",
         [DOCTOR_OUT_OF_TIME] = "out_of_time",
+        [DOCTOR_TLS_FAILED] = "tls_failed",
+        [DOCTOR_DISTRUSTED] = "certificate",
+        [DOCTOR_UPGRADE_REFUSED] = "upgrade_refused",
+        [DOCTOR_UPGRADE_WRONG] = "upgrade_wrong",
+        [DOCTOR_SERVER_CLOSED] = "server_closed",
+        [DOCTOR_NO_PONG] = "no_pong",
+        [DOCTOR_BAD_FRAME] = "bad_frame",
+        [DOCTOR_NOT_BUILT] = "not_built",
     };
     return (size_t)f < sizeof words / sizeof words[0] ? words[f] : NULL;
 }
 
-/* A path: connected, not refused inside TLS, not cut while it was idle. */
-static bool path_works(const struct doctor_target *t, enum doctor_check tcp, enum doctor_check tls,
-                       enum doctor_check idle)
+/* A path begins at this check: connected, not refused inside TLS, not cut while it was idle. */
+static bool path_works(const struct doctor_target *t, enum doctor_check tcp)
 {
-    return doctor_is_good(&t->results[tcp]) && t->results[tls].state != DOCTOR_FAILED &&
-           t->results[idle].state != DOCTOR_FAILED;
+    bool works = doctor_is_good(&t->results[tcp]);
+    for (int c = 1; c <= DOCTOR_CONNECT_WEBSOCKET - DOCTOR_CONNECT; c++) {
+        works = works && t->results[(int)tcp + c].state != DOCTOR_FAILED;
+    }
+    return works;
 }
 
 static bool probe_is_good(const struct doctor_target *t)
@@ -135,8 +160,7 @@ bool doctor_target_works(const struct doctor_target *t)
         return probe_is_good(t);
     }
     bool resolves = t->host.kind == HOST_IP || doctor_is_good(&t->results[DOCTOR_SYSTEM]);
-    return resolves && (path_works(t, DOCTOR_CONNECT, DOCTOR_CONNECT_TLS, DOCTOR_CONNECT_IDLE) ||
-                        path_works(t, DOCTOR_NATIVE, DOCTOR_NATIVE_TLS, DOCTOR_NATIVE_IDLE));
+    return resolves && (path_works(t, DOCTOR_CONNECT) || path_works(t, DOCTOR_NATIVE));
 }
 
 bool doctor_all_works(const struct doctor_facts *f)

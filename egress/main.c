@@ -22,7 +22,7 @@ static void usage(FILE *out)
         "  run [OPTION]... -- CMD...  run CMD so that it reaches what the policy admits, nothing else\n"
         "  capture up|down            routes and rules that bring native connections to tunneld\n"
         "  listen --netns PATH ...    start a daemon here on sockets of another network namespace\n"
-        "  doctor [HOST[:PORT]]...    inside a sandbox: which ways out work, and what to change\n\n"
+        "  doctor [HOST | URL]...     inside a sandbox: which ways out work, and what to change\n\n"
         "  --help, --version\n"
         "openshell-egress(1), openshell-dnsd(8) and openshell-tunneld(8) say more.\n");
 }

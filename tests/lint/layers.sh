@@ -43,7 +43,7 @@ door() {
 }
 door 'yaml\.h' '^common/policy/yaml_doc\.c$'
 door 'ldns/.*' '^common/dns/dns_ldns\.c$'
-door 'openssl/.*' '^common/dns/dns_tls\.c$'
+door 'openssl/.*' '^(common/dns/dns_tls|egress/doctor_wss)\.c$'
 door 'ev\.h' '^(common/net/|common/dns/(dns_client|dns_stream|resolver)|common/run/|dnsd/|tunneld/|egress/explain_live\.c$)'
 
 # Pure files: bytes, structs and a time in; bytes, structs and a verdict out.
@@ -56,7 +56,8 @@ tunneld/dial_plan tunneld/admit tunneld/tls_sni tunneld/first_bytes
 common/policy/policy_export common/policy/policy_export_edit common/policy/policy_export_emit
 common/policy/policy_export_lines common/policy/policy_export_merge common/policy/policy_export_notes
 common/policy/policy_export_overlap common/policy/policy_export_verify
-egress/doctor_advice egress/doctor_notes egress/doctor_proxy egress/doctor_tls egress/doctor_words egress/doctor_dns_judge"
+egress/doctor_advice egress/doctor_notes egress/doctor_proxy egress/doctor_tls egress/doctor_words egress/doctor_dns_judge
+egress/doctor_ws_frame egress/doctor_ws_head egress/doctor_ws_key"
 for stem in $pure; do
   for file in "$stem.c" "$stem.h"; do
     [ -f "$file" ] || continue

@@ -121,6 +121,18 @@ static void test_each_fault(void **state)
         {DOCTOR_NATIVE, DOCTOR_HALF_IPV6, "--aaaa nodata"},
         {DOCTOR_NATIVE_IDLE, DOCTOR_CUT_IDLE, "--idle-timeout"},
         {DOCTOR_CONNECT_IDLE, DOCTOR_CUT_IDLE, "timeouts: { idle: 0 }"},
+        {DOCTOR_CONNECT_WEBSOCKET, DOCTOR_CUT_IDLE, "timeouts: { idle: 0 }"},
+        {DOCTOR_NATIVE_WEBSOCKET, DOCTOR_CUT_IDLE, "not ours"},
+        {DOCTOR_NATIVE_WEBSOCKET, DOCTOR_TLS_FAILED, "tunnel_denied"},
+        {DOCTOR_NATIVE_WEBSOCKET, DOCTOR_DISTRUSTED, "SSL_CERT_FILE"},
+        {DOCTOR_CONNECT_WEBSOCKET, DOCTOR_UPGRADE_REFUSED, "wss://HOST/PATH"},
+        {DOCTOR_CONNECT_WEBSOCKET, DOCTOR_UPGRADE_WRONG, "`Upgrade`"},
+        {DOCTOR_CONNECT_WEBSOCKET, DOCTOR_SERVER_CLOSED, "nothing in the network"},
+        {DOCTOR_CONNECT_WEBSOCKET, DOCTOR_NO_PONG, "keepalive: { idle: 15s }"},
+        {DOCTOR_CONNECT_WEBSOCKET, DOCTOR_BAD_FRAME, "`tls: skip`"},
+        {DOCTOR_NATIVE_WEBSOCKET, DOCTOR_DENIED, "- { host: a.test, port: 443 }"},
+        {DOCTOR_NATIVE_WEBSOCKET, DOCTOR_TIMEOUT, "a.test:443"},
+        {DOCTOR_NATIVE_WEBSOCKET, DOCTOR_CONN_CUT, "tunnel_close"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct scene s;
@@ -210,9 +222,17 @@ static void test_works(void **state)
     fail_check(&s, DOCTOR_NATIVE, DOCTOR_CONN_REFUSED);
     fail_check(&s, DOCTOR_CONNECT_IDLE, DOCTOR_CUT_IDLE);
     assert_false(doctor_all_works(&s.f));
+    s.targets[0].results[DOCTOR_CONNECT_IDLE].state = DOCTOR_NOT_TESTED; /* a WebSocket was, instead */
+    assert_true(doctor_all_works(&s.f));
+    fail_check(&s, DOCTOR_CONNECT_WEBSOCKET, DOCTOR_NO_PONG);
+    assert_false(doctor_all_works(&s.f));
+    s.targets[0].results[DOCTOR_CONNECT_WEBSOCKET].state = DOCTOR_NOTED;
+    assert_true(doctor_all_works(&s.f));
     scene_init(&s);
+    fail_check(&s, DOCTOR_NATIVE, DOCTOR_CONN_REFUSED);
     fail_check(&s, DOCTOR_SYSTEM, DOCTOR_NO_SUCH_HOST);
     assert_false(doctor_all_works(&s.f));
+    s.targets[0].results[DOCTOR_NATIVE].state = DOCTOR_OK;
     assert_int_equal(host_parse(span_str("192.0.2.1"), &s.targets[0].host), HOST_FAULT_NONE);
     assert_true(doctor_all_works(&s.f));
     s.targets[0] = (struct doctor_target){.host = s.targets[0].host}; /* nothing tested is nothing proven */
