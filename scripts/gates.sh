@@ -115,6 +115,15 @@ without_openssl() {
   [ $? -eq 77 ] && grep -q '^SKIP: built without OpenSSL' "$dot_log"
 }
 
+# doctor says that it has no wss://, and goes on.
+doctor_without_openssl() {
+  doctor_log=$work/none/doctor.log
+  env top_srcdir="$top" top_builddir="$work/none" tests/e2e/doctor_websocket.sh >"$doctor_log" 2>&1 &&
+    grep -q 'built without OpenSSL' "$doctor_log" && return 0
+  cat "$doctor_log"
+  return 1
+}
+
 install_check() {
   rm -rf "$work/image" && make -C "$work/gcc" install DESTDIR="$work/image" &&
     image=$work/image/usr/local &&
@@ -140,7 +149,8 @@ gate "make distcheck" dist_check
 gate "configure with clang" configured clang --enable-werror CC=clang CFLAGS="-O2 -g" &&
   gate "build with clang" build_tests clang && tests clang "check (clang)" check
 gate "configure without OpenSSL" configured none --enable-werror --without-openssl CC=gcc CFLAGS="-O0 -g" &&
-  gate "build without OpenSSL" build none && gate "tls:// without OpenSSL" without_openssl
+  gate "build without OpenSSL" build none && gate "tls:// without OpenSSL" without_openssl &&
+  gate "doctor without OpenSSL" doctor_without_openssl
 gate "configure with ASan and UBSan" configured asan --enable-werror --enable-debug-checks \
   --with-sanitizer=address,undefined CC=gcc CFLAGS="-O1 -g" &&
   gate "build with ASan and UBSan" build_tests asan && tests asan "check (ASan, UBSan)" check &&

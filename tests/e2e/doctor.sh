@@ -5,30 +5,13 @@
 # says what to change, and gives the exit status.
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/e2e/doctor_lib.sh
+. "$(dirname "$0")/doctor_lib.sh"
 enter_lab "$@"
 start_standin
 
 policy=$top_srcdir/policy-examples/discord.yaml
 examine=(timeout 60 "$egress" doctor) # whatever is broken, it ends
-
-# doctor STATUS COMMAND...: what it says goes to $T/said.
-doctor() {
-  local wanted=$1 status=0
-  shift
-  "$@" >"$T/said" 2>"$T/doctor.err" </dev/null || status=$?
-  [ "$status" = "$wanted" ] || fail "'$*' gave status $status, not $wanted: $(cat "$T/said" "$T/doctor.err")"
-}
-
-# row TARGET CHECK PATTERN: that line of that target.
-row() {
-  awk -v target="$1" 'index($0, target) == 1 { on = 1; next } /^[^ ]/ || /^$/ { on = 0 } on' "$T/said" |
-    grep -qE -- "^  $2 +$3" || fail "no line '$2: $3' for $1 in: $(cat "$T/said")"
-}
-
-# change PATTERN: some line to be changed is this one.
-change() {
-  grep -qE -- "^ +change: .*$1" "$T/said" || fail "nothing is said about '$1': $(cat "$T/said")"
-}
 
 # Healthy: every way works, and a name that nobody has fails at once.
 gateway=gateway.discord.gg:443
@@ -113,14 +96,6 @@ say "a cut tunnel: when, how, and which switch"
 start_daemon tunneld --listen 127.0.0.1:3128 --upstream "$V4_A" --policy "$policy"
 start_daemon dnsd --listen 127.0.0.1:53 --upstream "$V4_A" --policy "$policy" --answer synthetic --pool 127.64.0.0/10 \
   --map "$T/egress.map"
-
-# with_resolv_conf TEXT COMMAND...: that file is the command's alone.
-with_resolv_conf() {
-  printf '%b' "$1" >"$T/resolv.conf"
-  shift
-  # shellcheck disable=SC2016
-  unshare --mount sh -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$T/resolv.conf" "$@"
-}
 doctor 1 with_resolv_conf 'nameserver 127.0.0.53\noptions timeout:1 attempts:1\n' \
   "${examine[@]}" --idle 0 "$gateway"
 row "$gateway" getaddrinfo 'FAILED +(EAI_AGAIN|no answer)'
