@@ -13,7 +13,7 @@
 # shellcheck source=tests/e2e/protocols/serve.sh
 . "$here/protocols/serve.sh"
 light=(discord ws fetch curl asyncio redis ssh git openssl smtp musl musl-plain)
-heavy=(go-http go-dial java java-socket psql)
+heavy=(go-http go-dial java java-socket psql psql-direct)
 [ "$*" != heavy ] || set -- "${heavy[@]}"
 [ $# -gt 0 ] || set -- "${light[@]}"
 columns=(anyip redirect steer connect)
@@ -23,7 +23,7 @@ server_of() {
   case $1 in
   ws | redis | ssh | git | smtp) echo "$1" ;;
   openssl) echo tls13 ;;
-  psql) echo postgresql ;;
+  psql | psql-direct) echo postgresql ;;
   musl-plain | go-dial | java-socket) echo redis ;;
   esac
 }
@@ -43,7 +43,7 @@ servers=()
 web=()
 for client in "$@"; do
   case $client in
-  discord | ws | redis | ssh | git | openssl | smtp | psql | fetch | asyncio) ;;
+  discord | ws | redis | ssh | git | openssl | smtp | psql | psql-direct | fetch | asyncio) ;;
   curl) need curl curl ;;
   musl | musl-plain) need musl-gcc musl-tools ;;
   go-*) need go golang-go ;;
@@ -60,9 +60,18 @@ for client in "$@"; do
 done
 enter_lab "$@"
 
+# psql 17 and later can begin with TLS: note 5 of the documentation.
+begins_with_tls() {
+  [ "$(psql --version | sed -E 's/[^0-9]*([0-9]+).*/\1/')" -ge 17 ]
+}
+
 # expected COLUMN CLIENT: ok or no, from the documentation.
 expected() {
   local at
+  if [ "$2" = psql-direct ] && begins_with_tls; then
+    echo ok
+    return
+  fi
   case $1 in
   anyip) at=4 ;;
   redirect) at=5 ;;
@@ -218,7 +227,9 @@ outcome() {
     ;;
   124) echo hung ;;
   *)
-    if [ "$1" != steer ] || grep -q " reason=steer_no_name host=- port=$(ports_of "$(server_of "$2")") " "$T/steer.tunneld.log"; then
+    if [ "$2" = psql-direct ]; then # refused by psql itself, and it says why
+      if grep -q 'invalid connection option "sslnegotiation"' "$T/$1.$2.said"; then echo no; else echo unexplained; fi
+    elif [ "$1" != steer ] || grep -q " reason=steer_no_name host=- port=$(ports_of "$(server_of "$2")") " "$T/steer.tunneld.log"; then
       echo no
     else
       echo unexplained

@@ -32,6 +32,7 @@ discord) DISCORD_TOKEN=not-a-real-token exec node "$here/../bot.mjs" ;;
 ws | redis | ssh | git | smtp) protocol "$client" ;;
 openssl) protocol tls13 ;;
 psql) protocol postgresql ;;
+psql-direct) PSQL_NEGOTIATION=direct protocol postgresql ;;
 fetch)
   hello "$(node -e 'fetch(process.argv[1]).then((a) => a.text()).then((t) => console.log(t.trim()),
     (e) => { console.error(e.cause ?? e); process.exitCode = 1; })' "https://$host/hello")"

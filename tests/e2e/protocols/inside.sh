@@ -160,9 +160,10 @@ do_git() {
 
 do_postgresql() {
   endpoint "$host" 5432
-  local address_only=()
+  local address_only=() negotiation=()
   [ "$way" = captured ] || address_only=("hostaddr=$address")
-  psql "host=$host ${address_only[*]} port=$port user=tester dbname=postgres sslmode=verify-full sslrootcert=$CA" \
+  [ -z "${PSQL_NEGOTIATION:-}" ] || negotiation=("sslnegotiation=$PSQL_NEGOTIATION")
+  psql "host=$host ${address_only[*]} ${negotiation[*]} port=$port user=tester dbname=postgres sslmode=verify-full sslrootcert=$CA" \
     --no-psqlrc --quiet --tuples-only --no-align -v ON_ERROR_STOP=1 >"$dir/said" <<SQL
 SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid();
 CREATE TEMP TABLE t AS SELECT i, md5(i::text) AS m FROM generate_series(1, 50000) AS i;
