@@ -21,7 +21,7 @@
 
 struct options {
     struct capture_config cfg;
-    struct arg_list policies, pools;
+    struct arg_list policies, pools, interfaces;
     uint16_t *ports;
     size_t port_count;
     bool is_up, is_dry_run, is_help;
@@ -42,9 +42,9 @@ static void usage(FILE *out)
         "  --policy FILE|DIR anyip: the ports that it names are served, no others (repeatable)\n"
         "  --port N          anyip: another port that is served (repeatable)\n"
         "  --to PORT         redirect, tproxy: tunneld's --transparent port (default 15001)\n"
-        "  --interface NAME  redirect, tproxy: the programs' packets come in here (redirect without it: "
-        "they\n"
-        "                    run in this namespace)\n"
+        "  --interface NAME  redirect, tproxy: the programs' packets come in here (repeatable; redirect "
+        "without\n"
+        "                    it: they run in this namespace)\n"
         "  --anyip-exposed   anyip: let everything that listens here be reached at the pool's addresses\n"
         "  --dry-run         print the commands, run none\n"
         "Exit status: 0 done, 64 usage, 71 a command failed, 78 policy.\n");
@@ -112,8 +112,8 @@ static int take_option(struct options *o, struct cli_option *opt, struct cli *c,
     } else if (which == 2) {
         rc = arg_list_add(&o->policies, opt->value);
     } else if (which == 5) {
-        o->cfg.interface = opt->value;
-        rc = is_interface(opt->value) ? 0 : bad(err, names[which], "not the name of an interface");
+        rc = is_interface(opt->value) ? arg_list_add(&o->interfaces, opt->value)
+                                      : bad(err, names[which], "not the name of an interface");
     } else if (num_port(span_str(opt->value), &port) != 0) {
         rc = bad(err, names[which], "a port is a number from 1 to 65535");
     } else if (which == 3) {
@@ -150,7 +150,7 @@ static int check_options(struct options *o, struct err *err)
     case CAPTURE_NONE:
         return bad(err, "mode", "is missing: anyip, redirect or tproxy");
     case CAPTURE_ANYIP:
-        if (o->cfg.to_port != 0 || o->cfg.interface != NULL) {
+        if (o->cfg.to_port != 0 || o->interfaces.count > 0) {
             return bad(err, "mode", "anyip has neither --to nor --interface");
         }
         if (o->is_up && !has_ports && !o->cfg.is_exposed) {
@@ -164,7 +164,7 @@ static int check_options(struct options *o, struct err *err)
         if (has_ports || o->cfg.is_exposed) {
             return bad(err, "mode", "only anyip has --policy, --port and --anyip-exposed");
         }
-        if (o->is_up && o->cfg.mode == CAPTURE_TPROXY && o->cfg.interface == NULL) {
+        if (o->is_up && o->cfg.mode == CAPTURE_TPROXY && o->interfaces.count == 0) {
             return bad(err, "mode",
                        "tproxy needs --interface: it takes what comes in from another namespace");
         }
@@ -174,9 +174,32 @@ static int check_options(struct options *o, struct err *err)
     return 0;
 }
 
+/* lo can hold no route of IPv6, as in most containers. */
+static bool is_ipv6_off(void)
+{
+    char digit = '1';
+    int fd = open("/proc/sys/net/ipv6/conf/lo/disable_ipv6", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        digit = read(fd, &digit, 1) == 1 ? digit : '1';
+        (void)close(fd);
+    }
+    return digit != '0';
+}
+
+static int add_default_pools(struct options *o)
+{
+    const bool needs_lo = o->cfg.mode != CAPTURE_REDIRECT || o->interfaces.count == 0;
+    int rc = arg_list_add(&o->pools, "198.18.0.0/15");
+    if (rc == 0 && o->is_up && needs_lo && is_ipv6_off()) {
+        (void)fprintf(
+            stderr, "openshell-egress capture: IPv6 is off on lo (disable_ipv6): nothing is set up for it\n");
+        return 0;
+    }
+    return rc == 0 ? arg_list_add(&o->pools, "fd00:5e11::/64") : rc;
+}
+
 static int parse(int argc, char **argv, struct options *o, struct err *err)
 {
-    static const char *const default_pools[] = {"198.18.0.0/15", "fd00:5e11::/64"};
     *o = (struct options){0};
     if (argc > 1 && strcmp(argv[1], "--help") == 0) {
         o->is_help = true;
@@ -196,14 +219,10 @@ static int parse(int argc, char **argv, struct options *o, struct err *err)
         }
         rc = take_one(o, &c, err);
     }
-    const size_t given = o->pools.count;
-    for (size_t i = 0; rc == 0 && given == 0 && i < sizeof default_pools / sizeof default_pools[0]; i++) {
-        rc = arg_list_add(&o->pools, default_pools[i]);
-    }
     if (rc == 0 && !o->is_help) {
         rc = check_options(o, err);
     }
-    return rc;
+    return rc == 0 && !o->is_help && o->pools.count == 0 ? add_default_pools(o) : rc;
 }
 
 static int run_command(const char *text, int input, bool may_fail)
@@ -267,7 +286,7 @@ static void print_step(const struct capture_step *s)
     }
 }
 
-static int run_plan(const struct capture_plan *p)
+static int run_plan(const struct capture_plan *p, bool is_up)
 {
     for (size_t i = 0; i < p->count; i++) {
         const struct capture_step *s = &p->steps[i];
@@ -284,8 +303,9 @@ static int run_plan(const struct capture_plan *p)
             (void)fprintf(
                 stderr,
                 "openshell-egress capture: \"%s\" failed%s%s; it needs CAP_NET_ADMIN in this network "
-                "namespace. --dry-run prints all commands\n",
-                what, rc > 0 ? ": " : "", rc > 0 ? strerror(rc) : "");
+                "namespace. --dry-run prints all commands%s\n",
+                what, rc > 0 ? ": " : "", rc > 0 ? strerror(rc) : "",
+                is_up && i > 0 ? "; capture down takes away what was done before this one" : "");
         }
         return EXIT_STATUS_OS;
     }
@@ -317,6 +337,8 @@ static int apply(struct options *o)
     }
     o->cfg.ports = o->ports;
     o->cfg.port_count = o->port_count;
+    o->cfg.interfaces = o->interfaces.items;
+    o->cfg.interface_count = o->interfaces.count;
     int rc = o->is_up ? capture_plan_up(&o->cfg, &plan) : capture_plan_down(&o->cfg, &plan);
     if (rc != 0) {
         (void)fprintf(stderr, "openshell-egress capture: out of memory\n");
@@ -327,7 +349,7 @@ static int apply(struct options *o)
         }
         status = fflush(stdout) == 0 ? 0 : EXIT_STATUS_OS;
     } else {
-        status = run_plan(&plan);
+        status = run_plan(&plan, o->is_up);
     }
     capture_plan_fini(&plan);
     return status;
@@ -356,5 +378,6 @@ int command_capture(int argc, char **argv)
     free(o.ports);
     free(o.policies.items);
     free(o.pools.items);
+    free(o.interfaces.items);
     return status;
 }

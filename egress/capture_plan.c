@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PREFIX_CAP (IP_TEXT_CAP + 4)
 #define LINE_CAP 512
@@ -98,7 +99,16 @@ static size_t families_of(const struct capture_config *cfg, struct family out[2]
  */
 static bool has_local_route(const struct capture_config *cfg)
 {
-    return cfg->mode == CAPTURE_ANYIP || (cfg->mode == CAPTURE_REDIRECT && cfg->interface == NULL);
+    return cfg->mode == CAPTURE_ANYIP || (cfg->mode == CAPTURE_REDIRECT && cfg->interface_count == 0);
+}
+
+static int put_from(struct buf *b, const struct capture_config *cfg)
+{
+    int rc = put(b, "    ");
+    for (size_t i = 0; rc == 0 && i < cfg->interface_count; i++) {
+        rc = put(b, "%s\"%s\"", i == 0 ? "iifname { " : ", ", cfg->interfaces[i]);
+    }
+    return rc == 0 && cfg->interface_count > 0 ? put(b, " } ") : rc;
 }
 
 static int put_ports(struct buf *b, const struct capture_config *cfg)
@@ -131,26 +141,30 @@ static int put_anyip(struct buf *b, const struct capture_config *cfg, const stru
 
 static int put_redirect(struct buf *b, const struct capture_config *cfg, const struct family *f, size_t count)
 {
-    char from[64] = "";
-    if (cfg->interface != NULL) {
-        (void)snprintf(from, sizeof from, "iifname \"%s\" ", cfg->interface);
-    }
+    const bool is_local = cfg->interface_count == 0;
+    char pool[PREFIX_CAP];
     /* nft 1.0.6 knows no name for -100 in the output hook */
     int rc = put(b, "  chain redirect_tcp {\n    type nat hook %s priority -100; policy accept;\n",
-                 cfg->interface != NULL ? "prerouting" : "output");
+                 is_local ? "output" : "prerouting");
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        char pool[PREFIX_CAP];
-        rc = put(b, "    %s%s daddr %s meta l4proto tcp redirect to :%u\n", from, f[i].nft,
-                 prefix_text(f[i].pool, pool), cfg->to_port);
+        rc = put_from(b, cfg);
+        rc = rc == 0 ? put(b, "%s daddr %s meta l4proto tcp redirect to :%u\n", f[i].nft,
+                           prefix_text(f[i].pool, pool), cfg->to_port)
+                     : rc;
     }
-    /* what is still for the pool here is no TCP: refused at once, so that QUIC's clients turn to TCP */
+    /* What is still for the pool here is no TCP: refused at once, so that QUIC's clients turn to TCP. On
+     * arrival, since a packet refused on its way out is EPERM for who sent it; and TCP, too, since the pool
+     * is local here, and what else listens must not be reached at its addresses from elsewhere. */
     rc = rc == 0
              ? put(b, "  }\n  chain refuse_rest {\n    type filter hook %s priority filter; policy accept;\n",
-                   cfg->interface != NULL ? "prerouting" : "output")
+                   is_local ? "input" : "prerouting")
              : rc;
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        char pool[PREFIX_CAP];
-        rc = put(b, "    %s%s daddr %s reject\n", from, f[i].nft, prefix_text(f[i].pool, pool));
+        (void)prefix_text(f[i].pool, pool);
+        rc =
+            is_local ? put(b, "    %s daddr %s meta l4proto tcp reject with tcp reset\n", f[i].nft, pool) : 0;
+        rc = rc == 0 ? put_from(b, cfg) : rc;
+        rc = rc == 0 ? put(b, "%s daddr %s reject\n", f[i].nft, pool) : rc;
     }
     return rc == 0 ? put(b, "  }\n") : rc;
 }
@@ -162,17 +176,16 @@ static int put_tproxy(struct buf *b, const struct capture_config *cfg, const str
     for (size_t i = 0; rc == 0 && i < count; i++) {
         char pool[PREFIX_CAP];
         (void)prefix_text(f[i].pool, pool);
-        rc = put(
-            b,
-            "    iifname \"%s\" %s daddr %s meta l4proto tcp socket transparent 1 meta mark set %s accept\n",
-            cfg->interface, f[i].nft, pool, CAPTURE_MARK);
-        rc = rc == 0
-                 ? put(b,
-                       "    iifname \"%s\" %s daddr %s meta l4proto tcp tproxy %s to %s:%u meta mark set %s "
-                       "accept\n",
-                       cfg->interface, f[i].nft, pool, f[i].nft, f[i].listener, cfg->to_port, CAPTURE_MARK)
-                 : rc;
-        rc = rc == 0 ? put(b, "    iifname \"%s\" %s daddr %s reject\n", cfg->interface, f[i].nft, pool) : rc;
+        rc = put_from(b, cfg);
+        rc = rc == 0 ? put(b, "%s daddr %s meta l4proto tcp socket transparent 1 meta mark set %s accept\n",
+                           f[i].nft, pool, CAPTURE_MARK)
+                     : rc;
+        rc = rc == 0 ? put_from(b, cfg) : rc;
+        rc = rc == 0 ? put(b, "%s daddr %s meta l4proto tcp tproxy %s to %s:%u meta mark set %s accept\n",
+                           f[i].nft, pool, f[i].nft, f[i].listener, cfg->to_port, CAPTURE_MARK)
+                     : rc;
+        rc = rc == 0 ? put_from(b, cfg) : rc;
+        rc = rc == 0 ? put(b, "%s daddr %s reject\n", f[i].nft, pool) : rc;
     }
     return rc == 0 ? put(b, "  }\n") : rc;
 }
@@ -239,11 +252,17 @@ int capture_plan_up(const struct capture_config *cfg, struct capture_plan *out)
 {
     struct family f[2];
     const size_t count = families_of(cfg, f);
+    int rc = 0;
     *out = (struct capture_plan){0};
+    if (!has_local_route(cfg)) { /* another mode's, which would be left without its rules */
+        rc = add_local_routes(out, f, count, false);
+    }
     /* the rules first: at no time do the pool's addresses lead to what else listens here */
-    int rc = cfg->mode == CAPTURE_ANYIP && cfg->is_exposed
+    if (rc == 0) {
+        rc = cfg->mode == CAPTURE_ANYIP && cfg->is_exposed
                  ? add_command(out, true, "nft delete table inet " CAPTURE_TABLE)
                  : add_table(out, cfg, f, count);
+    }
     if (rc == 0 && has_local_route(cfg)) {
         rc = add_local_routes(out, f, count, true);
     }
@@ -253,19 +272,21 @@ int capture_plan_up(const struct capture_config *cfg, struct capture_plan *out)
     return rc;
 }
 
+/* What any mode has set up: they share the table, so the last one may have been another. */
 int capture_plan_down(const struct capture_config *cfg, struct capture_plan *out)
 {
     struct family f[2];
     const size_t count = families_of(cfg, f);
     *out = (struct capture_plan){0};
-    int rc = 0;
-    if (has_local_route(cfg)) {
-        rc = add_local_routes(out, f, count, false);
+    int rc = add_local_routes(out, f, count, false);
+    rc = rc == 0 ? add_marked_routes(out, f, count, false) : rc;
+    if (rc == 0 && cfg->is_exposed) { /* without nf_tables, maybe */
+        rc = add_command(out, true, "nft delete table inet " CAPTURE_TABLE);
+    } else if (rc == 0) { /* fails only if it is forbidden, which the others would have hidden */
+        rc = add_step(out, strdup("table inet " CAPTURE_TABLE "\ndelete table inet " CAPTURE_TABLE "\n"),
+                      true, false);
     }
-    if (rc == 0 && cfg->mode == CAPTURE_TPROXY) {
-        rc = add_marked_routes(out, f, count, false);
-    }
-    return rc == 0 ? add_command(out, true, "nft delete table inet " CAPTURE_TABLE) : rc;
+    return rc;
 }
 
 void capture_plan_fini(struct capture_plan *p)

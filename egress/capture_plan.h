@@ -19,9 +19,10 @@ enum capture_mode {
 struct capture_config {
     enum capture_mode mode;
     struct synth_pools pools;
-    uint16_t to_port;      /* REDIRECT, TPROXY: tunneld's listener */
-    const char *interface; /* where the programs' packets come in; NULL: they are of this network namespace */
-    const uint16_t *ports; /* ANYIP: those that tunneld has listeners for */
+    uint16_t to_port;              /* REDIRECT, TPROXY: tunneld's listener */
+    const char *const *interfaces; /* where the programs' packets come in */
+    size_t interface_count;        /* 0: they are of this network namespace */
+    const uint16_t *ports;         /* ANYIP: those that tunneld has listeners for */
     size_t port_count;
     bool is_exposed; /* ANYIP: no rule keeps the host's other services from the pool's addresses */
 };
@@ -40,7 +41,8 @@ struct capture_plan {
     size_t count, cap;
 };
 
-/* 0 or -ENOMEM; capture_plan_fini() in any case. */
+/* Up replaces what is there, of whichever mode; down takes away what any mode has set up for these pools.
+ * 0 or -ENOMEM; capture_plan_fini() in any case. */
 MUST_CHECK int capture_plan_up(const struct capture_config *cfg, struct capture_plan *out);
 MUST_CHECK int capture_plan_down(const struct capture_config *cfg, struct capture_plan *out);
 void capture_plan_fini(struct capture_plan *p);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Every way in which a native connection gets to tunneld. Needs ip(8) and nft(8); each case has namespaces of its own."""
+import errno
 import os
 import shutil
 import socket
@@ -74,8 +75,8 @@ def datagram(address):
             return "answered"
         except TimeoutError:
             return "silence"
-        except OSError:
-            return "refused"
+        except OSError as error:
+            return errno.errorcode[error.errno]
 
 
 def serve_everybody():
@@ -95,6 +96,20 @@ def serve_everybody():
         s.bind((host, 2222))
         s.listen(8)
         threading.Thread(target=run, args=(s,), daemon=True).start()
+
+
+STATE = [("nft", "list", "ruleset")] + [("ip", family, *words) for family in ("-4", "-6") for words in (
+    ("rule", "show"), ("route", "show", "table", "local"), ("route", "show", "table", "1869833575"))]
+
+
+def state():
+    """All that capture may have set up."""
+    return "".join(sh(*words, check=False).stdout for words in STATE)  # a table without routes is an error to ip
+
+
+def assert_nothing_left():
+    left = [word for word in ("openshell_capture", "198.18.", "fd00:5e11:", "6f736567", "local default") if word in state()]
+    assert not left, (left, state())
 
 
 class Case:
@@ -128,20 +143,23 @@ class Case:
         if words:
             capture("up", *words)
             capture("up", *words)  # twice is as good as once
-            dry = capture("up", *words, "--dry-run").stdout
-            assert "ip" in dry and sh("sh", "-n", "-c", dry, check=False).returncode == 0, dry
+            done = state()
+            capture("down", *self.words_down())
+            sh("sh", "-e", "-c", capture("up", *words, "--dry-run").stdout)  # what it prints is what it does
+            assert state() == done, (done, state())
+            sh("sh", "-e", "-c", capture("down", *self.words_down(), "--dry-run").stdout)
+            assert_nothing_left()
+            capture("up", *words)
+
+    def words_down(self):
+        return [word for at, word in enumerate(self.up)
+                if word != "--policy" and self.up[at - 1] != "--policy" and word != "--anyip-exposed"]
 
     def take_down(self):
-        if not self.up:
-            return
-        words = [word for at, word in enumerate(self.up)
-                 if word != "--policy" and self.up[at - 1] != "--policy" and word != "--anyip-exposed"]
-        capture("down", *words)
-        capture("down", *words)
-        for words, what in ((("nft", "list", "tables"), "openshell_capture"),
-                            (("ip", "route", "show", "table", "local"), "198.18."),
-                            (("ip", "rule", "show"), "6f736567"), (("ip", "-6", "rule", "show"), "6f736567")):
-            assert what not in sh(*words).stdout, words
+        if self.up:
+            capture("down", *self.words_down())
+            capture("down", *self.words_down())
+            assert_nothing_left()
 
     def talk_all(self, where, scratch):
         stub = lab.Dns({(NAME, 1): [SERVER[4]], (NAME, 28): [SERVER[6]]})
@@ -174,7 +192,7 @@ class Case:
         assert got == expected, (self.name, "port 2222", got)
         if self.up:
             got = where.call(lambda: datagram(address))
-            assert got == "refused", (self.name, "udp", got)
+            assert got == "ECONNREFUSED", (self.name, "udp", got)
         direct = self.direct(where, family)
         if direct is not None:
             got = where.call(lambda: talk(*direct))
@@ -201,6 +219,36 @@ CASES = [
     Case("127.64.0.0/10, no set-up", tuple("0.0.0.0:%d" % p for p in PORTS), pools=("127.64.0.0/10",),
          exposed=True, families=(4,)),
 ]
+
+
+def check_changes():
+    """One mode after another, and what goes wrong: nothing is left without its rules, or undone without a word."""
+    lab.enter_namespace()
+    lab.Netlink().lo_up()
+    must_work("ip", "link", "add", "v1", "type", "veth", "peer", "name", "v2")
+    anyip, redirect = ("--mode", "anyip", "--port", "443"), ("--mode", "redirect", "--interface", "v1", "--interface", "v2")
+    for other in (redirect, ("--mode", "tproxy", "--interface", "v1")):
+        capture("up", *anyip)
+        capture("up", *other)
+        for family in ("-4", "-6"):  # else all that listens here could be reached at the pool's addresses
+            routes = sh("ip", family, "route", "show", "table", "local").stdout
+            assert "198.18." not in routes and "fd00:5e11:" not in routes, (other, routes)
+        capture("down", "--mode", "anyip")  # whatever it is
+        assert_nothing_left()
+    capture("up", *redirect)
+    assert sh("nft", "list", "ruleset").stdout.count('iifname { "v1", "v2" }') == 4, state()
+    powerless = sh("setpriv", "--bounding-set=-all", "--inh-caps=-all", EGRESS, "capture", "down", *redirect, check=False)
+    assert powerless.returncode == 71 and "CAP_NET_ADMIN" in powerless.stderr, powerless
+    capture("down", *redirect)
+    with open("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "w", encoding="ascii") as f:
+        f.write("1")
+    done = capture("up", *anyip)
+    assert "IPv6 is off on lo" in done.stderr and "fd00" not in state(), (done, state())
+    done = capture("up", *anyip, "--pool", "fd00:5e11::/64", check=False)
+    assert done.returncode == 71 and "capture down takes away" in done.stderr, done
+    capture("down", "--mode", "anyip")
+    assert_nothing_left()
+    print("  ok   changes", flush=True)
 
 
 USAGE = [
@@ -230,11 +278,11 @@ def check_usage():
 def main():
     failed = 0
     check_usage()
-    for case in CASES:  # a process each: a namespace is left by ending
+    for case in CASES + [check_changes]:  # a process each: a namespace is left by ending
         pid = os.fork()
         if pid == 0:
             try:
-                case.run()
+                (case.run if isinstance(case, Case) else case)()
                 status = 0
             except SystemExit as e:
                 status = e.code
@@ -247,7 +295,7 @@ def main():
         if status == lab.SKIP:
             sys.exit(lab.SKIP)
         if status != 0:
-            print("  FAIL %s" % case.name)
+            print("  FAIL %s" % getattr(case, "name", "changes"))
             failed += 1
     sys.exit(1 if failed else 0)
 
