@@ -184,8 +184,16 @@ enum synth_found synth_reader_lookup(struct synth_map *m, const struct ip *ip, i
         memcpy(out->text, seen->text, seen->len);
         return SYNTH_FOUND;
     }
-    if (m->fd < 0 || !synth_slot_of(&m->header, ip, &slot) ||
-        synth_map_read(m, slot, &r) != SYNTH_RECORD_GOOD) {
+    if (m->fd < 0 || !synth_slot_of(&m->header, ip, &slot)) {
+        return SYNTH_NEVER;
+    }
+    const enum synth_record_state state = synth_map_read(m, slot, &r);
+    if (state == SYNTH_RECORD_DAMAGED) {
+        complain(m,
+                 "a record is damaged: its name has an address again with the next answer of openshell-dnsd",
+                 now_s);
+    }
+    if (state != SYNTH_RECORD_GOOD) {
         return SYNTH_NEVER;
     }
     *out = r.name;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The writer's memory of the map: which name has which slot, in the order of the last answers. */
+#include "common/base/log.h"
 #include "common/run/synth_priv.h"
 
 #include <errno.h>
@@ -94,7 +95,9 @@ void synth_slots_leave(struct synth_map *m, struct synth_slot *s)
     free(s);
 }
 
-static int load_batch(struct synth_map *m, uint32_t first, uint32_t count, uint8_t *bytes, int64_t now_s)
+/* Counts the damaged ones. */
+static int load_batch(struct synth_map *m, uint32_t first, uint32_t count, uint8_t *bytes, int64_t now_s,
+                      uint32_t *damaged)
 {
     int rc = synth_file_read(m->fd, bytes, (size_t)count * SYNTH_RECORD_BYTES, synth_record_at(first));
     for (uint32_t i = 0; rc == 0 && i < count; i++) {
@@ -107,6 +110,7 @@ static int load_batch(struct synth_map *m, uint32_t first, uint32_t count, uint8
         }
         if (found != SYNTH_RECORD_GOOD) { /* it may have been handed out with any TTL */
             r = (struct synth_record){.until_s = synth_hold_until(now_s, SYNTH_TTL_MAX_S, m->grace_s)};
+            (*damaged)++;
         }
         if (synth_slots_enter(m, first + i, &r) == NULL) {
             return -ENOMEM;
@@ -149,12 +153,19 @@ int synth_slots_load(struct synth_map *m, int64_t now_s)
 {
     uint8_t *bytes = malloc((size_t)BATCH * SYNTH_RECORD_BYTES);
     int rc = bytes == NULL ? -ENOMEM : 0;
+    uint32_t damaged = 0;
     synth_slots_forget(m);
     for (uint32_t first = 0; rc == 0 && first < m->header.capacity; first += BATCH) {
         uint32_t left = m->header.capacity - first;
-        rc = load_batch(m, first, left < BATCH ? left : BATCH, bytes, now_s);
+        rc = load_batch(m, first, left < BATCH ? left : BATCH, bytes, now_s, &damaged);
     }
     free(bytes);
+    if (damaged > 0) {
+        log_event(
+            LOG_WARN, "map_damaged",
+            LOG_KV(kv_str("path", m->path), kv_u64("records", damaged),
+                   kv_str("note", "not believed: their names get other addresses, theirs are kept back")));
+    }
     return rc == 0 ? order_loaded(m) : rc;
 }
 

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -57,6 +58,54 @@ static void test_damaged_record(void **state)
     assert_true(ip_is_equal(&v4, &given)); /* hold of the other over, the damaged one's not */
     assert_int_equal(map_ask(w, &other, MAP_TTL_S, MAP_NOW_S + 3600 + MAP_GRACE_S + 1, &v4, &v6), 0);
     assert_true(ip_is_equal(&v4, &ip));
+    synth_map_close(w);
+    synth_map_close(r);
+}
+
+/* What is logged goes here until said() is asked. */
+static int log_begin(void)
+{
+    int fd = memfd_create("log", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    log_init("test_synth_map_file", LOG_WARN, LOG_TEXT, fd);
+    return fd;
+}
+
+/* How many lines held text since log_begin(). */
+static size_t said(int fd, const char *text)
+{
+    char bytes[4096];
+    const ssize_t len = pread(fd, bytes, sizeof bytes - 1, 0);
+    assert_true(len >= 0);
+    bytes[len] = '\0';
+    close(fd);
+    log_init("test_synth_map_file", LOG_ERROR, LOG_TEXT, STDERR_FILENO);
+    size_t count = 0;
+    for (const char *at = strstr(bytes, text); at != NULL; at = strstr(at + 1, text)) {
+        count++;
+    }
+    return count;
+}
+
+/* Both sides say that they do not believe it: the reader once, however often it is asked. */
+static void test_damage_is_told(void **state)
+{
+    (void)state;
+    struct synth_map *w = map_writer("198.18.0.0/29", NULL);
+    struct host_name n = map_name("gateway.discord.gg"), other = map_name("api.slack.com"), found;
+    struct ip ip = map_give(w, &n, MAP_NOW_S), whole = map_give(w, &other, MAP_NOW_S);
+    synth_map_close(w);
+    flip(SYNTH_HEADER_BYTES + (ip.bytes[3] - 1u) * (uint64_t)SYNTH_RECORD_BYTES + 40, 1);
+    int log = log_begin();
+    struct synth_map *r = map_reader();
+    for (int64_t at_s = 0; at_s < 3; at_s++) {
+        assert_int_equal(map_look(r, ip, MAP_NOW_S + at_s, &found), SYNTH_NEVER);
+        assert_int_equal(map_look(r, whole, MAP_NOW_S + at_s, &found), SYNTH_FOUND);
+    }
+    assert_int_equal(said(log, "map_refused why=\"a record is damaged"), 1);
+    log = log_begin();
+    w = map_writer("198.18.0.0/29", NULL);
+    assert_int_equal(said(log, " records=1 "), 1);
     synth_map_close(w);
     synth_map_close(r);
 }
@@ -388,6 +437,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_damaged_record),
+        CASE(test_damage_is_told),
         CASE(test_damage_is_mended),
         CASE(test_mode_and_owner),
         CASE(test_symlink_and_directory),
