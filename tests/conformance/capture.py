@@ -29,6 +29,22 @@ PORTS = (5432, 8443)
 UNUSED = {4: "198.18.77.77", 6: "fd00:5e11::7777"}  # never handed out
 
 
+# Listens once for both families, as a socket unit of systemd does, so that IPv4 addresses come inside IPv6 ones.
+PASS_BOTH = """
+import fcntl, os, socket, sys
+at = sys.argv.index("--ready-fd") + 1
+os.dup2(int(sys.argv[at]), 199)
+sys.argv[at] = "199"
+s = socket.socket(socket.AF_INET6)
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+s.bind(("::", 15001))
+s.listen(64)
+os.dup2(fcntl.fcntl(s.fileno(), fcntl.F_DUPFD, 200), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="capture")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 def capture(*words, check=True):
     return sh(EGRESS, "capture", *words, check=check)
 
@@ -170,9 +186,11 @@ class Case:
             shared += ["--allow-client", "10.9.0.0/24", "--allow-client", "fd00:9::/64", "--allow-client", "127.0.0.0/8"]
         own = ["--listen", where.here[4] + ":5353"] if self.other else []
         listeners = [word for text in self.transparent for word in ("--transparent", text)]
+        program = os.path.join(BUILD, "openshell-tunneld")
         with lab.Daemon(os.path.join(BUILD, "openshell-dnsd"), POLICY, "--answer", "synthetic", "--aaaa", "pass", *own,
                         *shared, listening=("proto", "udp")) as dnsd, \
-                lab.Daemon(os.path.join(BUILD, "openshell-tunneld"), POLICY, *listeners, *shared) as tunneld:
+                lab.Daemon(program if listeners else [sys.executable, "-c", PASS_BOTH, program], POLICY, *listeners,
+                           *shared, listening=("kind", "connect" if listeners else "capture")) as tunneld:
             server = (where.here[4], 5353) if self.other else ("127.0.0.1", dnsd.port)
             for family in self.families:
                 address = where.call(lambda f=family: ask(*server, f))
@@ -214,6 +232,8 @@ CASES = [
     Case("anyip, across a veth", WILDCARDS, ("--mode", "anyip", "--policy", "POLICY"), other=True),
     Case("redirect", ("127.0.0.1:15001", "[::1]:15001"), ("--mode", "redirect")),
     Case("redirect, across a veth", ONE, ("--mode", "redirect", "--interface", "vB"), other=True),
+    Case("redirect, passed", (), ("--mode", "redirect")),
+    Case("redirect, passed, veth", (), ("--mode", "redirect", "--interface", "vB"), other=True),
     Case("tproxy, across a veth", ("127.0.0.1:15001", "[::1]:15001"), ("--mode", "tproxy", "--interface", "vB"),
          other=True),
     Case("127.64.0.0/10, no set-up", tuple("0.0.0.0:%d" % p for p in PORTS), pools=("127.64.0.0/10",),
