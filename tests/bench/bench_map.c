@@ -16,8 +16,18 @@
 
 enum { NAMES = SYNTH_MAP_CAPACITY, NAMES_SMOKE = 512 };
 
+/* What to look up and what to find, in one cache line and in the order of asking, so that nearly all that is
+ * far away in memory is the map's. */
+struct question {
+    struct ip addr;
+    uint8_t len;
+    char text[46];
+};
+_Static_assert(sizeof(struct question) <= 64, "a cache line");
+
 struct bench {
     struct synth_map *writer, *reader;
+    struct question *questions;
     size_t count;
     uint32_t *order;
     struct host_name *names;
@@ -38,35 +48,40 @@ static void give_all(void *ctx)
     }
 }
 
-/* The same with one address only, so that all that is far away in memory is what the test itself compares. */
-static void find_one(void *ctx)
-{
-    struct bench *b = ctx;
-    struct host_name found;
-    const struct ip one = b->addrs[0];
-    size_t same = 0;
-    for (size_t i = 0; i < b->count; i++) {
-        const uint32_t at = b->order[i];
-        if (synth_map_lookup(b->reader, &one, b->now_s, &found) != SYNTH_FOUND) {
-            bench_die("an address has no name");
-        }
-        same += host_name_is_equal(&found, &b->names[at]) && ip_is_equal(&one, &b->addrs[at]) ? 1 : 0;
-    }
-    if (same != (b->count > 0 ? 1 : 0)) {
-        bench_die("an address has another name");
-    }
-}
-
 static void find_all(void *ctx)
 {
     struct bench *b = ctx;
     struct host_name found;
     for (size_t i = 0; i < b->count; i++) {
-        const uint32_t at = b->order[i];
-        if (synth_map_lookup(b->reader, &b->addrs[at], b->now_s, &found) != SYNTH_FOUND ||
-            !host_name_is_equal(&found, &b->names[at])) {
+        const struct question *q = &b->questions[i];
+        if (synth_map_lookup(b->reader, &q->addr, b->now_s, &found) != SYNTH_FOUND || found.len != q->len ||
+            memcmp(found.text, q->text, q->len) != 0) {
             bench_die("an address has another name");
         }
+    }
+}
+
+/* In another order than they were given in: the map's memory is not walked from one end to the other. */
+static void ask_in_another_order(struct bench *b, uint64_t *random)
+{
+    for (size_t i = b->count; i > 1; i--) {
+        const size_t k = (size_t)bench_random(random) % i;
+        const struct question kept = b->questions[i - 1];
+        b->questions[i - 1] = b->questions[k];
+        b->questions[k] = kept;
+    }
+}
+
+static void write_questions(struct bench *b)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        const struct host_name *n = &b->names[i];
+        if (n->len > sizeof b->questions[i].text) {
+            bench_die("a name that is too long");
+        }
+        b->questions[i].addr = b->addrs[i];
+        b->questions[i].len = n->len;
+        memcpy(b->questions[i].text, n->text, n->len);
     }
 }
 
@@ -78,13 +93,22 @@ static void row(struct bench *b, const struct bench_counter *c, const char *what
     (void)printf("%-44s %8.0f  %8.0f..%.0f\n", what, r.ns, r.ns_low, r.ns_high);
 }
 
+/* What can be done once only: bench_measure() would have done it before it measures. */
+static void row_once(struct bench *b, const char *what, void (*fn)(void *))
+{
+    const uint64_t start = bench_cpu_ns();
+    fn(b);
+    (void)printf("%-44s %8.0f\n", what, (double)(bench_cpu_ns() - start) / (double)b->count);
+}
+
 static void fill(struct bench *b)
 {
     uint64_t random = 0x5eed5eed5eed5eedU;
     b->order = calloc(b->count, sizeof *b->order);
     b->names = calloc(b->count, sizeof *b->names);
     b->addrs = calloc(b->count, sizeof *b->addrs);
-    if (b->order == NULL || b->names == NULL || b->addrs == NULL) {
+    b->questions = aligned_alloc(64, b->count * sizeof *b->questions);
+    if (b->questions == NULL || b->order == NULL || b->names == NULL || b->addrs == NULL) {
         bench_die("out of memory");
     }
     for (size_t i = 0; i < b->count; i++) {
@@ -135,15 +159,18 @@ int main(int argc, char **argv)
     open_map(&b, path);
     const size_t heap = bench_heap_bytes();
     (void)printf("%-44s %8s  %s\n", "the map, a name", "ns", "lowest..highest");
-    row(&b, &c, "given for the first time", 1, give_all);
+    row_once(&b, "given for the first time", give_all);
     (void)printf("%-44s %8.0f bytes\n", "memory of its writer",
                  (double)(bench_heap_bytes() - heap) / (double)b.count);
     row(&b, &c, "given again in the same second", runs, give_all);
     b.now_s++;
-    row(&b, &c, "given again in another second", 1, give_all);
-    row(&b, &c, "looked up for the first time", 1, find_all);
+    row_once(&b, "given again in another second", give_all);
+    write_questions(&b);
+    uint64_t random = 0x0ddba11u;
+    ask_in_another_order(&b, &random);
+    row_once(&b, "looked up for the first time", find_all);
+    ask_in_another_order(&b, &random);
     row(&b, &c, "looked up again", runs, find_all);
-    row(&b, &c, "the same, but always of one address", runs, find_one);
     b.count = b.count < 1024 ? b.count : 1024;
     row(&b, &c, "looked up again, of 1,024 names", runs, find_all);
     bench_counter_close(&c);
@@ -155,5 +182,6 @@ int main(int argc, char **argv)
     free(b.order);
     free(b.names);
     free(b.addrs);
+    free(b.questions);
     return 0;
 }
