@@ -182,7 +182,7 @@ class Case:
 
     def talk_all(self, where, scratch):
         stub = lab.Dns({(NAME, 1): [SERVER[4]], (NAME, 28): [SERVER[6]]})
-        shared = ["--upstream", "127.0.0.1:%d" % stub.port, "--map", os.path.join(scratch, "map"), "--workers", "1"]
+        shared = ["--upstream", "127.0.0.1:%d" % stub.port, "--map", os.path.join(scratch, "map"), "--workers", "2"]
         for pool in self.pools:
             shared += ["--pool", pool]
         if self.other:
