@@ -156,6 +156,13 @@ static int open_map(struct dnsd *d, struct err *err)
         return 0;
     }
     int rc = guard_parse_pools(&d->settings.shared.pool, &d->answer.pools, err);
+    if (rc == 0) {
+        rc = guard_check_pools(&d->answer.pools, d->upstreams.addrs, d->upstreams.count, err);
+    }
+    for (size_t i = 0; rc == 0 && i < d->zones.count; i++) {
+        const struct zone *z = &d->zones.items[i];
+        rc = guard_check_pools(&d->answer.pools, z->upstreams, z->upstream_count, err);
+    }
     if (rc != 0) {
         return rc;
     }

@@ -272,6 +272,22 @@ static bool is_in_pool(const struct synth_pools *pools, const struct ip *ip)
            (pools->has_v6 && ip_prefix_contains(&pools->v6, ip));
 }
 
+int guard_check_pools(const struct synth_pools *pools, const struct addr *upstreams, size_t count,
+                      struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        char text[ADDR_TEXT_CAP];
+        if (is_in_pool(pools, &upstreams[i].ip)) {
+            err_set(err,
+                    "upstream %s is in --pool, whose addresses lead to openshell-tunneld: give both daemons "
+                    "another --pool",
+                    addr_text(&upstreams[i], text));
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
 /* A client must be able to connect to it; nothing is dialled there, so its class does not matter otherwise.
  */
 static const char *steer_fault(const struct ip *ip, const struct synth_pools *pools,

@@ -34,4 +34,7 @@ struct steer_addrs {
     struct ip v4, v6;
 };
 MUST_CHECK int guard_parse_steer(const struct settings_shared *s, struct steer_addrs *out, struct err *err);
+/* Where synthetic addresses are given out, none of them may be that of a resolver. -EINVAL. */
+MUST_CHECK int guard_check_pools(const struct synth_pools *pools, const struct addr *upstreams, size_t count,
+                                 struct err *err);
 MUST_CHECK int guard_parse_pools(const struct str_list *list, struct synth_pools *out, struct err *err);

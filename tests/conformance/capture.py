@@ -290,6 +290,13 @@ def check_routes():
                 dnsd.wait_log("ready")
                 told = [line["route"] for line in dnsd.logs if line["event"] == "pool_overlaps_route" and line["dev"] == "v1"]
                 assert told == expected, (pools, told)
+        for inside in (("--upstream", "198.18.0.53"), ("--zone", "corp.example=[fd00:5e11::53]:5300")):
+            try:
+                with lab.Daemon(os.path.join(BUILD, "openshell-dnsd"), POLICY, *options, *inside,
+                                listening=("proto", "udp")):
+                    raise RuntimeError("started with a resolver at an address of the pool")
+            except AssertionError as e:
+                assert inside[1].split("=")[-1] + (":53" if "[" not in inside[1] else "") + " is in --pool" in str(e), e
     print("  ok   routes", flush=True)
 
 

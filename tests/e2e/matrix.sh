@@ -176,8 +176,11 @@ start_column() {
     listeners+=(--head-timeout 2s) # who waits for the server to speak first does so for no longer
     ;;
   esac
-  [ "${#capture[@]}" = 0 ] || "${within[@]}" "$egress" capture up "${capture[@]}" >"$T/$column.capture.log" 2>&1 ||
-    skip "$column: $(cat "$T/$column.capture.log")"
+  if [ "${#capture[@]}" -gt 0 ]; then
+    "${within[@]}" nft list tables >"$T/$column.capture.log" 2>&1 || skip "$column: $(cat "$T/$column.capture.log")"
+    "${within[@]}" "$egress" capture up "${capture[@]}" >"$T/$column.capture.log" 2>&1 ||
+      fail "$column: $(cat "$T/$column.capture.log")"
+  fi
   [ "$column" = steer ] || shared+=(--map "$T/$column.map")
   [ "$column" = connect ] || start_daemon dnsd "${shared[@]}" "${answer[@]}"
   start_daemon tunneld "${shared[@]}" "${listeners[@]}"

@@ -207,6 +207,24 @@ static void test_parse_never(void **state)
     }
 }
 
+static void test_check_pools(void **state)
+{
+    (void)state;
+    struct err err = {""};
+    struct synth_pools pools;
+    struct str_list list = list_of((const char *[]){"198.18.0.0/15", "fd00::/64", NULL});
+    assert_int_equal(guard_parse_pools(&list, &pools, NULL), 0);
+    struct addr upstreams[] = {{.ip = ip_v4(10, 0, 0, 53), .port = 53},
+                               {.ip = {.family = IP_V6, .bytes = {0xfd, [15] = 1}}, .port = 53}};
+    assert_int_equal(guard_check_pools(&pools, upstreams, 1, &err), 0);
+    assert_int_equal(guard_check_pools(&pools, upstreams, 2, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "upstream [fd00::1]:53 is in --pool"));
+    upstreams[1].ip = ip_v4(198, 19, 255, 255);
+    assert_int_equal(guard_check_pools(&pools, upstreams, 2, &err), -EINVAL);
+    upstreams[1].ip = ip_v4(198, 20, 0, 0);
+    assert_int_equal(guard_check_pools(&pools, upstreams, 2, &err), 0);
+}
+
 static void test_parse_pools(void **state)
 {
     (void)state;
@@ -251,6 +269,7 @@ int main(void)
         cmocka_unit_test(test_build),       cmocka_unit_test(test_in_order_of_ports),
         cmocka_unit_test(test_many_items),  cmocka_unit_test(test_wildcard_listeners),
         cmocka_unit_test(test_parse_never), cmocka_unit_test(test_parse_pools),
+        cmocka_unit_test(test_check_pools),
     };
     return cmocka_run_group_tests_name("guard", tests, NULL, NULL);
 }
