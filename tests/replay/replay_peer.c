@@ -2,6 +2,7 @@
 #include "tests/replay/replay_peer.h"
 
 #include "common/net/sock.h"
+#include "tests/support/tls_hello.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -11,7 +12,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define TRIES 1500 /* of a millisecond each, and more: as good as for ever */
+#define TRIES 1500               /* of a millisecond each, and more: as good as for ever */
+#define HELLO_PADDING_BYTES 2000 /* as long as one with keys against quantum computers */
 
 void player_settle(struct player *p)
 {
@@ -107,15 +109,48 @@ static void flush(struct player *p, const struct peer *peer)
     player_settle(p);
 }
 
+static void send_all(struct player *p, const struct peer *peer, struct span bytes)
+{
+    ssize_t sent = send(peer->fd, bytes.data, bytes.len, MSG_NOSIGNAL);
+    if (sent != (ssize_t)bytes.len) {
+        replay_fail(p->at, "%zd of %zu bytes were taken: %s", sent, bytes.len,
+                    sent < 0 ? strerror(errno) : "-");
+    }
+    flush(p, peer);
+}
+
 static void do_send(struct player *p, struct peer *peer)
 {
     char text[1024];
     size_t len = peer_text(p->at, 2, text, sizeof(text));
-    ssize_t sent = send(peer->fd, text, len, MSG_NOSIGNAL);
-    if (sent != (ssize_t)len) {
-        replay_fail(p->at, "%zd of %zu bytes were taken: %s", sent, len, sent < 0 ? strerror(errno) : "-");
+    send_all(p, peer, span_make(text, len));
+}
+
+/* The ClientHello that names the hosts that the line has from word on. */
+static struct span hello(const struct replay_line *w, size_t word)
+{
+    static uint8_t bytes[TLS_HELLO_CAP];
+    struct tls_hello h = {.padding = HELLO_PADDING_BYTES};
+    const size_t names_max = sizeof(h.names) / sizeof(h.names[0]);
+    for (size_t i = word; i < w->count; i++) {
+        if (i - word == names_max) {
+            replay_fail(w, "more than %zu names", names_max);
+        }
+        h.names[i - word] = w->words[i];
     }
-    flush(p, peer);
+    return span_make(bytes, tls_hello_bytes(&h, bytes));
+}
+
+/* hello NAME FROM TO|end [HOST…] */
+static void do_hello(struct player *p, struct peer *peer)
+{
+    const struct span all = hello(p->at, 4);
+    const size_t from = (size_t)replay_number(p->at, 2);
+    const size_t to = replay_is(replay_word(p->at, 3), "end") ? all.len : (size_t)replay_number(p->at, 3);
+    if (from >= to || to > all.len) {
+        replay_fail(p->at, "it has %zu bytes", all.len);
+    }
+    send_all(p, peer, span_sub(all, from, to - from));
 }
 
 /* Exactly so many bytes, with the loop running between. */
@@ -203,20 +238,25 @@ static bool is_over(const struct peer *peer)
     return peer->has_eof || peer->has_rst;
 }
 
+static void get_all(struct player *p, struct peer *peer, struct span want, const char *shown)
+{
+    for (int i = 0; i < TRIES && peer->got_len < want.len && !is_over(peer); i++) {
+        read_some(peer);
+        if (peer->got_len < want.len) {
+            player_wait(p);
+        }
+    }
+    if (peer->got_len < want.len || memcmp(peer->got, want.data, want.len) != 0) {
+        show(p, peer, shown);
+    }
+    drop_got(peer, want.len);
+}
+
 static void do_gets(struct player *p, struct peer *peer)
 {
     char text[1024];
     size_t len = peer_text(p->at, 2, text, sizeof(text));
-    for (int i = 0; i < TRIES && peer->got_len < len && !is_over(peer); i++) {
-        read_some(peer);
-        if (peer->got_len < len) {
-            player_wait(p);
-        }
-    }
-    if (peer->got_len < len || memcmp(peer->got, text, len) != 0) {
-        show(p, peer, text);
-    }
-    drop_got(peer, len);
+    get_all(p, peer, span_make(text, len), text);
 }
 
 /* Bulk: only counted. "rest": whatever comes until the end. */
@@ -319,8 +359,9 @@ static void do_quiet(struct player *p, struct peer *peer)
 
 bool peer_line(struct player *p, const struct replay_line *w)
 {
-    static const char *const verbs[] = {"send",   "fill",   "stuff", "finish",  "close", "reset", "gets",
-                                        "drains", "answer", "head",  "request", "eof",   "rst",   "quiet"};
+    static const char *const verbs[] = {"send", "fill",   "stuff",  "finish",    "close",   "reset",
+                                        "gets", "drains", "answer", "head",      "request", "eof",
+                                        "rst",  "quiet",  "hello",  "gets-hello"};
     const char *verb = w->words[0];
     bool is_one = false;
     char first[32];
@@ -336,6 +377,10 @@ bool peer_line(struct player *p, const struct replay_line *w)
     }
     if (replay_is(verb, "send")) {
         do_send(p, peer);
+    } else if (replay_is(verb, "hello")) {
+        do_hello(p, peer);
+    } else if (replay_is(verb, "gets-hello")) {
+        get_all(p, peer, hello(w, 2), "the ClientHello");
     } else if (replay_is(verb, "fill")) {
         do_fill(p, peer);
     } else if (replay_is(verb, "stuff")) {

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define SCENARIOS_MIN 40 /* fewer means that they were not found */
+#define SCENARIOS_MIN 100 /* fewer means that they were not found */
 #define TRIES 1500
 
 /* ---- policy and settings ---- */

@@ -161,6 +161,7 @@ static int open_parts(struct tunneld_scene *t, struct err *err)
     size_t own_count = 0;
     int rc = chain_config_build(s, &d->chain, err);
     d->judge = admit_config(s, &d->chain);
+    rc = rc == 0 ? guard_parse_steer(&s->shared, &d->steer, err) : rc;
     rc = rc == 0 ? acl_build(&s->shared.allow_client, false, &d->acl, err) : rc;
     rc = rc == 0 ? listen_bind(&d->listeners, &s->listen, LISTEN_CONNECT, err) : rc;
     rc = rc == 0 ? listen_bind(&d->listeners, &s->transparent, LISTEN_CAPTURE, err) : rc;
@@ -332,7 +333,10 @@ const char *tunneld_scene_state(const struct tunneld_scene *t, const struct addr
                                         [SESSION_RELAY] = "RELAY",
                                         [SESSION_HALF_CLOSED] = "HALF_CLOSED",
                                         [SESSION_FORWARD] = "FORWARD",
-                                        [SESSION_LINGER] = "LINGER"};
+                                        [SESSION_LINGER] = "LINGER",
+                                        [SESSION_PEEK_SNI] = "PEEK_SNI",
+                                        [SESSION_REFUSED] = "REFUSED",
+                                        [SESSION_STEER] = "STEER"};
     for (struct session *s = tunneld_scene_worker(t)->sessions; s != NULL; s = session_next(s)) {
         if (addr_is_equal(&s->client, client) && (size_t)s->state < sizeof(names) / sizeof(names[0])) {
             return names[s->state] != NULL ? names[s->state] : "another";
