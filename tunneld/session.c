@@ -153,12 +153,12 @@ static int64_t state_deadline(const struct session *s)
     int64_t at_ms = -1;
     switch (s->state) {
     case SESSION_STEER:
-        earlier(&at_ms, clock_mono_ms(), s->tw->daemon->settings.head_ms);
-        break;
     case SESSION_READ_HEAD:
-        earlier(&at_ms, clock_mono_ms(),
-                is_between_requests(s) ? s->tw->daemon->settings.forward_idle_ms
-                                       : s->tw->daemon->settings.head_ms);
+        if (is_between_requests(s)) {
+            earlier(&at_ms, clock_mono_ms(), s->tw->daemon->settings.forward_idle_ms);
+        } else {
+            earlier(&at_ms, s->head_from_ms, s->tw->daemon->settings.head_ms);
+        }
         break;
     case SESSION_RESOLVE:
     case SESSION_DIAL: /* with connect 0 the resolver's and the kernel's own limits end these */
@@ -530,6 +530,7 @@ void session_accept(struct tunneld_worker *tw, int fd, const struct addr *client
                           .client_fd = fd,
                           .upstream_fd = -1,
                           .revoke_at_ms = -1,
+                          .head_from_ms = clock_mono_ms(),
                           .state = kind == LISTEN_CAPTURE ? SESSION_CAPTURED : SESSION_READ_HEAD};
     sock_set_nodelay(fd);
     bool is_served = session_take_place(s, &fault);

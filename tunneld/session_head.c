@@ -59,7 +59,8 @@ static void start_kept_head(struct session *s)
 {
     struct session_fault fault;
     if (session_take_head(s, &fault)) {
-        session_move(s, SESSION_READ_HEAD); /* its time starts with its first byte */
+        s->head_from_ms = clock_mono_ms(); /* its time starts with its first byte */
+        session_move(s, SESSION_READ_HEAD);
     } else {
         session_fail(s, &fault);
     }

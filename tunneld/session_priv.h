@@ -35,8 +35,9 @@ struct session {
     int client_fd, upstream_fd;
     struct deadline deadline;
 
-    /* READ_HEAD and LINGER */
+    /* STEER, READ_HEAD and LINGER */
     ev_io client_io;
+    int64_t head_from_ms; /* STEER and READ_HEAD: the head timer counts from here */
     struct http_head *head;
     struct buf early; /* READ_HEAD: what was read of the head; later: bytes behind it */
     size_t discarded_bytes;
