@@ -210,7 +210,7 @@ static void end_steered(struct http_head *h, struct span target, bool is_options
     } else if (h->framing.is_bad || (h->is_http10 && h->framing.has_chunked)) {
         fail(h, HTTP_HEAD_FAULT_BODY);
     } else if (!h->has_authority) {
-        fail(h, HTTP_HEAD_FAULT_NO_HOST);
+        fail(h, HTTP_HEAD_FAULT_STEERED_NO_HOST);
     } else {
         h->status = HTTP_HEAD_FORWARD;
     }
@@ -403,6 +403,10 @@ const char *http_head_fault_text(enum http_head_fault f)
         return "the Host header is not a host with an optional port";
     case HTTP_HEAD_FAULT_NO_HOST:
         return "an HTTP/1.1 request needs a Host header";
+    case HTTP_HEAD_FAULT_STEERED_NO_HOST:
+        return "the request names no host: this connection was steered here, so that only a Host header "
+               "tells "
+               "which server it is for, in HTTP/1.0 as well";
     case HTTP_HEAD_FAULT_FRAMING:
         return "CONNECT has no body: no Transfer-Encoding, and no Content-Length but one 0";
     case HTTP_HEAD_FAULT_BODY:

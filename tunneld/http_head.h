@@ -38,8 +38,9 @@ enum http_head_fault {
     HTTP_HEAD_FAULT_TRACE,   /* 405 */
     HTTP_HEAD_FAULT_METHOD,  /* "connect", "Trace": another method for us, the same one for somebody else */
     HTTP_HEAD_FAULT_PLAIN_HTTPS,
-    HTTP_HEAD_FAULT_STEERED,     /* of a steered connection: CONNECT */
-    HTTP_HEAD_FAULT_NOT_PROXIED, /* origin-form or "*": somebody took us for the server */
+    HTTP_HEAD_FAULT_STEERED,         /* of a steered connection: CONNECT */
+    HTTP_HEAD_FAULT_STEERED_NO_HOST, /* of one: no Host, or an empty one, in either version */
+    HTTP_HEAD_FAULT_NOT_PROXIED,     /* origin-form or "*": somebody took us for the server */
     HTTP_HEAD_FAULT_SCHEME,
     HTTP_HEAD_FAULT_AUTHORITY, /* CONNECT without HOST:PORT, http:// without HOST[:PORT] */
     HTTP_HEAD_FAULT_USERINFO,
