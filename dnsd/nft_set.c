@@ -2,6 +2,7 @@
 #include "dnsd/nft_set.h"
 
 #include "common/base/buf.h"
+#include "common/net/netlink_ack.h"
 
 #include <errno.h>
 #include <linux/netfilter/nf_tables.h>
@@ -170,36 +171,17 @@ static int put_elements(struct nft_set *s, struct buf *b, uint16_t type, const s
     return rc;
 }
 
-/* What one datagram of the kernel says. *result is the first error. */
-static void read_answer(struct span bytes, uint32_t last, int *result, bool *is_done)
-{
-    struct nlmsghdr h;
-    for (size_t at = 0; bytes.len - at >= sizeof h; at += NLMSG_ALIGN(h.nlmsg_len)) {
-        struct nlmsgerr e;
-        memcpy(&h, bytes.data + at, sizeof h);
-        if (h.nlmsg_len < sizeof h || NLMSG_ALIGN(h.nlmsg_len) > bytes.len - at) {
-            return;
-        }
-        if (h.nlmsg_type == NLMSG_ERROR && h.nlmsg_len >= NLMSG_LENGTH(sizeof e)) {
-            memcpy(&e, bytes.data + at + NLMSG_HDRLEN, sizeof e);
-            *result = *result == 0 ? e.error : *result;
-            *is_done = *is_done || (e.error == 0 && h.nlmsg_seq == last);
-        }
-    }
-}
-
 /* The first error among the answers, or -ENOBUFS if there is none at all: the last message asks for one. */
 static int read_answers(const struct nft_set *s, uint32_t last)
 {
     uint8_t bytes[8192];
-    bool is_done = false;
-    int result = 0;
+    struct netlink_acks acks = {0};
     for (;;) {
         ssize_t got = recv(s->fd, bytes, sizeof bytes, MSG_DONTWAIT);
         if (got > 0) {
-            read_answer(span_make(bytes, (size_t)got), last, &result, &is_done);
+            netlink_ack_read(&acks, span_make(bytes, (size_t)got), last);
         } else if (got == 0 || errno != EINTR) {
-            return result != 0 ? result : is_done ? 0 : -ENOBUFS;
+            return acks.error != 0 ? acks.error : acks.is_done ? 0 : -ENOBUFS;
         }
     }
 }

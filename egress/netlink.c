@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "egress/netlink.h"
 
+#include "common/net/netlink_ack.h"
+
 #include <errno.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -10,6 +12,7 @@
 #include <unistd.h>
 
 #define MESSAGE_CAP 256
+#define REQUEST_SEQ 1 /* of the one request of a socket */
 
 static size_t addr_len(const struct ip *a)
 {
@@ -37,7 +40,7 @@ static void put_header(uint8_t *out, size_t len, unsigned short type)
     struct nlmsghdr header = {.nlmsg_len = (uint32_t)len,
                               .nlmsg_type = type,
                               .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
-                              .nlmsg_seq = 1};
+                              .nlmsg_seq = REQUEST_SEQ};
     memcpy(out, &header, sizeof header);
 }
 
@@ -93,18 +96,17 @@ static int transact(const void *message, size_t len)
         result = errno != 0 ? -errno : -EIO;
         goto out;
     }
-    ssize_t got = recv(fd, reply, sizeof reply, 0);
-    struct nlmsghdr header;
-    struct nlmsgerr ack;
+    ssize_t got;
+    do {
+        got = recv(fd, reply, sizeof reply, 0);
+    } while (got < 0 && errno == EINTR);
     if (got < 0) {
         result = -errno;
-    } else if ((size_t)got < sizeof header + sizeof ack) {
-        result = -EBADMSG;
-    } else {
-        memcpy(&header, reply, sizeof header);
-        memcpy(&ack, reply + NLMSG_HDRLEN, sizeof ack);
-        result = header.nlmsg_type == NLMSG_ERROR ? ack.error : -EBADMSG;
+        goto out;
     }
+    struct netlink_acks acks = {0};
+    netlink_ack_read(&acks, span_make(reply, (size_t)got), REQUEST_SEQ);
+    result = acks.error != 0 || acks.is_done ? acks.error : -EBADMSG;
 out:
     (void)close(fd);
     return result == -EEXIST ? 0 : result;

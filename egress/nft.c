@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "egress/nft.h"
 
+#include "common/net/netlink_ack.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/netfilter.h>
@@ -359,26 +361,19 @@ size_t nft_build(void *out, const struct nft_config *cfg)
  * one is done. */
 static int read_answers(int fd, uint32_t last)
 {
-    for (;;) {
+    struct netlink_acks acks = {0};
+    while (acks.error == 0 && !acks.is_done) {
         uint8_t reply[NFT_BATCH_CAP];
-        struct nlmsghdr head;
-        struct nlmsgerr ack;
         const ssize_t got = recv(fd, reply, sizeof reply, MSG_DONTWAIT);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < (ssize_t)(sizeof head + sizeof ack)) {
-            return got < 0 && errno != EAGAIN ? -errno : -EBADMSG;
-        }
-        memcpy(&head, reply, sizeof head);
-        memcpy(&ack, reply + NLMSG_HDRLEN, sizeof ack);
-        if (head.nlmsg_type != NLMSG_ERROR || ack.error != 0) {
-            return ack.error < 0 ? ack.error : -EBADMSG;
-        }
-        if (head.nlmsg_seq == last) {
-            return 0;
+        if (got > 0) {
+            netlink_ack_read(&acks, span_make(reply, (size_t)got), last);
+        } else if (got == 0 || errno == EAGAIN) {
+            return -EBADMSG;
+        } else if (errno != EINTR) {
+            return -errno;
         }
     }
+    return acks.error;
 }
 
 int nft_apply(const struct nft_config *cfg)

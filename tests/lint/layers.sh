@@ -52,6 +52,7 @@ common/base/htab common/policy/host_pattern common/policy/policy_load common/pol
 common/policy/judge_dest common/policy/policy_changes common/policy/policy_lint common/policy/policy_lint_overlap common/policy/timers
 common/dns/dns_exchange common/dns/cache common/dns/upstream common/dns/zone
 common/run/admin_http common/run/admin_pages dnsd/answer tunneld/http_head tunneld/http_reply tunneld/http_response_head tunneld/chain_http
+common/net/netlink_ack
 tunneld/dial_plan tunneld/admit tunneld/tls_sni tunneld/first_bytes
 common/policy/policy_export common/policy/policy_export_edit common/policy/policy_export_emit
 common/policy/policy_export_lines common/policy/policy_export_merge common/policy/policy_export_notes
