@@ -100,8 +100,7 @@ static int fill(int fd, const struct synth_header *map)
     return rc == 0 ? synth_file_write(fd, header, sizeof(header), 0) : rc;
 }
 
-/* Under a temporary name first: whoever opens the file finds it whole. Two that overlap at a restart may both
- * come here; the later one's file stays, and tunneld follows. */
+/* Under a temporary name first: whoever opens the file finds it whole. */
 static int create(const char *path, const struct synth_header *map, struct synth_use *out, struct err *err)
 {
     char *name = NULL;

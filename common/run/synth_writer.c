@@ -177,9 +177,6 @@ static int open_writer(struct synth_map *m, const struct synth_map_config *cfg, 
         err_set(err, "%s keeps being replaced", m->path);
         return -EBUSY;
     }
-    if (rc == 0) {
-        rc = synth_use_open_reader(m->path, &m->header, &m->use, err);
-    }
     if (rc < 0) {
         return rc;
     }
@@ -187,12 +184,14 @@ static int open_writer(struct synth_map *m, const struct synth_map_config *cfg, 
     for (int i = 0; rc == 0 || (rc == -EBUSY && i < OPEN_ATTEMPTS); i++) {
         rc = lock_file(m, now_s);
         if (rc == 0) {
-            rc = write_number(m, m->grace_s, 4, SYNTH_GRACE_OFFSET);
+            /* Under the lock: of two that begin at once one makes FILE.use, and both read it. */
+            rc = synth_use_open_reader(m->path, &m->header, &m->use, err);
+            rc = rc == 0 ? write_number(m, m->grace_s, 4, SYNTH_GRACE_OFFSET) : rc;
             synth_file_unlock(m->fd, SYNTH_LOCK_CHANGE);
             break;
         }
     }
-    if (rc < 0) {
+    if (rc < 0 && err->text[0] == '\0') {
         err_set(err, "%s: %s", m->path,
                 rc == -EBUSY ? "another openshell-dnsd keeps it locked" : strerror(-rc));
     }
@@ -260,6 +259,19 @@ static bool is_over(const struct synth_map *m, struct synth_slot *s, int64_t now
     return !synth_is_held(s->used_until_s, now_s);
 }
 
+/* FILE.use may have been deleted: then tunneld goes by the one that comes next, and so must we, or make it.
+ * What cannot be opened is tried again; until then what was read last counts. */
+static void follow_use(struct synth_map *m)
+{
+    struct synth_use next;
+    struct err err = {""};
+    if (!synth_use_is_current(&m->use) && synth_file_is_named(m->path, m->fd) == 0 &&
+        synth_use_open_reader(m->path, &m->header, &next, &err) == 0) {
+        synth_use_close(&m->use);
+        m->use = next;
+    }
+}
+
 /*
  * The slot answered longest ago whose hold is over, among those that may go to such a name: to one of a
  * wildcard that holds its quarter only the wildcard's own, to one of another wildcard no exact name's.
@@ -273,6 +285,7 @@ static struct synth_slot *find_expired(struct synth_map *m, uint64_t wildcard,
     if (now_s < *none_before_s) {
         return NULL;
     }
+    follow_use(m);
     for (struct htab_node *node = m->names.oldest; node != NULL; node = node->newer) {
         struct synth_slot *s = HTAB_ENTRY(node, struct synth_slot, node);
         if (full != NULL ? s->wildcard != wildcard : wildcard != 0 && s->wildcard == 0) {

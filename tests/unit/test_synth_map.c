@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -364,6 +365,34 @@ static void test_less_grace(void **state)
     synth_map_close(w);
 }
 
+/* FILE.use is deleted: the dnsd that runs makes another one, and what is used is not given away. */
+static void test_use_deleted(void **state)
+{
+    (void)state;
+    struct synth_map *w = map_writer("198.18.0.0/30", NULL), *r = map_reader();
+    struct host_name a = map_numbered(1), b = map_numbered(2), c = map_numbered(3);
+    struct ip v4, v6;
+    char use[128];
+    const int64_t over_s = MAP_NOW_S + MAP_TTL_S + MAP_GRACE_S + 1;
+    const struct ip used = map_give(w, &a, MAP_NOW_S);
+    (void)map_give(w, &b, MAP_NOW_S + 1000);
+    snprintf(use, sizeof(use), "%s.use", map_path);
+    assert_int_equal(unlink(use), 0);
+    struct synth_map *next = map_writer("198.18.0.0/30", NULL); /* makes it; w must go by the same one */
+    struct host_name found;
+    assert_int_equal(map_look(r, used, over_s - 1, &found), SYNTH_FOUND);
+    synth_map_use(r, &used, over_s - 1);
+    assert_int_equal(map_ask(w, &c, MAP_TTL_S, over_s, &v4, &v6), -ENOSPC);
+    assert_int_equal(map_ask(next, &c, MAP_TTL_S, over_s, &v4, &v6), -ENOSPC);
+    assert_int_equal(unlink(use), 0);
+    const int64_t later_s = over_s + MAP_GRACE_S + SYNTH_USE_EVERY_S; /* nobody knows of a use any more */
+    assert_int_equal(map_ask(w, &c, MAP_TTL_S, later_s, &v4, &v6), 0);
+    assert_int_equal(access(use, F_OK), 0); /* made anew by who needed it */
+    synth_map_close(next);
+    synth_map_close(r);
+    synth_map_close(w);
+}
+
 /* A dnsd that does nothing but move a name between its rules, and never stops. */
 static pid_t start_mover(void)
 {
@@ -497,6 +526,7 @@ int main(void)
         CASE(test_use),
         CASE(test_counter_at_its_end),
         CASE(test_less_grace),
+        CASE(test_use_deleted),
         CASE(test_killed_while_moving),
         CASE(test_threads),
     };
