@@ -20,6 +20,9 @@ struct session_steer {
     bool is_tls;
 };
 
+/* Per read: what follows the name is kept while the server is dialled, so this bounds the memory of a client
+ * that sends much and gets nowhere, as for CONNECT. */
+#define STEER_READ_BYTES ((size_t)2 * HTTP_HEAD_MAX_BYTES)
 _Static_assert(TLS_SNI_MAX_BYTES <= RELAY_BUFFER_BYTES, "the relay takes over what was kept");
 
 void session_steer_stop(struct session *s)
@@ -105,7 +108,8 @@ static void look(struct session *s, struct span bytes)
 void session_steer_read(struct session *s)
 {
     uint8_t *buffer = s->tw->relay_env.buffer;
-    ssize_t got = recv(s->client_fd, buffer, TLS_SNI_MAX_BYTES - s->early.len, MSG_DONTWAIT);
+    const size_t room = TLS_SNI_MAX_BYTES - s->early.len;
+    ssize_t got = recv(s->client_fd, buffer, room < STEER_READ_BYTES ? room : STEER_READ_BYTES, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }

@@ -141,15 +141,19 @@ static struct span hello(const struct replay_line *w, size_t word)
     return span_make(bytes, tls_hello_bytes(&h, bytes));
 }
 
-/* hello NAME FROM TO|end [HOST…] */
+/* hello NAME FROM TO|end [HOST…]: behind its end come further bytes */
 static void do_hello(struct player *p, struct peer *peer)
 {
-    const struct span all = hello(p->at, 4);
+    static uint8_t bytes[TLS_HELLO_CAP];
+    struct span all = hello(p->at, 4);
     const size_t from = (size_t)replay_number(p->at, 2);
     const size_t to = replay_is(replay_word(p->at, 3), "end") ? all.len : (size_t)replay_number(p->at, 3);
-    if (from >= to || to > all.len) {
+    if (from >= to || to > sizeof(bytes)) {
         replay_fail(p->at, "it has %zu bytes", all.len);
     }
+    memset(bytes, 'x', sizeof(bytes));
+    memcpy(bytes, all.data, all.len);
+    all = span_make(bytes, sizeof(bytes));
     send_all(p, peer, span_sub(all, from, to - from));
 }
 

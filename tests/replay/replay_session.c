@@ -339,6 +339,15 @@ static void do_state(struct player *p, const struct replay_line *w)
     }
 }
 
+/* kept NAME BYTES: of what this client has sent its session holds no more */
+static void do_kept(struct player *p, const struct replay_line *w)
+{
+    const size_t len = tunneld_scene_kept(&p->scene, &peer_find(p, 1)->local);
+    if (len > (size_t)replay_number(w, 2)) {
+        replay_fail(w, "it holds %zu", len);
+    }
+}
+
 static void do_sessions(struct player *p, const struct replay_line *w)
 {
     const size_t count = tunneld_scene_worker(&p->scene)->session_count;
@@ -409,6 +418,8 @@ static bool play_check(struct player *p, const struct replay_line *w)
         check_nothing(p);
     } else if (replay_is(verb, "state")) {
         do_state(p, w);
+    } else if (replay_is(verb, "kept")) {
+        do_kept(p, w);
     } else if (replay_is(verb, "sessions")) {
         do_sessions(p, w);
     } else if (replay_is(verb, "counter")) {

@@ -344,3 +344,13 @@ const char *tunneld_scene_state(const struct tunneld_scene *t, const struct addr
     }
     return "CLOSED";
 }
+
+size_t tunneld_scene_kept(const struct tunneld_scene *t, const struct addr *client)
+{
+    for (struct session *s = tunneld_scene_worker(t)->sessions; s != NULL; s = session_next(s)) {
+        if (addr_is_equal(&s->client, client)) {
+            return s->early.len;
+        }
+    }
+    return 0;
+}

@@ -48,3 +48,5 @@ bool tunneld_scene_pass(struct tunneld_scene *t, int64_t ms);
 struct tunneld_worker *tunneld_scene_worker(const struct tunneld_scene *t);
 /* "READ_HEAD" … of the session with this client; "CLOSED" if there is none. */
 const char *tunneld_scene_state(const struct tunneld_scene *t, const struct addr *client);
+/* How many bytes of this client its session keeps; 0 if there is none. */
+size_t tunneld_scene_kept(const struct tunneld_scene *t, const struct addr *client);
