@@ -191,7 +191,7 @@ static int open_writer(struct synth_map *m, const struct synth_map_config *cfg, 
             break;
         }
     }
-    if (rc < 0 && err->text[0] == '\0') {
+    if (rc < 0 && (err == NULL || err->text[0] == '\0')) { /* else it is told */
         err_set(err, "%s: %s", m->path,
                 rc == -EBUSY ? "another openshell-dnsd keeps it locked" : strerror(-rc));
     }
