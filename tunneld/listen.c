@@ -132,18 +132,6 @@ int listen_bind(struct listen_set *set, const struct str_list *list, enum listen
     return 0;
 }
 
-int listen_bind_auto(struct listen_set *set, const struct addr *addr, struct err *err)
-{
-    size_t before = set->count;
-    int rc = bind_at(set, *addr, LISTEN_CAPTURE, err);
-    if (rc == 0) {
-        set->items[before].is_auto = true;
-    } else if (set->count > before) {
-        listen_remove(set, before);
-    }
-    return rc;
-}
-
 static void fini_one(const struct listen_set *set, struct listen_socket *s)
 {
     for (unsigned i = 0; i < set->worker_count; i++) {
@@ -173,14 +161,72 @@ static uint64_t own_netns_cookie(void)
     return cookie;
 }
 
+/* A socket that somebody else made, for all workers. Takes fd; on failure it is closed with the entry. */
+static int share(const struct listen_set *set, struct listen_socket *s, int fd)
+{
+    s->fds[0] = fd;
+    int rc = sock_local_addr(fd, &s->addr);
+    for (unsigned i = 1; rc == 0 && i < set->worker_count; i++) {
+        s->fds[i] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        rc = s->fds[i] < 0 ? -errno : 0;
+    }
+    uint64_t own = own_netns_cookie();
+    s->is_foreign = own != 0 && sock_netns_cookie(fd) != own;
+    return rc;
+}
+
+static int ask_for(struct listen_set *set, const struct addr *addr, struct err *err)
+{
+    struct listen_socket *s = add(set, LISTEN_CAPTURE);
+    if (s == NULL) {
+        return out_of_memory(err);
+    }
+    int fd = port_ask(&set->asker, addr, err);
+    int rc = fd < 0 ? fd : share(set, s, fd);
+    if (fd >= 0 && rc != 0) {
+        char text[ADDR_TEXT_CAP];
+        err_set(err, "cannot share %s among the workers: %s", addr_text(addr, text), strerror(-rc));
+    }
+    return rc;
+}
+
+int listen_bind_auto(struct listen_set *set, const struct addr *addr, struct err *err)
+{
+    size_t before = set->count;
+    int rc = set->is_asking ? ask_for(set, addr, err) : bind_at(set, *addr, LISTEN_CAPTURE, err);
+    if (rc == 0) {
+        set->items[before].is_auto = true;
+    } else if (set->count > before) {
+        listen_remove(set, before);
+    }
+    return rc;
+}
+
+static int adopt_ports(struct listen_set *set, int fd, struct err *err)
+{
+    if (set->is_asking) {
+        err_set(err, "passed descriptor %d: there is one named ports already (LISTEN_FDNAMES)", fd);
+        return -EINVAL;
+    }
+    int rc = port_ask_open(&set->asker, fd, err);
+    if (rc != 0) {
+        err_prefix(err, "passed descriptor %d (ports)", fd);
+    }
+    set->is_asking = rc == 0;
+    return rc;
+}
+
 static int adopt_one(struct listen_set *set, int fd, const char *name, struct err *err)
 {
+    if (strcmp(name, "ports") == 0) {
+        return adopt_ports(set, fd, err);
+    }
     bool is_listening = false;
     int type = sock_type(fd, &is_listening);
     bool is_capture = strcmp(name, "capture") == 0;
     if (!is_capture && strcmp(name, "connect") != 0) {
-        err_set(err, "passed descriptor %d is named \"%s\": want connect or capture (LISTEN_FDNAMES)", fd,
-                name);
+        err_set(err, "passed descriptor %d is named \"%s\": want connect, capture or ports (LISTEN_FDNAMES)",
+                fd, name);
         return -EINVAL;
     }
     if (type != SOCK_STREAM || !is_listening) {
@@ -191,19 +237,11 @@ static int adopt_one(struct listen_set *set, int fd, const char *name, struct er
     if (s == NULL) {
         return out_of_memory(err);
     }
-    s->fds[0] = fd; /* ours from here on */
-    int rc = sock_local_addr(fd, &s->addr);
-    for (unsigned i = 1; rc == 0 && i < set->worker_count; i++) {
-        s->fds[i] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        rc = s->fds[i] < 0 ? -errno : 0;
-    }
+    int rc = share(set, s, fd); /* ours from here on */
     if (rc != 0) {
         err_set(err, "passed descriptor %d (%s): %s", fd, name, strerror(-rc));
-        return rc;
     }
-    uint64_t own = own_netns_cookie();
-    s->is_foreign = own != 0 && sock_netns_cookie(fd) != own;
-    return 0;
+    return rc;
 }
 
 int listen_adopt(struct listen_set *set, const struct listen_fds *passed, struct err *err)
@@ -222,6 +260,7 @@ void listen_fini(struct listen_set *set)
     for (size_t i = 0; i < set->count; i++) {
         fini_one(set, &set->items[i]);
     }
+    port_ask_fini(&set->asker);
     free(set->items);
     *set = (struct listen_set){0};
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The listening sockets of the daemon, one set per worker. Own ones are bound once per worker with
- * SO_REUSEPORT, so that the kernel spreads clients; passed ones (LISTEN_FDS) are shared through duplicates.
+ * SO_REUSEPORT, so that the kernel spreads clients; passed ones (LISTEN_FDS), and those that another process
+ * makes for us (port_ask.h), are shared through duplicates.
  * The main thread's; once there are workers, whoever shares a set with them locks it.
  */
 #pragma once
 
 #include "common/net/addr.h"
 #include "common/run/listen_fds.h"
+#include "common/run/port_ask.h"
 #include "common/run/settings.h"
 
 enum listen_kind { LISTEN_CONNECT = 0, LISTEN_CAPTURE };
@@ -27,6 +29,8 @@ struct listen_set { /* zero-initialised = empty */
     size_t count, cap;
     uint64_t last_id;
     unsigned worker_count;
+    bool is_asking;          /* a socket named "ports" was passed: --transparent auto's are asked for there */
+    struct port_asker asker; /* closed once the other half is gone; the main thread's alone */
 };
 
 /* Are all of them addresses? Opens nothing. 0, or -EINVAL with the bad item in *err. */
@@ -38,7 +42,7 @@ MUST_CHECK int listen_bind(struct listen_set *set, const struct str_list *list, 
 MUST_CHECK int listen_bind_auto(struct listen_set *set, const struct addr *addr, struct err *err);
 /* Closes what nobody took of it. */
 void listen_remove(struct listen_set *set, size_t index);
-/* Takes the descriptors named "connect" and "capture"; others are an error. */
+/* Takes the descriptors named "connect" and "capture", and one "ports"; others are an error. */
 MUST_CHECK int listen_adopt(struct listen_set *set, const struct listen_fds *passed, struct err *err);
 const char *listen_kind_text(enum listen_kind k);
 void listen_fini(struct listen_set *set); /* closes what nobody took */

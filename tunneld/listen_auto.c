@@ -28,10 +28,13 @@ static bool is_in_the_way(const struct addr *there, const struct addr *wanted)
             ip_is_equal(&there->ip, &wanted->ip));
 }
 
-/* The option, or NULL. */
+/* The option, or NULL. Who makes our sockets for us makes them so that they stand beside the others. */
 static const char *taken_by(const struct listen_auto *a, const struct listen_set *set,
                             const struct addr *wanted)
 {
+    if (set->is_asking) {
+        return NULL;
+    }
     for (size_t i = 0; i < set->count; i++) {
         const struct listen_socket *s = &set->items[i];
         if (!s->is_auto && is_in_the_way(&s->addr, wanted)) {
@@ -43,8 +46,30 @@ static const char *taken_by(const struct listen_auto *a, const struct listen_set
 
 /* ---- one port ---- */
 
-static const char *remedy(int error)
+/* Where somebody else makes the sockets, in a fence. */
+static const char *remedy_there(int error)
 {
+    switch (error) {
+    case EADDRINUSE:
+        return "the command, or a program it started, listens on the port: end that, or use run --capture "
+               "redirect, which leaves the ports alone";
+    case EMFILE:
+        return "raise the limit of open files (ulimit -Hn), or start with fewer --workers";
+    case EPIPE:
+    case EPROTO:
+        return "start run again: this one gets no new port any more";
+    case ETIMEDOUT:
+        return "is openshell-ports, a process of run, stopped? let it go on (kill -CONT)";
+    default:
+        return "";
+    }
+}
+
+static const char *remedy(const struct listen_set *set, int error)
+{
+    if (set->is_asking) {
+        return remedy_there(error);
+    }
     switch (error) {
     case EADDRINUSE:
         return "another program has the port: end it, or name the addresses to listen on with "
@@ -87,12 +112,14 @@ static void log_open(const struct listen_socket *s)
                      kv_str("tproxy", s->takes_tproxy ? "yes" : "no")));
 }
 
-static void log_failed(const struct addr *addr, const char *why, int error)
+static void log_failed(const struct listen_set *set, const struct addr *addr, const char *why, int error)
 {
     char text[ADDR_TEXT_CAP];
+    bool is_final = set->is_asking && !set->asker.is_open;
     log_event(LOG_ERROR, "listen_failed",
-              LOG_KV(kv_str("addr", addr_text(addr, text)), kv_str("why", why), kv_str("hint", remedy(error)),
-                     kv_str("retry", "SIGHUP, or the next policy")));
+              LOG_KV(kv_str("addr", addr_text(addr, text)), kv_str("why", why),
+                     kv_str("hint", remedy(set, error)),
+                     kv_str("retry", is_final ? "no" : "SIGHUP, or the next policy")));
 }
 
 static void log_skipped(const struct listen_auto_port *p)
@@ -199,6 +226,7 @@ int listen_auto_open(struct listen_auto *a, struct listen_set *set, const struct
 {
     struct listen_auto table;
     drop_missing_v6(&a->hosts);
+    port_ask_begin(&set->asker);
     int rc = make_table(a, p, &table);
     if (rc != 0) {
         err_set(err, "out of memory for listening sockets");
@@ -211,7 +239,8 @@ int listen_auto_open(struct listen_auto *a, struct listen_set *set, const struct
     if (rc != 0) {
         char text[sizeof(err->text)];
         memcpy(text, err->text, sizeof(text));
-        err_set(err, "--transparent auto: %s%s%s", text, *remedy(-rc) != '\0' ? ": " : "", remedy(-rc));
+        const char *hint = remedy(set, -rc);
+        err_set(err, "--transparent auto: %s%s%s", text, *hint != '\0' ? ": " : "", hint);
     }
     return rc;
 }
@@ -224,7 +253,7 @@ static void open_missing(const struct listen_auto *a, struct listen_set *set, st
         int rc = settle(a, set, &table->ports[i], &err);
         failed += rc != 0;
         if (rc != 0 && failed <= FAILURES_LOGGED_MAX) {
-            log_failed(&table->ports[i].addr, err.text, -rc);
+            log_failed(set, &table->ports[i].addr, err.text, -rc);
         }
     }
     if (failed > FAILURES_LOGGED_MAX) {
@@ -239,6 +268,7 @@ bool listen_auto_follow(struct listen_auto *a, struct listen_set *set, const str
 {
     struct listen_auto table;
     size_t count = set->count;
+    port_ask_begin(&set->asker);
     if (make_table(a, p, &table) != 0) {
         log_event(LOG_ERROR, "listen_failed", LOG_KV(kv_str("why", "out of memory")));
         return false;
@@ -260,7 +290,7 @@ void listen_auto_undo(struct listen_auto *a, struct listen_set *set, uint64_t la
     for (size_t i = set->count; i > 0 && set->items[i - 1].id > last_id; i--) {
         struct addr addr = set->items[i - 1].addr;
         listen_remove(set, i - 1);
-        log_failed(&addr, why->text, 0);
+        log_failed(set, &addr, why->text, 0);
         for (size_t k = 0; k < a->count; k++) {
             if (addr_is_equal(&a->ports[k].addr, &addr)) {
                 a->ports[k].state = LISTEN_AUTO_FAILED;

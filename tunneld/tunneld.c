@@ -175,9 +175,18 @@ static void log_chain(const struct tunneld *d)
 static int open_listeners(struct tunneld *d, struct listen_fds *passed, struct err *err)
 {
     d->listeners.worker_count = d->worker_count;
-    if (passed->count > 0) { /* who passes sockets has chosen all of them */
-        return listen_adopt(&d->listeners, passed, err);
+    if (passed->count > 0) { /* who passes sockets has chosen all of them, or passes one to ask for others */
+        int rc = listen_adopt(&d->listeners, passed, err);
+        d->is_auto = d->listeners.is_asking && listen_auto_is_on(&d->autos);
+        if (rc == 0 && d->listeners.is_asking && !d->is_auto) {
+            err_set(err,
+                    "a descriptor named ports was passed (LISTEN_FDNAMES): that needs --transparent auto");
+            rc = -EINVAL;
+        }
+        return rc;
     }
+    d->is_auto = listen_auto_is_on(&d->autos);
+    d->keep_caps = d->is_auto ? UINT64_C(1) << CAP_NET_BIND_SERVICE : 0;
     int rc = listen_bind(&d->listeners, &d->settings.listen, LISTEN_CONNECT, err);
     return rc != 0 ? rc : listen_bind(&d->listeners, &d->settings.transparent, LISTEN_CAPTURE, err);
 }
@@ -251,8 +260,6 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
     struct tunneld *d = ctx;
     d->worker_count = worker_count;
     d->autos.admin = admin != NULL ? *admin : (struct addr){.port = 0};
-    d->is_auto = listen_auto_is_on(&d->autos) && passed->count == 0;
-    d->keep_caps = d->is_auto ? UINT64_C(1) << CAP_NET_BIND_SERVICE : 0;
     (void)snprintf(d->via, sizeof d->via, "openshell-tunneld-%08" PRIx32, rng_u32());
     const struct settings_tunneld *s = &d->settings;
     int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, &d->upstreams, err);

@@ -34,7 +34,7 @@ struct tunneld {
     struct listen_set listeners;
     struct own_guard *guard;  /* its listeners are those above */
     struct listen_auto autos; /* the main thread's, like the next two */
-    bool is_auto;             /* --transparent auto is given, and no sockets were passed instead */
+    bool is_auto;             /* --transparent auto is given, and sockets were not passed instead of it */
     uint64_t keep_caps;
     struct limits *limits;
     struct brakes *brakes;

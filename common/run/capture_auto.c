@@ -99,7 +99,9 @@ int capture_auto_check(const struct policy *p, struct err *err)
         err_set(
             err,
             "the policy names %zu ports, and --transparent auto listens on %d at most: name fewer, or bring "
-            "all of them to one --transparent ADDR:PORT with openshell-egress capture up --mode redirect",
+            "all of them to one --transparent ADDR:PORT with openshell-egress capture up --mode redirect "
+            "(run: "
+            "--capture redirect)",
             count, CAPTURE_AUTO_PORTS_MAX);
         return -EINVAL;
     }

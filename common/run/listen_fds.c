@@ -10,7 +10,7 @@
 
 #define FIRST_FD 3
 
-static const char *const known_names[] = {"dns", "connect", "capture", "admin"};
+static const char *const known_names[] = {"dns", "connect", "capture", "admin", "ports"};
 
 /* What the environment said, taken out of it. */
 struct passed {
@@ -48,7 +48,8 @@ static int read_names(const char *text, size_t count, const char **names, struct
         names[i] = known_name(name);
         if (names[i] == NULL) {
             err_set(err,
-                    "LISTEN_FDNAMES: descriptor %zu is called \"%.*s\", not dns, connect, capture or admin "
+                    "LISTEN_FDNAMES: descriptor %zu is called \"%.*s\", not dns, connect, capture, admin or "
+                    "ports "
                     "(FileDescriptorName= in the socket unit)",
                     i + FIRST_FD, (int)(name.len > 64 ? 64 : name.len), (const char *)name.data);
             return -EINVAL;

@@ -2,8 +2,8 @@
 /*
  * Sockets passed by systemd or by "openshell-egress run" (sd_listen_fds protocol: LISTEN_PID, LISTEN_FDS,
  * LISTEN_FDNAMES; descriptors from 3 on). Names: dns (datagram or stream by its type), connect, capture,
- * admin. Others are an error. Variables are removed from the environment; descriptors become close-on-exec
- * and non-blocking.
+ * admin, and ports (port_ask.h: no listener, but where listeners are asked for). Others are an error.
+ * Variables are removed from the environment; descriptors become close-on-exec and non-blocking.
  */
 #pragma once
 

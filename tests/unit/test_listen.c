@@ -9,6 +9,7 @@
 #include "tunneld/listen.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static int bind_text(struct listen_set *set, const char *text, enum listen_kind kind, struct err *err)
@@ -137,8 +138,32 @@ static void test_wrong_passed_sockets(void **state)
     assert_true(udp >= 0);
     want_refused(tcp, "dns", "dns");
     want_refused(udp, "connect", "not a listening TCP socket");
+    want_refused(tcp, "ports", "(ports): not a unix SOCK_SEQPACKET socket");
     assert_int_equal(close(tcp), 0);
     assert_int_equal(close(udp), 0);
+}
+
+/* One place to ask is enough. */
+static void test_passed_askers(void **state)
+{
+    (void)state;
+    int fds[2];
+    const char *names[] = {"ports", "ports"};
+    struct listen_set set = {.worker_count = 1};
+    struct err err = {""};
+    struct addr a;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+    struct listen_fds passed = {.fds = fds, .names = names, .count = 2};
+    assert_int_equal(listen_adopt(&set, &passed, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "there is one named ports already"));
+    listen_fini(&set);
+    assert_int_equal(sock_local_addr(fds[0], &a), -EBADF); /* the set owned it */
+    passed = (struct listen_fds){.fds = &fds[1], .names = names, .count = 1};
+    set.worker_count = 1;
+    assert_int_equal(listen_adopt(&set, &passed, &err), 0);
+    assert_true(set.is_asking);
+    assert_int_equal(set.count, 0);
+    listen_fini(&set);
 }
 
 int main(void)
@@ -147,6 +172,7 @@ int main(void)
         cmocka_unit_test(test_workers_share_a_port), cmocka_unit_test(test_auto_is_not_here),
         cmocka_unit_test(test_bad_addresses),        cmocka_unit_test(test_port_in_use),
         cmocka_unit_test(test_passed_sockets),       cmocka_unit_test(test_wrong_passed_sockets),
+        cmocka_unit_test(test_passed_askers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,9 +12,11 @@
 #include "tunneld/own_guard.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define PORT_COUNT 4
@@ -283,6 +285,53 @@ static void test_leaves_descriptors(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
+static void *make_sockets(void *arg)
+{
+    const int *fd = arg;
+    int rc = port_ask_serve(*fd);
+    (void)close(*fd);
+    return rc == 0 ? NULL : arg;
+}
+
+/* As in the fence of run: somebody else makes the sockets, and may be gone. */
+static void test_asks_for_its_sockets(void **state)
+{
+    (void)state;
+    struct scene s;
+    struct err err = {""};
+    int pair[2], taken = listener(2);
+    pthread_t maker;
+    assert_true(taken >= 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(pthread_create(&maker, NULL, make_sockets, &pair[1]), 0);
+    start(&s);
+    const struct listen_fds passed = {
+        .fds = (int[]){pair[0]}, .names = (const char *[]){"ports"}, .count = 1};
+    assert_int_equal(listen_adopt(&s.set, &passed, &err), 0);
+    assert_int_equal(s.set.count, 0); /* it is none itself */
+    s.autos.admin = at(0);            /* that is elsewhere, and in nobody's way there */
+    assert_int_equal(open_with(&s, 3, &err), 0);
+    assert_int_equal(served(&s), 3);
+    assert_false(s.set.items[0].is_foreign);
+    assert_true(follow(&s, 14)); /* one is in use over there: the others are had */
+    assert_int_equal(served(&s), 10);
+    assert_int_equal(close(taken), 0);
+    assert_true(follow(&s, 14));
+    assert_int_equal(served(&s), 14);
+    assert_int_equal(shutdown(pair[0], SHUT_RDWR), 0); /* the maker ends */
+    void *failed = NULL;
+    assert_int_equal(pthread_join(maker, &failed), 0);
+    assert_null(failed);
+    assert_false(follow(&s, 15));
+    assert_int_equal(served(&s), 14);
+    assert_false(s.set.asker.is_open);
+    assert_true(follow(&s, 1)); /* what goes is given up all the same */
+    assert_int_equal(s.set.count, 0);
+    assert_int_equal(open_with(&s, 1, &err), -EPIPE);
+    assert_non_null(strstr(err.text, "start run again"));
+    end(&s);
+}
+
 static void test_undo(void **state)
 {
     (void)state;
@@ -318,9 +367,13 @@ static void test_guard_is_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_follows),       cmocka_unit_test(test_port_in_use),
-        cmocka_unit_test(test_skips_our_own), cmocka_unit_test(test_leaves_descriptors),
-        cmocka_unit_test(test_undo),          cmocka_unit_test(test_guard_is_counted),
+        cmocka_unit_test(test_follows),
+        cmocka_unit_test(test_port_in_use),
+        cmocka_unit_test(test_skips_our_own),
+        cmocka_unit_test(test_leaves_descriptors),
+        cmocka_unit_test(test_asks_for_its_sockets),
+        cmocka_unit_test(test_undo),
+        cmocka_unit_test(test_guard_is_counted),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

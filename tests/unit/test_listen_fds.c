@@ -95,9 +95,10 @@ static int launched(struct launch l, const char *expected_names)
 static void test_taken(void **state)
 {
     (void)state;
-    assert_int_equal(launched((struct launch){.fds = "4", .names = "dns:connect:capture:admin", .sockets = 4},
-                              "dns,connect,capture,admin,"),
-                     4);
+    assert_int_equal(
+        launched((struct launch){.fds = "5", .names = "dns:connect:capture:admin:ports", .sockets = 5},
+                 "dns,connect,capture,admin,ports,"),
+        5);
     assert_int_equal(launched((struct launch){.fds = "1", .names = "dns", .sockets = 1}, "dns,"), 1);
     assert_int_equal(launched((struct launch){.fds = "0", .names = ""}, ""), 0);
 }
