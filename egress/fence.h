@@ -24,6 +24,7 @@ enum fence_kind {
     FENCE_DNS,     /* a descriptor follows: LISTEN_FDNAMES dns */
     FENCE_CONNECT, /* connect */
     FENCE_CAPTURE, /* capture */
+    FENCE_PORTS,   /* ports: where listening sockets inside the fence are asked for */
     FENCE_NOTE,    /* REDIRECT is not to be had; why is in the text */
     FENCE_READY,
     FENCE_STARTED,
@@ -40,11 +41,8 @@ struct fence_message {
 enum fence_capture {
     FENCE_CAPTURE_AUTO = 0, /* REDIRECT where nf_tables works */
     FENCE_CAPTURE_REDIRECT, /* or not at all */
-    FENCE_CAPTURE_ANYIP     /* one listener for each port that the policy names at the start */
+    FENCE_CAPTURE_ANYIP     /* one listener for each port that the policy names */
 };
-
-/* Per port one listener a family; the rest of what can be passed is ours (dns twice, connect). */
-#define FENCE_PORTS_MAX ((LISTEN_FDS_MAX - 3) / 2)
 
 /* What COMMAND finds of its caller's variables, and what it is given. */
 struct fence_environment {
@@ -58,8 +56,6 @@ struct fence_environment {
 struct fence_config {
     struct synth_pools pools;
     enum fence_capture capture;
-    const uint16_t *ports; /* that the policy names */
-    size_t port_count;
     const char *private_dir; /* the map and the logs are in it: COMMAND finds it empty */
     /* An empty directory in it: where the tmpfs for /etc is mounted, inside the fence only. */
     const char *etc_dir;
@@ -87,6 +83,14 @@ MUST_CHECK int fence_unshare(bool *in_user_namespace, struct err *err);
  */
 MUST_CHECK int fence_network(const struct fence_config *cfg, int sock, struct err *err);
 MUST_CHECK int fence_send(int sock, enum fence_kind kind, int32_t number, const char *text, int fd);
+
+/*
+ * fence_ports.c: leaves a process behind in these namespaces, with the right to low ports and no other, that
+ * makes listening sockets for whoever has the descriptor which is sent as FENCE_PORTS
+ * (common/run/port_ask.h). Before the pid namespace is made. It ends with us, and with that descriptor;
+ * COMMAND inherits nothing of it.
+ */
+MUST_CHECK int fence_ports(int sock, struct err *err);
 
 /* fence_etc.c: our resolv.conf, nsswitch.conf and hosts in a private view of /etc. */
 MUST_CHECK int fence_etc(const char *etc_dir, bool degraded, struct err *err);

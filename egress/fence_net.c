@@ -111,25 +111,6 @@ static int dns_listeners(const struct ip *ip, int sock, struct err *err)
     return rc == 0 ? listen_and_send(sock, FENCE_DNS, &dns, false, err) : rc;
 }
 
-/* One listener a port and a family on every address of the pools: all that works without nft. */
-static int port_listeners(const struct fence_config *cfg, bool has_v6, int sock, struct err *err)
-{
-    int rc = 0;
-    if (cfg->port_count > FENCE_PORTS_MAX) {
-        err_set(err, "the policy names %zu ports; without nf_tables run captures at most %d", cfg->port_count,
-                FENCE_PORTS_MAX);
-        return -E2BIG;
-    }
-    for (size_t i = 0; rc == 0 && i < cfg->port_count; i++) {
-        const struct addr any4 = {.ip = ip_v4(0, 0, 0, 0), .port = cfg->ports[i]};
-        const struct addr any6 = {.ip = {.family = IP_V6}, .port = cfg->ports[i]};
-        rc = cfg->pools.has_v4 ? listen_and_send(sock, FENCE_CAPTURE, &any4, false, err) : 0;
-        rc = rc == 0 && cfg->pools.has_v6 && has_v6 ? listen_and_send(sock, FENCE_CAPTURE, &any6, false, err)
-                                                    : rc;
-    }
-    return rc;
-}
-
 /* What nft's rules lead to. */
 static int redirect_listeners(bool has_v6, int sock, struct err *err)
 {
@@ -183,5 +164,6 @@ int fence_network(const struct fence_config *cfg, int sock, struct err *err)
     if (rc != 0) {
         return rc;
     }
-    return is_redirect ? redirect_listeners(has_v6, sock, err) : port_listeners(cfg, has_v6, sock, err);
+    /* Without nft tunneld has one listener a port on every address, and asks for each. */
+    return is_redirect ? redirect_listeners(has_v6, sock, err) : fence_ports(sock, err);
 }

@@ -24,6 +24,7 @@
 struct launcher {
     const struct run_options *options;
     const struct private_dir *dir;
+    const struct synth_pools *pools;
     pid_t child; /* the set-up child; 0 = none or waited for */
     int sock;    /* our end of the talk with it; -1 = closed */
     pid_t init;  /* COMMAND's init as we see it; 0 = not started */
@@ -77,6 +78,8 @@ static const char *socket_name(enum fence_kind kind)
         return "connect";
     case FENCE_CAPTURE:
         return "capture";
+    case FENCE_PORTS:
+        return "ports";
     case FENCE_NONE:
     case FENCE_NOTE:
     case FENCE_READY:
@@ -107,7 +110,8 @@ static const char *log_path(const struct launcher *l)
     return l->options->log != NULL ? l->options->log : l->dir->log;
 }
 
-/* Nothing is wrong yet, so the terminal is left alone: the log tells why a new port is not carried. */
+/* Nothing is wrong, so the terminal is left alone: the log tells why a program's own name server is silent.
+ */
 static void note_in_log(const struct launcher *l, const char *why)
 {
     int fd = open(log_path(l), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -116,9 +120,9 @@ static void note_in_log(const struct launcher *l, const char *why)
     }
     log_init("openshell-egress", LOG_INFO, log_format(l->options), fd);
     log_event(LOG_WARN, "capture_by_port",
-              LOG_KV(kv_str("why", why), kv_str("note", "a port that the policy gains later is carried once "
-                                                        "run is started again; name servers other than "
-                                                        "127.0.0.1 are not answered")));
+              LOG_KV(kv_str("why", why), kv_str("note", "the policy's ports, also those it gains later, are "
+                                                        "not the command's to listen on; name servers other "
+                                                        "than 127.0.0.1 are not answered")));
     log_init("openshell-egress", LOG_ERROR, LOG_TEXT, STDERR_FILENO);
     (void)close(fd);
 }
@@ -171,25 +175,48 @@ static int collect(struct launcher *l, enum fence_kind until)
     }
 }
 
+/* The addresses on which tunneld asks for a listener a port. */
+static const char *transparent_option(const struct synth_pools *pools)
+{
+    return pools->has_v4 && pools->has_v6 ? "--transparent=auto"
+           : pools->has_v4                ? "--transparent=0.0.0.0:auto"
+                                          : "--transparent=[::]:auto";
+}
+
+/* What the caller and run gave the daemon, and one more. */
+static int add_argument(const struct arg_list *given, const char *more, struct arg_list *out)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < given->count; i++) {
+        rc = arg_list_add(out, given->items[i]);
+    }
+    return rc == 0 && more != NULL ? arg_list_add(out, more) : rc;
+}
+
 static int start_one(struct launcher *l, bool is_dnsd, struct daemon_proc *out)
 {
     struct passed_socket own[LISTEN_FDS_MAX];
+    struct arg_list args = {0};
+    const char *more = NULL;
     size_t count = 0;
     for (size_t i = 0; i < l->socket_count; i++) {
         bool is_dns = strcmp(l->sockets[i].name, "dns") == 0;
         if (is_dns == is_dnsd) {
             own[count++] = l->sockets[i];
+            more = strcmp(l->sockets[i].name, "ports") == 0 ? transparent_option(l->pools) : more;
         }
     }
     struct daemon_start start = {
         .program = is_dnsd ? "openshell-dnsd" : "openshell-tunneld",
         .log_fd = l->pump.fd,
-        .args = is_dnsd ? &l->options->daemons.dnsd : &l->options->daemons.tunneld,
+        .args = &args,
         .sockets = own,
         .socket_count = count,
     };
-    struct err err = {""};
-    int rc = daemon_proc_start(&start, out, &err);
+    struct err err = {"out of memory"};
+    int rc = add_argument(is_dnsd ? &l->options->daemons.dnsd : &l->options->daemons.tunneld, more, &args);
+    rc = rc == 0 ? daemon_proc_start(&start, out, &err) : rc;
+    free(args.items);
     if (rc != 0) {
         complain(err.text);
         return EXIT_STATUS_OS;
@@ -369,8 +396,7 @@ static void clean_up(struct launcher *l)
     log_pump_stop(&l->pump);
 }
 
-/* Two sockets a port, and as many again while a daemon arranges them. COMMAND, forked before, keeps its
- * limit. */
+/* For the daemons, which inherit it. COMMAND, forked before, keeps its limit. */
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;
@@ -390,6 +416,7 @@ int launcher_run(const struct run_options *options, const struct fence_config *f
     }
     l->options = options;
     l->dir = dir;
+    l->pools = &fence->pools;
     l->sock = -1;
     l->dnsd = (struct daemon_proc){.control_fd = -1, .ready_fd = -1};
     l->tunneld = l->dnsd;

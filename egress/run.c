@@ -38,7 +38,7 @@ static void run_usage(FILE *out)
         "  --capture auto|redirect|anyip\n"
         "                      how native connections are carried: by nf_tables, which knows no ports, or by "
         "one\n"
-        "                      listener for each port that the policy names at the start (default auto)\n"
+        "                      listener for each port that the policy names (default auto)\n"
         "  --degraded          go on where a pid namespace or an overlay on /etc is refused\n"
         "  --help              this text\n"
         "  and any option of openshell-dnsd(8) and openshell-tunneld(8) that run does not set itself.\n\n"
@@ -114,13 +114,11 @@ static int find_user(const struct run_options *o, struct run_user *user)
     return 0;
 }
 
-static int run_fenced(struct run_options *o, const struct policy *policy, const struct synth_pools *pools)
+static int run_fenced(struct run_options *o, const struct synth_pools *pools)
 {
     struct err err = {""};
     struct run_user user;
     struct private_dir dir;
-    size_t port_count = 0;
-    const uint16_t *ports = policy_ports(policy, &port_count);
     int status = find_user(o, &user);
     if (status != 0) {
         return status;
@@ -132,8 +130,6 @@ static int run_fenced(struct run_options *o, const struct policy *policy, const 
     status = EXIT_STATUS_OS;
     if (add_arguments(o, &dir) == 0) {
         const struct fence_config fence = {.pools = *pools,
-                                           .ports = ports,
-                                           .port_count = port_count,
                                            .capture = o->capture,
                                            .private_dir = dir.path,
                                            .etc_dir = dir.etc,
@@ -192,7 +188,7 @@ int command_run(int argc, char **argv)
         status = EXIT_STATUS_OS;
     }
     if (status == 0) {
-        status = run_fenced(&o, policy, &pools);
+        status = run_fenced(&o, &pools);
     }
 out:
     policy_unref(policy);

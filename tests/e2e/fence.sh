@@ -134,7 +134,7 @@ closed_standard_descriptors_will_do() {
   [ "$status" = 5 ] || fail "$as: with 0, 1 and 2 closed the status is $status, not 5"
 }
 
-# As many ports as run takes without nf_tables, under the usual soft limit, which is not raised for the command.
+# Many ports without nf_tables, under the usual soft limit, which is not raised for the command.
 many_ports_will_do() {
   local i status=0
   {
@@ -153,7 +153,8 @@ many_ports_will_do() {
     "$as" "$T/bin/openshell-egress" run --capture anyip --policy "$T/bin/many.yaml" --upstream "$V4_A" -- true 2>&1
   ) || status=$?
   [ "$status" = 71 ] || fail "$as: status $status where 510 ports do not fit: $out"
-  grep -q 'too many open files for the listening sockets' <<<"$out" || fail "$as: 510 ports in 256 files: $out"
+  grep -q 'more than half of the 256 descriptors: raise the limit of open files (ulimit -Hn)' <<<"$out" ||
+    fail "$as: 510 ports in 256 files: $out"
 }
 
 a_log_that_cannot_be_written_is_said() {
