@@ -182,10 +182,10 @@ static int await(int fd, int64_t end_ms, struct port_answer *answer, struct pass
 static int ask(struct port_asker *p, const struct addr *a, struct err *err)
 {
     p->serial++;
-    struct port_question question = {
-        .serial = p->serial, .family = a->ip.family == IP_V4 ? 4 : 6, .port = a->port};
-    memcpy(question.ip, a->ip.bytes, a->ip.family == IP_V4 ? 4 : 16);
     const int64_t end_ms = clock_mono_ms() + PORT_ASK_WAIT_MS;
+    struct port_question question = {
+        .serial = p->serial, .family = a->ip.family == IP_V4 ? 4 : 6, .port = a->port, .end_ms = end_ms};
+    memcpy(question.ip, a->ip.bytes, a->ip.family == IP_V4 ? 4 : 16);
     int rc = transmit(p->fd, &question, sizeof(question), -1);
     if (rc != 0) {
         return rc == -EAGAIN ? -ETIMEDOUT : rc; /* it has not read the last ones */
@@ -258,6 +258,9 @@ static int answer_one(int fd, const struct port_question *q)
     struct addr a;
     if (!read_question(q, &a)) {
         return -EPROTO;
+    }
+    if (clock_mono_ms() >= q->end_ms) { /* a socket that nobody takes would swallow connections */
+        return refuse(fd, q->serial, ETIMEDOUT, "asked too long ago");
     }
     int listener = sock_listen_tcp(&a, true, &err);
     if (listener < 0) {

@@ -20,6 +20,7 @@ struct port_question {
     uint16_t family; /* 4 or 6 */
     uint16_t port;   /* host byte order; not 0 */
     uint8_t ip[16];  /* 4 of them for IPv4, the others 0 */
+    int64_t end_ms;  /* of clock_mono_ms(): whoever comes to it later refuses, for nobody waits any more */
 };
 
 struct port_answer {
@@ -41,10 +42,12 @@ MUST_CHECK int port_ask_open(struct port_asker *p, int fd, struct err *err);
 void port_ask_begin(struct port_asker *p);
 /*
  * A socket that listens on a, non-blocking and close-on-exec, the caller's; or, with *err, -errno of the
- * other half (-EADDRINUSE, -EACCES, ...), or -ETIMEDOUT  no answer in PORT_ASK_WAIT_MS; from then on at once,
- * until port_ask_begin() -EMFILE     no descriptor is left for the socket (the other half's, or ours) -EPIPE
- * the other half is gone, or was given up: p is closed -EPROTO     what came is no answer: p is closed Waits:
- * for a thread that may.
+ * other half (-EADDRINUSE, -EACCES, ...), or
+ * - -ETIMEDOUT: no answer in PORT_ASK_WAIT_MS; from then on at once, until port_ask_begin();
+ * - -EMFILE: no descriptor is left for the socket (the other half's, or ours);
+ * - -EPIPE: the other half is gone, or was given up: p is closed;
+ * - -EPROTO: what came is no answer: p is closed.
+ * Waits: for a thread that may.
  */
 MUST_CHECK int port_ask(struct port_asker *p, const struct addr *a, struct err *err);
 void port_ask_fini(struct port_asker *p);

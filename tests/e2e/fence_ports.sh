@@ -80,7 +80,7 @@ tell() {
   shift
   told=$((told + 1))
   echo "task$told $*" >&8
-  wait_until 60 grep -q "^task$told " "$out" || fail "$as: no answer to: $*"
+  wait_until 60 grep -q "^task$told " "$out" || fail "$as: no answer to: $*: $(tail -n 40 "$log")"
   grep -qx "task$told $wanted" "$out" || fail "$as: $*: $(grep "^task$told " "$out"), not $wanted: $(tail -n 20 "$log")"
 }
 

@@ -208,6 +208,32 @@ static void test_ends_at_what_is_no_question(void **state)
     }
 }
 
+/* Nobody waits for it any more: a listener would only swallow connections until somebody looked. */
+static void test_refuses_what_is_too_old(void **state)
+{
+    (void)state;
+    struct scene s;
+    int held = -1;
+    struct addr a = reserve(ip_v4(127, 0, 0, 1), true, &held);
+    struct port_question old = {.serial = 7, .family = 4, .port = a.port, .end_ms = clock_mono_ms()};
+    struct port_answer answer = {.serial = 0};
+    char control[CMSG_SPACE(sizeof(int))];
+    struct iovec iov = {.iov_base = &answer, .iov_len = sizeof(answer)};
+    struct msghdr header = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+    memcpy(old.ip, a.ip.bytes, 4);
+    start_serving(&s);
+    transmit(s.asker.fd, &old, sizeof(old), NULL, 0);
+    struct pollfd p = {.fd = s.asker.fd, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 10000), 1);
+    assert_int_equal(recvmsg(s.asker.fd, &header, 0), sizeof(answer));
+    assert_int_equal(header.msg_controllen, 0);
+    assert_int_equal(answer.serial, 7);
+    assert_int_equal(answer.error, ETIMEDOUT);
+    end_serving(&s, 0);
+    assert_int_equal(close(held), 0);
+}
+
 /* ---- answers that were there before the question: the serial is known ---- */
 
 struct forged {
@@ -436,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_gives_sockets),
         cmocka_unit_test(test_passes_refusals_on),
         cmocka_unit_test(test_ends_at_what_is_no_question),
+        cmocka_unit_test(test_refuses_what_is_too_old),
         cmocka_unit_test(test_believes_no_other_answer),
         cmocka_unit_test(test_takes_what_it_asked_for),
         cmocka_unit_test(test_does_not_wait_for_ever),
