@@ -97,7 +97,14 @@ def peek(name):
 
 VERBS = {"now": attempt, "until": until, "times": times, "bind": bind, "unbind": unbind, "peek": peek}
 
-print("pid", os.getpid(), flush=True)
+
+def say(text):
+    """In one piece: whoever reads along must not see half a line."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+say(f"pid {os.getpid()}")
 for line in sys.stdin:
     name, verb, *arguments = line.split()
-    print(name, VERBS[verb](*arguments), flush=True)
+    say(f"{name} {VERBS[verb](*arguments)}")
