@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define READY_TIMEOUT_MS 15000
+#define READY_TIMEOUT_MS 60000 /* a machine may be that busy; whoever waits can interrupt it */
 
 struct launcher {
     const struct run_options *options;

@@ -29,6 +29,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 """
 NO_BRAKES = ("--rate-limit", "0", "--wildcard-budget", "0")  # those have tests of their own
 WAIT_S = 20  # for things that are there in milliseconds on an idle machine
+END_S = 40  # of a process: the kernel may take its time over the last inotify descriptor (fsnotify_destroy_group)
 
 
 class Daemon:
@@ -61,7 +62,7 @@ class Daemon:
             if ready:
                 self.process.kill()
                 raise AssertionError("ready, but should not be:\n%s" % self.log())
-            self.status = self.process.wait(WAIT_S)
+            self.status = self.process.wait(END_S)
             return
         if ready != b"READY\n":
             self.process.kill()
@@ -115,7 +116,7 @@ class Daemon:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(WAIT_S)
+                self.process.wait(END_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

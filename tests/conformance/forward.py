@@ -733,7 +733,7 @@ def test_drain(env):
         got = Response(busy)
         assert got.body == b"late" and got.fields["Connection"] == "close", got.head
         busy.close()
-        assert d.process.wait(lab.GIVE_UP_S) == 0
+        assert d.process.wait(lab.END_S) == 0
 
 
 # ---- clients ----

@@ -18,6 +18,7 @@ import time
 
 SKIP = 77
 GIVE_UP_S = 8.0
+END_S = 40.0  # of a process: the kernel may take its time over the last inotify descriptor (fsnotify_destroy_group)
 REST_S = 2.5  # udp_pool.h: what a second has not needed is closed at the end of the next
 
 
@@ -124,13 +125,19 @@ def serve(host, port, handler, **options):
 def silent_listener(host, port):
     """A port whose SYNs are dropped: its accept queue is full and nobody empties it."""
     s = listener(host, port, 0)
-    held = [s]
-    for _ in range(4):
+    # One connection fills it; a busy machine may take a while until it stands.
+    first = socket.create_connection((host, port), END_S)
+    end = time.monotonic() + END_S
+    held = [s, first]
+    while True:
         c = socket.socket(family_of(host), socket.SOCK_STREAM)
-        c.setblocking(False)
-        c.connect_ex((host, port))
+        c.settimeout(0.2)
         held.append(c)
-    return held
+        try:
+            c.connect((host, port))
+        except TimeoutError:
+            return held
+        assert time.monotonic() < end, "the listener on %s takes more than its queue holds" % host
 
 
 class Dns:
@@ -206,8 +213,8 @@ class Daemon:
         with os.fdopen(ready_read, "rb") as f:
             line = f.readline()
         if line != b"READY\n":
-            self.process.wait(GIVE_UP_S)
-            self.reader.join(GIVE_UP_S)
+            self.process.wait(END_S)
+            self.reader.join(END_S)
             raise AssertionError("not ready:\n" + "\n".join(self.stderr_lines[-5:]))
         self.port = int(self.wait_log("listening", **dict([listening]))["addr"].rsplit(":", 1)[1])
 
@@ -274,7 +281,7 @@ class Daemon:
         s.settimeout(GIVE_UP_S)
         return s
 
-    def stop(self, timeout=GIVE_UP_S):
+    def stop(self, timeout=END_S):
         """Ends it and returns its exit status; anything a sanitizer printed is a failure."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)

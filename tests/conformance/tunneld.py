@@ -976,7 +976,7 @@ def test_passed_sockets(env):
             s.sendall(b"CONNECT four.example.org:7001 HTTP/1.1\r\n\r\n")
             assert b" 200 " in lab.read_head(s)
         process.terminate()
-        assert process.wait(lab.GIVE_UP_S) == 0
+        assert process.wait(lab.END_S) == 0
 
 
 # ---- helpers and main ----

@@ -61,7 +61,7 @@ start() {
     -- python3 "$T/bin/fence_ports.py" <"$T/tell" >"$out" 2>"$T/$as.err" &
   job=$!
   exec 8>"$T/tell"
-  wait_until 30 grep -q '^pid ' "$out" || fail "$as: the command did not start: $(cat "$T/$as.err")"
+  wait_until 90 grep -q '^pid ' "$out" || fail "$as: the command did not start: $(cat "$T/$as.err")"
   told=0
   tunneld_pid=$(process openshell-tunne) || fail "$as: there is no tunneld"
   maker_pid=$(process openshell-ports) || fail "$as: nobody makes listeners"
@@ -80,7 +80,7 @@ tell() {
   shift
   told=$((told + 1))
   echo "task$told $*" >&8
-  wait_until 60 grep -q "^task$told " "$out" || fail "$as: no answer to: $*: $(tail -n 40 "$log")"
+  wait_until 120 grep -q "^task$told " "$out" || fail "$as: no answer to: $*: $(tail -n 40 "$log")"
   grep -qx "task$told $wanted" "$out" || fail "$as: $*: $(grep "^task$told " "$out"), not $wanted: $(tail -n 20 "$log")"
 }
 
