@@ -53,6 +53,17 @@ def _attr(kind, data):
     return raw + b"\0" * (-len(raw) % 4)
 
 
+def await_route(text, link=0):
+    """A new IPv6 address has its route a moment later, from a worker of the kernel's: on a busy machine connections to
+    it fail until then (ENETUNREACH)."""
+    to = (text, 9, 0, link if text.startswith("fe80") else 0) if ":" in text else (text, 9)
+    end = time.monotonic() + END_S
+    with socket.socket(family_of(text), socket.SOCK_DGRAM) as s:
+        while s.connect_ex(to) != 0:
+            assert time.monotonic() < end, "no route to %s, an address of this host" % text
+            time.sleep(0.01)
+
+
 class Netlink:
     """Just enough rtnetlink(7) to bring lo up and give it addresses and local routes."""
 
@@ -78,6 +89,7 @@ class Netlink:
 
     def add_addr(self, text, bits):
         self._ask(20, 0x600, self._addr(text, bits))  # RTM_NEWADDR
+        await_route(text, self.lo)
 
     def del_addr(self, text, bits):
         self._ask(21, 0, self._addr(text, bits))  # RTM_DELADDR
