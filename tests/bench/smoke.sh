@@ -7,7 +7,7 @@ set -eu
 
 # The tools of `make bench-dns` against each other: the load generator must see a right and a wrong answer.
 dir=${top_builddir:-.}/tests/bench
-port=$((20000 + $$ % 20000))
+port=$((10000 + $$ % 20000)) # below those that the kernel gives out
 "$dir/dns_floor" answer "127.0.0.1:$port" 60 &
 pid=$!
 trap 'kill "$pid" 2>/dev/null || true' EXIT

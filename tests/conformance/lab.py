@@ -54,14 +54,20 @@ def _attr(kind, data):
 
 
 def await_route(text, link=0):
-    """A new IPv6 address has its route a moment later, from a worker of the kernel's: on a busy machine connections to
-    it fail until then (ENETUNREACH)."""
-    to = (text, 9, 0, link if text.startswith("fe80") else 0) if ":" in text else (text, 9)
-    end = time.monotonic() + END_S
+    """A new IPv6 address is this host's a moment later, by a worker of the kernel's: until then what is sent to it comes
+    back as unreachable (ENETUNREACH) or gets lost, though it can be bound. A datagram to oneself tells."""
     with socket.socket(family_of(text), socket.SOCK_DGRAM) as s:
-        while s.connect_ex(to) != 0:
-            assert time.monotonic() < end, "no route to %s, an address of this host" % text
-            time.sleep(0.01)
+        s.bind((text, 0, 0, link if text.startswith("fe80") else 0) if ":" in text else (text, 0))
+        s.settimeout(0.1)
+        end = time.monotonic() + END_S
+        while True:
+            try:
+                s.sendto(b"me", s.getsockname())
+                s.recv(2)
+                return
+            except OSError:
+                assert time.monotonic() < end, "nothing reaches %s, an address of this host" % text
+                time.sleep(0.01)
 
 
 class Netlink:
