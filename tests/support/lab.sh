@@ -38,6 +38,14 @@ inside() {
     i=$((i + 1))
   done
   export LAB_V4 LAB_V6
+  # What is sent to a new IPv6 address comes back until a worker of the kernel has added its local route.
+  for address in $LAB_V6; do
+    i=0
+    until ip -6 route show table local | grep -q "^local $address dev" || [ "$i" -ge 200 ]; do
+      i=$((i + 1))
+      sleep 0.05
+    done
+  done
   (echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start) 2>/dev/null ||
     echo "lab.sh: note: ports below 1024 stay with root here (/proc/sys cannot be written)" >&2
   if [ -n "$server" ]; then
