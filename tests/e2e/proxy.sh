@@ -26,6 +26,7 @@ say "node's fetch went through CONNECT"
 # The proxy says no in a way that a program can read.
 fenced "$T/denied.log" -- curl -v -sS --max-time 10 https://www.example.com/ >"$T/denied.out.log" 2>"$T/denied.err" &&
   fail "curl reached a name that no rule admits"
-grep -q '^< HTTP/1.1 403 ' "$T/denied.err" || fail "the proxy did not answer 403 for a name that no rule admits"
+# run's own word of the denial may stand between the "<" of curl's line and the rest
+grep -q '^<\{0,1\} HTTP/1.1 403 ' "$T/denied.err" || fail "the proxy did not answer 403 for a name that no rule admits"
 ! grep -q www.example.com "$QUERIES" || fail "a name that no rule admits was asked for upstream"
 say "a denied name got 403 from the proxy"
