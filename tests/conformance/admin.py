@@ -15,10 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
 import daemon
 import lab
+from lab import wait_until
 
 ADDR4, OWN4 = "45.33.32.1", "45.33.32.2"
 ECHO = 7001
@@ -132,14 +132,6 @@ def admin_addr(text):
 
 def tcp_of(d):
     return admin_addr(d.wait_log("admin_listening")["addr"])
-
-
-def wait_until(what):
-    end = time.monotonic() + WAIT_S
-    while not (found := what()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-    return found
 
 
 def metrics_of(where):
@@ -474,28 +466,12 @@ def answers(path):
         return False
 
 
-def run_test(name, test, env):
-    begin = time.monotonic()
-    try:
-        test(env)
-    except Exception:  # the next test has a daemon of its own
-        print("FAIL %s\n%s" % (name, traceback.format_exc()), flush=True)
-        return False
-    print("ok   %s (%.1f s)" % (name, time.monotonic() - begin), flush=True)
-    return True
-
-
 def main():
     lab.enter_namespace()
     env = Lab()
-    wanted = sys.argv[1:]
-    tests = [(n, f) for n, f in globals().items() if n.startswith("test_") and (not wanted or n in wanted)]
-    assert tests, "no such test"
-    results = [run_test(name, test, env) for name, test in tests]
-    print("%d of %d passed" % (sum(results), len(results)), flush=True)
+    passed = lab.run_tests(globals(), env)
     subprocess.run(["rm", "-rf", env.dir], check=False)
-    sys.stdout.flush()
-    os._exit(0 if all(results) else 1)  # server threads never end
+    os._exit(0 if passed else 1)  # server threads never end
 
 
 main()

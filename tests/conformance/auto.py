@@ -19,8 +19,8 @@ import traceback
 
 import elsewhere
 import lab
-from captured import wait_until
 from elsewhere import must_work, sh, talk
+from lab import wait_until
 
 NAME, OWN = "db.example.org", "own.example.org"
 POOLS = {4: "198.18.0.0/24", 6: "fd00:5e11::/64"}

@@ -1,15 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of captured connections share: a map that hands names out, policies, and how tests are run."""
-import concurrent.futures
 import json
 import os
-import resource
 import socket
 import subprocess
-import sys
 import tempfile
-import time
-import traceback
 
 import lab
 
@@ -55,36 +50,12 @@ def echo(sock):
         sock.sendall(data)
 
 
-def wait_until(condition, timeout=lab.GIVE_UP_S):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.02)
-
-
-def run_one(name, function, env):
-    began = time.monotonic()
-    try:
-        function(env)
-    except Exception:  # pylint: disable=broad-except
-        print("FAIL %s\n%s" % (name, traceback.format_exc()), flush=True)
-        return False
-    print("ok   %-36s %5.2f s" % (name, time.monotonic() - began), flush=True)
-    return True
-
-
 def main(make_env, names, at_once=6):
     """Runs the functions test_* of names, or those that the command line wants, in a network namespace of our own."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 8192)), hard))
+    lab.raise_descriptors()
     lab.enter_namespace()
     env = make_env()
-    wanted = sys.argv[1:]
-    tests = [(n, f) for n, f in names.items() if n.startswith("test_") and (not wanted or n in wanted)]
-    assert tests, "no such test"
-    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-        results = list(pool.map(lambda t: run_one(t[0], t[1], env), tests))
-    print("%d of %d passed" % (sum(results), len(results)), flush=True)
+    passed = lab.run_tests(names, env, at_once)
     if hasattr(env, "stop"):
         env.stop()
-    os._exit(0 if all(results) else 1)  # server threads never end
+    os._exit(0 if passed else 1)  # server threads never end

@@ -17,10 +17,9 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 
 import lab
-from lab import Daemon, connect, is_ended, read_exactly, read_head, read_to_end, refused
+from lab import Daemon, connect, is_ended, read_exactly, read_head, read_to_end, refused, wait_until
 
 ADDR4, ADDR6, OWN4 = "45.33.32.1", "2600:9000::1", "45.33.32.2"
 ECHO = 7001
@@ -478,7 +477,7 @@ def test_exceptions(env):
         assert len(env.parent.asked) == asked + 1
     with env.daemon("--l7", "tunnel", *excepts, text=text) as d:
         d.wait_log("l7_carried_raw", rule="rule0")
-        assert d.count_log("l7_carried_raw", rule="rule0") == 1
+        d.wait_count(1, "l7_carried_raw", rule="rule0")
         with connect(d, "both.l7.example.org:%d" % ECHO) as s:
             assert echoes(s)
 
@@ -597,7 +596,7 @@ def test_reload(env):
             assert echoes(s)
             d.reload(chained)
             assert is_ended(s)
-        wait_until(lambda: d.count_log("tunnel_close", reason="policy_changed") == 2)
+        d.wait_count(2, "tunnel_close", reason="policy_changed")
         with connect(d, "echo.example.org:%d" % ECHO) as s:
             d.reload(policy(plain("x.example.org")))
             assert is_ended(s)
@@ -684,13 +683,6 @@ def test_tinyproxy(env):
 
 # ---- helpers and main ----
 
-def wait_until(condition, timeout=lab.GIVE_UP_S):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.02)
-
-
 def can_connect(port):
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
@@ -712,28 +704,12 @@ def run_once(env, *options):
         return done.returncode, done.stderr.decode()
 
 
-def run_test(name, function, env):
-    began = time.monotonic()
-    try:
-        function(env)
-    except Exception:  # pylint: disable=broad-except
-        print("FAIL %s\n%s" % (name, traceback.format_exc()), flush=True)
-        return False
-    print("ok   %-36s %5.2f s" % (name, time.monotonic() - began), flush=True)
-    return True
-
-
 def main():
     lab.enter_namespace()
     env = Lab()
     if not os.access(env.program, os.X_OK):
         sys.exit("%s is not built" % env.program)
-    wanted = sys.argv[1:]
-    tests = [(n, f) for n, f in globals().items() if n.startswith("test_") and (not wanted or n in wanted)]
-    assert tests, "no such test"
-    results = [run_test(n, f, env) for n, f in tests]
-    print("%d of %d passed" % (sum(results), len(results)), flush=True)
-    os._exit(0 if all(results) else 1)  # server threads never end
+    os._exit(0 if lab.run_tests(globals(), env) else 1)  # server threads never end
 
 
 main()

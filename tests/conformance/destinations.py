@@ -12,8 +12,8 @@ import struct
 import threading
 
 import lab
-from lab import refused
-from tunneld import OWN4, main, policy, wait_until
+from lab import refused, wait_until
+from tunneld import OWN4, main, policy
 
 PORT, OTHER_PORT, CONTROL = 7031, 7032, (2379, 2380, 6443, 10250, 10255)
 WILD, EXACT = "%s.wild.example.org", "%s.exact.example.org"

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
 import lab
 import daemon as dnsd_daemon
@@ -363,20 +362,7 @@ def main():
     env = Lab()
     if not os.access(env.egress, os.X_OK):
         sys.exit("%s is not built" % env.egress)
-    wanted = sys.argv[1:]
-    failed = 0
-    for name, function in [(n, f) for n, f in globals().items() if n.startswith("test_")]:
-        if wanted and name not in wanted:
-            continue
-        began = time.monotonic()
-        try:
-            function(env)
-            print("ok   %-36s %5.2f s" % (name, time.monotonic() - began), flush=True)
-        except Exception:  # pylint: disable=broad-except
-            print("FAIL %s\n%s" % (name, traceback.format_exc()), flush=True)
-            failed += 1
-    sys.stdout.flush()
-    os._exit(1 if failed else 0)  # server threads never end
+    os._exit(0 if lab.run_tests(globals(), env) else 1)  # server threads never end
 
 
 main()

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 import urllib.request
 
 import lab
@@ -239,14 +238,6 @@ def one(d, raw, **how):
         return Response(s, **how)
 
 
-def wait_count(d, count, event, **fields):
-    end = time.monotonic() + lab.GIVE_UP_S
-    while d.count_log(event, **fields) < count:
-        assert time.monotonic() < end, d.stderr_lines[-30:]
-        time.sleep(0.01)
-    assert d.count_log(event, **fields) == count, d.stderr_lines[-30:]
-
-
 # ---- what passes ----
 
 def test_rewriting(env):
@@ -320,8 +311,8 @@ def test_pipelining(env):
             got = Response(s)
             assert got.status == status and body in (None, got.body), (got.head, got.body)
             assert got.fields["Connection"] == "keep-alive", got.head
-        wait_count(d, 24, "forward")
-        wait_count(d, 6, "tunnel_denied", via="forward")
+        d.wait_count(24, "forward")
+        d.wait_count(6, "tunnel_denied", via="forward")
         s.sendall(ask("/path/last", "Connection: close") + ask("/path/never"))
         assert Response(s).body == b"/path/last"
         assert lab.is_ended(s) and "/path/never" not in env.origin.seen
@@ -443,7 +434,7 @@ def test_early_answer(env):
                 got = Response(s)
                 assert got.status == 413 and got.body == b"too big" and got.fields["Connection"] == "close", got.head
                 assert lab.is_ended(s)
-        wait_count(d, 5, "forward", status=413)
+        d.wait_count(5, "forward", status=413)
 
 
 def test_server_ends_early(env):
@@ -749,7 +740,7 @@ def test_curl(env):
             command = [curl, "-sS", "--max-time", "8", "-x", "http://127.0.0.1:%d" % d.port] + list(args)
             return subprocess.run(command, capture_output=True, check=True, timeout=20, **how).stdout
         assert run(url("/path/a"), url("/path/b")) == b"/path/a/path/b"
-        wait_count(d, 2, "forward")
+        d.wait_count(2, "forward")
         assert run("--data-binary", "@-", url("/digest"), input=data) == hashlib.sha256(data).digest()
         assert run("-T", "-", url("/digest"), input=data) == hashlib.sha256(data).digest()  # chunked, Expect
         assert run("-I", url("/head")).startswith(b"HTTP/1.1 200 OK")
@@ -786,7 +777,7 @@ def test_node(env):
     with env.daemon() as d:
         got = subprocess.run([node, "-e", NODE, str(d.port), url("")], capture_output=True, timeout=30, check=True)
         assert got.stdout == b"/path/1 /path/2 /path/3\n", got
-        wait_count(d, 3, "forward")
+        d.wait_count(3, "forward")
         ports = {e["client"] for e in d.logs if e.get("event") == "forward"}
         assert len(ports) == 1, ports  # one connection, kept
 
@@ -819,17 +810,6 @@ def test_no_leak(env):
             time.sleep(0.05)
 
 
-def run_test(name, function, env):
-    began = time.monotonic()
-    try:
-        function(env)
-    except Exception:  # pylint: disable=broad-except
-        print("FAIL %s\n%s" % (name, traceback.format_exc()), flush=True)
-        return False
-    print("ok   %-36s %5.2f s" % (name, time.monotonic() - began), flush=True)
-    return True
-
-
 # These tell one event of the server from another, or keep everything busy.
 ALONE = (test_back_pressure, test_client_leaves, test_drain, test_no_leak)
 
@@ -839,14 +819,7 @@ def main():
     env = Lab()
     if not os.access(env.program, os.X_OK):
         sys.exit("%s is not built" % env.program)
-    wanted = sys.argv[1:]
-    tests = [(n, f) for n, f in globals().items() if n.startswith("test_") and (not wanted or n in wanted)]
-    assert tests, "no such test"
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda t: run_test(t[0], t[1], env), [t for t in tests if t[1] not in ALONE]))
-    results += [run_test(t[0], t[1], env) for t in tests if t[1] in ALONE]
-    print("%d of %d passed" % (sum(results), len(results)), flush=True)
-    os._exit(0 if all(results) else 1)  # server threads never end
+    os._exit(0 if lab.run_tests(globals(), env, 4, ALONE) else 1)  # server threads never end
 
 
 main()

@@ -3,21 +3,27 @@
 
 Standard library only. The namespace needs no tool: addresses and routes are set over netlink.
 """
+import concurrent.futures
 import ctypes
+import fcntl
 import hashlib
 import json
 import os
+import resource
+import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
+import traceback
 
 SKIP = 77
-GIVE_UP_S = 8.0
+GIVE_UP_S = 20.0  # generous: a machine may be busy, a sanitizer slow
 END_S = 40.0  # of a process: the kernel may take its time over the last inotify descriptor (fsnotify_destroy_group)
 REST_S = 2.5  # udp_pool.h: what a second has not needed is closed at the end of the next
 
@@ -25,6 +31,46 @@ REST_S = 2.5  # udp_pool.h: what a second has not needed is closed at the end of
 def skip(why):
     print("SKIP:", why)
     sys.exit(SKIP)
+
+
+def wait_until(condition, timeout=GIVE_UP_S):
+    """What the condition says at last, which is true."""
+    end = time.monotonic() + timeout
+    while not (found := condition()):
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.02)
+    return found
+
+
+# ---- the tests of a module ----
+
+def raise_descriptors(wanted=8192):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, wanted)), hard))
+
+
+def run_test(name, function, env):
+    began = time.monotonic()
+    try:
+        function(env)
+    except Exception:  # pylint: disable=broad-except
+        print("FAIL %s\n%s" % (name, traceback.format_exc()), flush=True)
+        return False
+    print("ok   %-36s %5.2f s" % (name, time.monotonic() - began), flush=True)
+    return True
+
+
+def run_tests(scope, env, at_once=1, alone=()):
+    """Runs the functions test_* of scope, or those that the command line wants, at_once at a time; then those of
+    alone. True if all have passed. The caller ends with os._exit(): the threads of its servers never do."""
+    wanted = sys.argv[1:]
+    tests = [(n, f) for n, f in scope.items() if n.startswith("test_") and (not wanted or n in wanted)]
+    assert tests, "no such test"
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        results = list(pool.map(lambda t: run_test(t[0], t[1], env), [t for t in tests if t[1] not in alone]))
+    results += [run_test(t[0], t[1], env) for t in tests if t[1] in alone]
+    print("%d of %d passed" % (sum(results), len(results)), flush=True)
+    return all(results)
 
 
 # ---- namespace ----
@@ -217,7 +263,7 @@ class Daemon:
         self.policy_path = policy_path or os.path.join(self.dir.name, "policy.yaml")
         if not policy_path:
             self.write_policy(policy)
-        self.logs, self.stderr_lines = [], []
+        self.logs, self.stderr_lines, self.half_line = [], [], b""
         self.news = threading.Condition()
         ready_read, ready_write = os.pipe()
         command = [program] if isinstance(program, str) else list(program)
@@ -247,15 +293,40 @@ class Daemon:
         return self.wait_log("policy_loaded", start=before)
 
     def _read(self):
-        for raw in self.process.stderr:
-            line = raw.decode("utf-8", "replace").rstrip("\n")
+        fd = self.process.stderr.fileno()
+        os.set_blocking(fd, False)  # catch_up() may be quicker
+        while True:
+            select.select([fd], [], [])
             with self.news:
-                self.stderr_lines.append(line)
-                try:
-                    self.logs.append(json.loads(line))
-                except ValueError:
-                    pass
-                self.news.notify_all()
+                if not self._take(fd):
+                    return
+
+    def _take(self, fd):
+        """With news held: reads and notes what is there. False at the end."""
+        try:
+            data = os.read(fd, 1 << 20)
+        except BlockingIOError:
+            return True
+        lines = (self.half_line + data).split(b"\n")
+        self.half_line = lines.pop()
+        if not data and self.half_line:
+            lines.append(self.half_line)
+        for raw in lines:
+            line = raw.decode("utf-8", "replace")
+            self.stderr_lines.append(line)
+            try:
+                self.logs.append(json.loads(line))
+            except ValueError:
+                pass
+        self.news.notify_all()
+        return bool(data)
+
+    def catch_up(self):
+        """Whatever the daemon has written by now is in logs behind this."""
+        fd = self.process.stderr.fileno()
+        with self.news:
+            while struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0] > 0:
+                self._take(fd)
 
     def wait_log(self, event, timeout=GIVE_UP_S, start=0, **fields):
         def find():
@@ -271,9 +342,21 @@ class Daemon:
         return found
 
     def count_log(self, event, **fields):
+        """How many the daemon has written by now. What it writes behind an answer may not be among them:
+        wait_count()."""
+        self.catch_up()
         with self.news:
             return sum(1 for e in self.logs if e.get("event") == event and
                        all(e.get(k) == v for k, v in fields.items()))
+
+    def wait_count(self, count, event, **fields):
+        """Waits until there are so many, and they are not more."""
+        end = time.monotonic() + GIVE_UP_S
+        while (found := self.count_log(event, **fields)) < count and time.monotonic() < end:
+            time.sleep(0.01)
+        if found != count:
+            raise AssertionError("%d log lines %s %r, not %d:\n%s" %
+                                 (found, event, fields, count, "\n".join(self.stderr_lines[-30:])))
 
     def fd_links(self):
         """What each descriptor is; one that is closed meanwhile is left out."""

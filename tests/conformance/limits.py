@@ -11,8 +11,8 @@ import socket
 import time
 
 import lab
-from lab import connect, read_exactly, read_to_end, refused
-from tunneld import ADDR4, ALL, DIGEST, ECHO, MUTE, connects, endpoint, main, policy, resource_seconds, try_connect, wait_until
+from lab import connect, read_exactly, read_to_end, refused, wait_until
+from tunneld import ADDR4, ALL, DIGEST, ECHO, MUTE, connects, endpoint, main, policy, resource_seconds, try_connect
 
 FOUR = "four.example.org:%d" % ECHO
 HALF = b"CONNECT " + FOUR.encode() + b" HTTP/1.1\r\nX-Slow: "
@@ -92,7 +92,7 @@ def test_per_rule(env):
             one.close()
             wait_until(lambda: try_connect(d))
             lab.reset(two)
-            wait_until(lambda: d.count_log("tunnel_close", host="four.example.org") == 3)
+            d.wait_count(3, "tunnel_close", host="four.example.org")
             again = [connect(d, FOUR) for _ in range(2)]  # not one place was lost, none is there twice
             assert is_limit(refused(d, FOUR), 503, "--max-tunnels-per-rule")
             for s in again:
@@ -300,7 +300,7 @@ def test_no_descriptor_for_the_destination(env):
     with env.daemon(policy(endpoint(ADDR4)), "--workers", "1") as d:
         pid = d.process.pid
         connect(d, "%s:%d" % (ADDR4, ECHO)).close()
-        wait_until(lambda: d.count_log("tunnel_close") == 1)
+        d.wait_count(1, "tunnel_close")
         s = d.dial()
         s.sendall(b"CONNECT ")
         wait_until(lambda: any(row == s.getsockname()[1] for row in remote_ports(pid)))

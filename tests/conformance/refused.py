@@ -10,8 +10,8 @@ import time
 
 import captured
 import lab
-from captured import policy, wait_until
-from lab import Daemon, connect, read_to_end, refused, request
+from captured import policy
+from lab import Daemon, connect, read_to_end, refused, request, wait_until
 
 ADDR, SILENT = "45.33.32.1", "45.33.32.7"
 ECHO, CLOSED, UNNAMED, WEB = 7001, 7002, 7999, 7003
@@ -187,7 +187,7 @@ def test_reset(env):
         with env.map.dial("other.example.org", ECHO) as s:
             s.shutdown(socket.SHUT_WR)
             assert lab.is_ended(s)
-        wait_until(lambda: d.count_log("tunnel_denied", reason="policy_denied", via="capture") == 5 + 9 + 1)
+        d.wait_count(5 + 9 + 1, "tunnel_denied", reason="policy_denied", via="capture")
 
 
 def test_never_handed_out(env):
@@ -280,7 +280,7 @@ def test_brakes(env):
                 assert option[0] in answer.json()["reason"], answer.body
                 assert "error=%s; details=\"%s\"" % (token, error) in answer.fields["Proxy-Status"], answer.fields
                 assert answer.fields.get("Retry-After") == ("1" if status == 429 else None), answer.fields
-            wait_until(lambda: d.count_log("tunnel_denied", reason=error) == len(braked))
+            d.wait_count(len(braked), "tunnel_denied", reason=error)
 
 
 def test_lingering(env):

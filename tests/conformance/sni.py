@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import socket
-import struct
 import subprocess
 import tempfile
 import threading
@@ -16,9 +15,9 @@ import time
 
 import captured
 import lab
-from captured import policy, wait_until
-from hellos import ALERT, ECH, GREASE, KEY_SHARE, extension, hello, records, sni, u16
-from lab import Daemon, connect, read_exactly, read_to_end
+from captured import policy
+from hellos import ALERT, ECH, GREASE, KEY_SHARE, extension, hello, records, sni
+from lab import Daemon, connect, read_exactly, read_to_end, wait_until
 
 ADDR, HOST, OTHER = "45.33.32.1", "host.example.org", "other.example.org"
 ECHO, BANNER, DIGEST, TLS, WEB, LATE, QUITS = PORTS = range(7001, 7008)
@@ -164,7 +163,8 @@ def test_enforce(env):
             assert closed["bytes_up"] == 0 and closed["bytes_down"] == 0, closed
         wait_until(lambda: list(env.seen.values()).count(b"") >= len(bad))
         assert not any(text in data for data in env.seen.values())  # not a byte has reached the server
-        assert d.count_log("tunnel_open") == d.count_log("tunnel_close") == len(fine) + len(bad)
+        d.wait_count(len(fine) + len(bad), "tunnel_open")
+        d.wait_count(len(fine) + len(bad), "tunnel_close")
 
 
 def test_addresses(env):
@@ -188,7 +188,9 @@ def test_warn_and_off(env):
                 assert read_exactly(s, len(one)) == one
         said = d.wait_log("sni_mismatch", sni=OTHER)
         assert said["effect"] == "passed" and said["host"] == HOST, said
-        assert d.count_log("sni_mismatch") == 3 and d.count_log("tunnel_close", reason="sni_mismatch") == 0
+        d.wait_count(3, "sni_mismatch")
+        d.wait_count(3, "tunnel_close")
+        d.wait_count(0, "tunnel_close", reason="sni_mismatch")
     with env.daemon() as d:
         with connect(d, at(ECHO)) as s:
             s.sendall(WRONG)
@@ -322,7 +324,7 @@ def test_ends(env):
             s = connect(d, at(ECHO))
             s.sendall(sent)
             lab.reset(s)
-            wait_until(lambda n=times: d.count_log("tunnel_close", reason="client_reset", who="client") == n)
+            d.wait_count(times, "tunnel_close", reason="client_reset", who="client")
         wait_until(lambda: d.fd_count() <= before)
 
 
@@ -334,7 +336,7 @@ def test_timers_and_reload(env):
                 with connect(d, at(ECHO)) as s:
                     s.sendall(sent)
                     assert lab.is_ended(s, 5)
-            wait_until(lambda d=d, reason=reason: d.count_log("tunnel_close", reason=reason, who="tunneld") == 2)
+            d.wait_count(2, "tunnel_close", reason=reason, who="tunneld")
     with env.daemon("--revoke-grace", "200ms", "--sni-wait", "1h", *ENFORCE) as d:
         with connect(d, at(ECHO)) as s, connect(d, at(ECHO)) as t:
             t.sendall(RIGHT[:30])
@@ -342,14 +344,14 @@ def test_timers_and_reload(env):
             d.reload(ALL + "# the same\n")
             d.reload(policy(endpoint(OTHER)))
             assert lab.is_ended(s, 5) and lab.is_ended(t, 5)
-        wait_until(lambda: d.count_log("tunnel_close", reason="policy_changed") == 2)
+        d.wait_count(2, "tunnel_close", reason="policy_changed")
     with env.daemon("--drain-timeout", "300ms", "--sni-wait", "1h", *ENFORCE) as d:
         with connect(d, at(ECHO)) as s, connect(d, at(ECHO)) as t:
             t.sendall(RIGHT[:30])
             d.process.send_signal(signal.SIGTERM)
             assert lab.is_ended(s, 5) and lab.is_ended(t, 5)
         assert d.process.wait(5) == 0
-        assert d.count_log("tunnel_close", reason="shutdown") == 2
+        d.wait_count(2, "tunnel_close", reason="shutdown")
 
 
 # ---- the other ways in and out ----

@@ -15,7 +15,7 @@ import tempfile
 import captured
 import dns_wire as w
 import lab
-from captured import policy, wait_until
+from captured import policy
 from hellos import ALERT, KEY_SHARE, hello, records, sni
 from lab import Daemon, read_exactly, read_head, read_to_end
 
@@ -186,7 +186,7 @@ def test_hellos_in_pieces(env):
                 assert read_exactly(s, len(message)) == message  # exactly once, in order
                 s.sendall(b"more")
                 assert read_exactly(s, 4) == b"more"
-        assert d.count_log("tunnel_open", host=HOST, via="steer") == 3
+        d.wait_count(3, "tunnel_open", host=HOST, via="steer")
 
 
 def test_tls_refused(env):
@@ -241,7 +241,7 @@ def test_silence(env):
         with dial(ECHO) as s:  # no TLS, no HTTP: at once
             s.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
             assert reset_or_end(s) == "reset"
-        wait_until(lambda: d.count_log("tunnel_denied", reason="steer_no_name") == 3)
+        d.wait_count(3, "tunnel_denied", reason="steer_no_name")
         with dial(ECHO):
             pass
         with dial(TLS) as s:
@@ -284,7 +284,7 @@ def test_http(env):
 
 def test_http_refused(env):
     env.requests.clear()
-    with env.daemon() as d:
+    with env.daemon():
         for text, status, reason in (
                 ("GET / HTTP/1.1\nHost: denied.example.org\n\n", 403, "policy_denied"),
                 ("GET / HTTP/1.1\nHost: %s:443\n\n" % HOST, 400, "bad_request"),
@@ -342,10 +342,10 @@ def test_heads_are_limited(env):
                 held[-1].sendall(RIGHT[:20])
             except ConnectionError:  # refused already, maybe before connect() has returned
                 pass
-        wait_until(lambda: d.count_log("tunnel_denied", reason="limit_reached") == 5)
+        d.wait_count(5, "tunnel_denied", reason="limit_reached")
         for s in held:
             s.close()
-        wait_until(lambda: d.count_log("tunnel_denied", reason="steer_no_name") == 3)
+        d.wait_count(3, "tunnel_denied", reason="steer_no_name")
         context = ssl.create_default_context(cafile=env.cert)
         with context.wrap_socket(dial(TLS), server_hostname=HOST) as s:  # there is room again
             s.sendall(b"x")

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens on the way to the upstreams: dead, slow and forged ones, a firewall against UDP, loops."""
-import os
 import re
 import socket
 import subprocess

@@ -11,7 +11,7 @@ import time
 
 import lab
 from lab import connect, is_ended, read_exactly, refused
-from tunneld import ADDR4, DRIP, ECHO, MUTE, SILENT, endpoint, main, policy, wait_until
+from tunneld import ADDR4, DRIP, ECHO, MUTE, SILENT, endpoint, main, policy
 
 WEB = 7022
 TCP_USER_TIMEOUT, TCP_INFO = 18, 11
@@ -124,12 +124,12 @@ def test_keepalive_follows_the_endpoint(env):
     with env.daemon(text(KEEP1, {}), "--workers", "1") as d:
         with connect(d, "echo.example.org:%d" % ECHO) as s:
             assert legs(d, s) == (BUILT_IN, BUILT_IN)
-        wait_until(lambda: d.count_log("tunnel_close") == 1)
+        d.wait_count(1, "tunnel_close")
         with connect(d, FOUR) as s:
             assert legs(d, s) == ((1, 10, 2, 3, 16000),) * 2
             d.reload(text(KEEP2, {}))
             assert legs(d, s) == ((1, 10, 2, 3, 16000),) * 2
-        wait_until(lambda: d.count_log("tunnel_close") == 2)
+        d.wait_count(2, "tunnel_close")
         with connect(d, FOUR) as s:
             assert legs(d, s) == ((1, 20, 3, 5, 35000),) * 2
 

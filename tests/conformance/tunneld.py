@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import random
-import resource
 import signal
 import socket
 import subprocess
@@ -17,10 +16,9 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 
 import lab
-from lab import Daemon, connect, read_exactly, read_to_end, refused, request
+from lab import Daemon, connect, read_exactly, read_to_end, refused, request, wait_until
 
 ADDR4, ADDR6, GONE4 = "45.33.32.1", "2600:9000::1", "45.33.32.9"
 SILENT6 = "2600:9000::bad"
@@ -315,7 +313,7 @@ def test_idle(env):
             assert closed["reason"] == "idle" and closed["who"] == "tunneld", closed
             assert closed["duration_ms"] >= 1000, closed
             read_exactly(stream, 15)  # 3 s of one-way traffic: one clock for both directions
-            assert d.count_log("tunnel_close") == 1
+            d.wait_count(1, "tunnel_close")
 
 
 def test_idle_zero_is_never(env):
@@ -359,7 +357,7 @@ def test_half_close_timer(env):
             assert 0.9 < time.monotonic() - began < 4
             d.wait_log("tunnel_close", reason="half_closed", who="tunneld")
             read_exactly(stream, 15)  # every byte of the other direction restarts it
-            assert d.count_log("tunnel_close") == 1
+            d.wait_count(1, "tunnel_close")
 
 
 def test_half_close_zero_is_never(env):
@@ -529,7 +527,7 @@ def test_l7_and_binaries(env):
         assert answer.status == 403 and answer.json()["error"] == "l7_inspection_required", answer.body
         d.wait_log("tunnel_denied", reason="l7_inspection_required", rule="rule0")
     with env.daemon(policy(rest), "--l7", "tunnel") as d:
-        assert d.count_log("l7_carried_raw", rule="rule0") == 1
+        d.wait_count(1, "l7_carried_raw", rule="rule0")
         connect(d, "echo.example.org:%d" % ECHO).close()
     text = policy(endpoint("echo.example.org"), binaries="/usr/bin/curl")
     status, said = run_once(env, text)
@@ -769,7 +767,7 @@ def test_reload(env):
             assert read_exactly(s, 5) == b"still"
             s.close()
         wait_until(lambda: d.count_log("tunnel_close", reason="client_closed") >= 4)
-        assert d.count_log("tunnel_close", reason="policy_changed") == 4
+        d.wait_count(4, "tunnel_close", reason="policy_changed")
 
 
 def test_reload_names_the_rules(env):
@@ -981,13 +979,6 @@ def test_passed_sockets(env):
 
 # ---- helpers and main ----
 
-def wait_until(condition, timeout=lab.GIVE_UP_S):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.02)
-
-
 def can_dial(d):
     try:
         d.dial().close()
@@ -1012,22 +1003,10 @@ def try_connect(d):
 ALONE = (test_chaos,)
 
 
-def run_test(name, function, env):
-    began = time.monotonic()
-    try:
-        function(env)
-    except Exception:  # pylint: disable=broad-except
-        print("FAIL %s\n%s" % (name, traceback.format_exc()), flush=True)
-        return False
-    print("ok   %-36s %5.2f s" % (name, time.monotonic() - began), flush=True)
-    return True
-
-
 def main(scope, alone=(), prepare=None, finish=None):
     """Runs the tests of a module: six at a time, then those that want to be alone. finish makes an exit status of
     whether all have passed; who has one is in a namespace already."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 8192)), hard))
+    lab.raise_descriptors()
     if not finish:
         lab.enter_namespace()
     env = Lab()
@@ -1035,14 +1014,8 @@ def main(scope, alone=(), prepare=None, finish=None):
         prepare(env)
     if not os.access(env.program, os.X_OK):
         sys.exit("%s is not built" % env.program)
-    wanted = sys.argv[1:]
-    tests = [(n, f) for n, f in scope.items() if n.startswith("test_") and (not wanted or n in wanted)]
-    assert tests, "no such test"
-    with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        results = list(pool.map(lambda t: run_test(t[0], t[1], env), [t for t in tests if t[1] not in alone]))
-    results += [run_test(t[0], t[1], env) for t in tests if t[1] in alone]
-    print("%d of %d passed" % (sum(results), len(results)), flush=True)
-    status = finish(all(results)) if finish else 0 if all(results) else 1
+    passed = lab.run_tests(scope, env, 6, alone)
+    status = finish(passed) if finish else 0 if passed else 1
     os._exit(status)  # server threads never end
 
 

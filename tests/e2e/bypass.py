@@ -11,7 +11,6 @@ A row is NAME: (attempt, what may come of it, seconds, what the log must say). A
 of it; "reached" is never among the permitted ones.
 """
 import json
-import os
 import re
 import signal
 import socket
