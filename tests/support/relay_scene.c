@@ -173,11 +173,20 @@ uint8_t relay_scene_byte(size_t offset)
     return (uint8_t)((uint32_t)offset * 2654435761U >> 13);
 }
 
+/* The relay keeps a tail that stays: what was on its way to the reader's kernel has arrived meanwhile. */
+static bool is_stalled(struct relay_scene *s)
+{
+    for (int i = 0; i < 3 && relay_has_unsent(&s->relay); i++) {
+        relay_scene_turn();
+    }
+    return relay_has_unsent(&s->relay);
+}
+
 size_t relay_scene_fill(struct relay_scene *s, int from, bool is_bulk)
 {
     uint8_t chunk[65536];
     size_t written = 0;
-    for (int i = 0; i < 1000 && !relay_has_unsent(&s->relay); i++) {
+    for (int i = 0; i < 1000 && !is_stalled(s); i++) {
         s->relay.leg[from].full_reads = is_bulk ? RELAY_BULK_READS : 0;
         for (size_t k = 0; k < sizeof chunk; k++) {
             chunk[k] = relay_scene_byte(written + k);
