@@ -416,7 +416,9 @@ static void test_torn_line(void **state)
         assert_int_equal(strspn(line, "0123456789-T:.Z"), TIME_LEN); /* each line begins as a line does */
         size_t len = strcspn(line, "\n");
         whole += len == TIME_LEN + 1 + strlen("info p e a= b= c=") + 3 * (sizeof text - 1);
-        (void)sscanf(line + TIME_LEN, " warn p log_dropped lines=%u\n", &dropped);
+        unsigned count = 0; /* more than one report if the socket took some in between */
+        (void)sscanf(line + TIME_LEN, " warn p log_dropped lines=%u\n", &count);
+        dropped += count;
     }
     assert_true(whole > 0 && dropped > 0);
     assert_int_equal(whole + dropped, total);
