@@ -206,8 +206,8 @@ class TestSessions(Base):
         self.assertLess(time.monotonic() - begin, 1)
         self.assertEqual([c.reused for c in s.done()], [False, True])
         first, second = [len(c.queries) for c in s.done()]
-        self.assertEqual(first, 2)
-        self.assertIn(second, (1, 2))  # once more where the machine is so busy that the answer comes late
+        self.assertIn(first, (2, 3))  # once more where the machine is so busy that the answer comes late
+        self.assertIn(second, (1, 2))
 
     def test_workers(self):
         """They share what is trusted, and nothing else."""

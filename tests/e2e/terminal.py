@@ -24,7 +24,8 @@ def shell(report, argv):
     if job == 0:
         os.setpgid(0, 0)
         os.tcsetpgrp(0, os.getpid())
-        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        for one in (signal.SIGTTOU, signal.SIGINT, signal.SIGQUIT):  # a shell ignores the last two in the background
+            signal.signal(one, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
         os.execv(argv[0], argv)
     while True:

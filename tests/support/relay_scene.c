@@ -129,6 +129,17 @@ void relay_scene_turn(void)
     ev_timer_stop(relay_scene_env.loop, &wake);
 }
 
+bool relay_scene_is_quiet(void)
+{
+    bool is_quiet = false;
+    for (int i = 0; i < 20 && !is_quiet; i++) {
+        int64_t began = clock_mono_ms();
+        relay_scene_turn();
+        is_quiet = clock_mono_ms() - began >= 15;
+    }
+    return is_quiet;
+}
+
 /* Reads from an end until it has len bytes; returns how many there were before the end of the stream. */
 size_t relay_scene_read(struct relay_scene *s, int side, void *out, size_t len)
 {

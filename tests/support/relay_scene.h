@@ -29,6 +29,9 @@ void relay_scene_close_app(struct relay_scene *s, int side);
 void relay_scene_reset_app(struct relay_scene *s, int side);
 /* One turn of the loop, at most 20 ms long. */
 void relay_scene_turn(void);
+/* Whether a turn comes, soon, that only its timer ends. What is still on its way through the kernel wakes the
+ * loop once or twice; a relay that spins does so at every turn. */
+bool relay_scene_is_quiet(void);
 /* Reads from an end until it has len bytes; returns how many there were before the end of the stream. */
 size_t relay_scene_read(struct relay_scene *s, int side, void *out, size_t len);
 void relay_scene_put(struct relay_scene *s, int side, const char *text);
