@@ -7,98 +7,134 @@
 #include <arpa/inet.h>
 #include <errno.h>
 
+/* An address as two numbers; an IPv4 address is the upper half of the first. */
+struct words {
+    uint64_t high, low;
+};
+
 struct class_row {
-    uint8_t base[16];
-    uint8_t bits;
+    struct words base;
+    uint8_t bits; /* 0: no row */
     enum ip_class class;
 };
+
+#define V4(a, b, c, d)                                                                                       \
+    {                                                                                                        \
+        (uint64_t)(a) << 56 | (uint64_t)(b) << 48 | (uint64_t)(c) << 40 | (uint64_t)(d) << 32, 0             \
+    }
+#define GROUPS(a, b, c, d) ((uint64_t)(a) << 48 | (uint64_t)(b) << 32 | (uint64_t)(c) << 16 | (uint64_t)(d))
+#define V6(a, b, c, d, e, f, g, h)                                                                           \
+    {                                                                                                        \
+        GROUPS(a, b, c, d), GROUPS(e, f, g, h)                                                               \
+    }
 
 /*
  * Sources: RFC 6890 and the IANA IPv4 and IPv6 Special-Purpose Address Registries it set up; metadata
  * services from the documentation of their operators. The first row that contains an address decides, so the
  * more specific row stands before the one around it. What no row holds is public in IPv4, and in IPv6 if it
- * is in 2000::/3 (RFC 4291).
+ * is in 2000::/3 (RFC 4291). Rows lie under the first four bits of their addresses, which all share: every
+ * answer is judged, and most addresses have few rows to be compared with.
  */
-static const struct class_row v4_rows[] = {
-    /* metadata and credential services */
-    {{169, 254, 169, 254}, 32, IP_CLASS_METADATA}, /* AWS, Google, Azure, OpenStack, Oracle, and many more */
-    {{169, 254, 170, 2}, 32, IP_CLASS_METADATA},   /* AWS ECS task credentials */
-    {{169, 254, 170, 23}, 32, IP_CLASS_METADATA},  /* AWS EKS Pod Identity */
-    {{169, 254, 0, 23}, 32, IP_CLASS_METADATA},    /* Tencent */
-    {{169, 254, 42, 42}, 32, IP_CLASS_METADATA},   /* Scaleway */
-    {{168, 63, 129, 16}, 32, IP_CLASS_METADATA},   /* Azure WireServer */
-    {{100, 100, 100, 200}, 32, IP_CLASS_METADATA}, /* Alibaba */
-    {{192, 0, 0, 192}, 32, IP_CLASS_METADATA},     /* Oracle Classic */
+#define CLASS_LISTS 16
+#define CLASS_ROWS 12
 
-    {{0, 0, 0, 0}, 32, IP_CLASS_UNSPECIFIED},        /* RFC 1122 3.2.1.3: this host */
-    {{0, 0, 0, 0}, 8, IP_CLASS_THIS_NETWORK},        /* RFC 791 3.2 */
-    {{10, 0, 0, 0}, 8, IP_CLASS_PRIVATE},            /* RFC 1918 */
-    {{100, 64, 0, 0}, 10, IP_CLASS_SHARED},          /* RFC 6598 */
-    {{127, 0, 0, 0}, 8, IP_CLASS_LOOPBACK},          /* RFC 1122 3.2.1.3 */
-    {{169, 254, 0, 0}, 16, IP_CLASS_LINK_LOCAL},     /* RFC 3927 */
-    {{172, 16, 0, 0}, 12, IP_CLASS_PRIVATE},         /* RFC 1918 */
-    {{192, 0, 0, 0}, 24, IP_CLASS_SPECIAL},          /* RFC 6890 2.1: IETF protocol assignments */
-    {{192, 0, 2, 0}, 24, IP_CLASS_DOCUMENTATION},    /* RFC 5737: TEST-NET-1 */
-    {{192, 88, 99, 0}, 24, IP_CLASS_SPECIAL},        /* RFC 7526: the former 6to4 relay anycast */
-    {{192, 168, 0, 0}, 16, IP_CLASS_PRIVATE},        /* RFC 1918 */
-    {{198, 18, 0, 0}, 15, IP_CLASS_BENCHMARK},       /* RFC 2544 */
-    {{198, 51, 100, 0}, 24, IP_CLASS_DOCUMENTATION}, /* RFC 5737: TEST-NET-2 */
-    {{203, 0, 113, 0}, 24, IP_CLASS_DOCUMENTATION},  /* RFC 5737: TEST-NET-3 */
-    {{224, 0, 0, 0}, 4, IP_CLASS_MULTICAST},         /* RFC 5771 */
-    {{240, 0, 0, 0}, 4, IP_CLASS_RESERVED},          /* RFC 1112 4; holds the broadcast address, RFC 919 7 */
+static const struct class_row v4_rows[CLASS_LISTS][CLASS_ROWS] = {
+    [0x0] = {{V4(0, 0, 0, 0), 32, IP_CLASS_UNSPECIFIED}, /* RFC 1122 3.2.1.3: this host */
+             {V4(0, 0, 0, 0), 8, IP_CLASS_THIS_NETWORK}, /* RFC 791 3.2 */
+             {V4(10, 0, 0, 0), 8, IP_CLASS_PRIVATE}},    /* RFC 1918 */
+
+    [0x6] = {{V4(100, 100, 100, 200), 32, IP_CLASS_METADATA}, /* Alibaba */
+             {V4(100, 64, 0, 0), 10, IP_CLASS_SHARED}},       /* RFC 6598 */
+
+    [0x7] = {{V4(127, 0, 0, 0), 8, IP_CLASS_LOOPBACK}}, /* RFC 1122 3.2.1.3 */
+
+    [0xa] = {{V4(169, 254, 169, 254), 32, IP_CLASS_METADATA}, /* AWS, Google, Azure, OpenStack, Oracle, … */
+             {V4(169, 254, 170, 2), 32, IP_CLASS_METADATA},   /* AWS ECS task credentials */
+             {V4(169, 254, 170, 23), 32, IP_CLASS_METADATA},  /* AWS EKS Pod Identity */
+             {V4(169, 254, 0, 23), 32, IP_CLASS_METADATA},    /* Tencent */
+             {V4(169, 254, 42, 42), 32, IP_CLASS_METADATA},   /* Scaleway */
+             {V4(168, 63, 129, 16), 32, IP_CLASS_METADATA},   /* Azure WireServer */
+             {V4(169, 254, 0, 0), 16, IP_CLASS_LINK_LOCAL},   /* RFC 3927 */
+             {V4(172, 16, 0, 0), 12, IP_CLASS_PRIVATE}},      /* RFC 1918 */
+
+    [0xc] = {{V4(192, 0, 0, 192), 32, IP_CLASS_METADATA},       /* Oracle Classic */
+             {V4(192, 0, 0, 0), 24, IP_CLASS_SPECIAL},          /* RFC 6890 2.1: IETF protocol assignments */
+             {V4(192, 0, 2, 0), 24, IP_CLASS_DOCUMENTATION},    /* RFC 5737: TEST-NET-1 */
+             {V4(192, 88, 99, 0), 24, IP_CLASS_SPECIAL},        /* RFC 7526: the former 6to4 relay anycast */
+             {V4(192, 168, 0, 0), 16, IP_CLASS_PRIVATE},        /* RFC 1918 */
+             {V4(198, 18, 0, 0), 15, IP_CLASS_BENCHMARK},       /* RFC 2544 */
+             {V4(198, 51, 100, 0), 24, IP_CLASS_DOCUMENTATION}, /* RFC 5737: TEST-NET-2 */
+             {V4(203, 0, 113, 0), 24, IP_CLASS_DOCUMENTATION}}, /* RFC 5737: TEST-NET-3 */
+
+    [0xe] = {{V4(224, 0, 0, 0), 4, IP_CLASS_MULTICAST}}, /* RFC 5771 */
+
+    [0xf] = {{V4(240, 0, 0, 0), 4, IP_CLASS_RESERVED}}, /* RFC 1112 4; holds broadcast, RFC 919 7 */
 };
 
-static const struct class_row v6_rows[] = {
-    /* metadata and credential services */
-    {{0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, 0x54}, 128, IP_CLASS_METADATA}, /* AWS fd00:ec2::254 */
-    {{0xfd, 0x00, 0x0e, 0xc2, [15] = 0x23}, 128, IP_CLASS_METADATA},       /* AWS EKS fd00:ec2::23 */
-    {{0xfd, 0x20, 0x00, 0xce, [14] = 0x02, 0x54}, 128, IP_CLASS_METADATA}, /* Google fd20:ce::254 */
-    {{0xfd, 0x00, 0x00, 0xc1, [12] = 0xa9, 0xfe, 0xa9, 0xfe}, 128, IP_CLASS_METADATA}, /* Oracle fd00:c1::… */
-    {{0xfd, 0x00, 0x00, 0x42, [15] = 0x42}, 128, IP_CLASS_METADATA}, /* Scaleway fd00:42::42 */
-    {{0xfd, 0x00, 0xa9, 0xfe, 0xa9, 0xfe, [15] = 0x01},
-     128,
-     IP_CLASS_METADATA}, /* Linode fd00:a9fe:a9fe::1 */
-    {{0xfd, 0x00, 0x01, 0x00, [12] = 0x01, 0x00, 0x02, 0x00},
-     128,
-     IP_CLASS_METADATA},                                                   /* Alibaba fd00:100::… */
-    {{0xfe, 0x80, [12] = 0xa9, 0xfe, 0xa9, 0xfe}, 128, IP_CLASS_METADATA}, /* OpenStack fe80::… */
+static const struct class_row v6_rows[CLASS_LISTS][CLASS_ROWS] = {
+    [0x0] = {{V6(0, 0, 0, 0, 0, 0, 0, 0), 128, IP_CLASS_UNSPECIFIED},  /* RFC 4291 2.5.2 */
+             {V6(0, 0, 0, 0, 0, 0, 0, 1), 128, IP_CLASS_LOOPBACK},     /* RFC 4291 2.5.3 */
+             {V6(0, 0, 0, 0, 0, 0, 0, 0), 96, IP_CLASS_EMBEDDED},      /* RFC 4291 2.5.5.1: compatible */
+             {V6(0, 0, 0, 0, 0, 0xffff, 0, 0), 96, IP_CLASS_EMBEDDED}, /* RFC 4291 2.5.5.2: mapped */
+             {V6(0, 0, 0, 0, 0xffff, 0, 0, 0), 96, IP_CLASS_EMBEDDED}, /* RFC 2765 2.1: ::ffff:0:a.b.c.d */
+             {V6(0x0100, 0, 0, 0, 0, 0, 0, 0), 64, IP_CLASS_SPECIAL},  /* RFC 6666: discard-only */
+             {V6(0x0100, 0, 0, 1, 0, 0, 0, 0), 64, IP_CLASS_SPECIAL}}, /* RFC 9780: dummy prefix */
 
-    {{0}, 128, IP_CLASS_UNSPECIFIED},                  /* RFC 4291 2.5.2 */
-    {{[15] = 1}, 128, IP_CLASS_LOOPBACK},              /* RFC 4291 2.5.3 */
-    {{0}, 96, IP_CLASS_EMBEDDED},                      /* RFC 4291 2.5.5.1: compatible */
-    {{[10] = 0xff, 0xff}, 96, IP_CLASS_EMBEDDED},      /* RFC 4291 2.5.5.2: mapped */
-    {{[8] = 0xff, 0xff}, 96, IP_CLASS_EMBEDDED},       /* RFC 2765 2.1: translated, ::ffff:0:a.b.c.d */
-    {{0x01, 0x00}, 64, IP_CLASS_SPECIAL},              /* RFC 6666: discard-only */
-    {{0x01, 0x00, [7] = 0x01}, 64, IP_CLASS_SPECIAL},  /* RFC 9780: dummy prefix */
-    {{0x20, 0x01, 0x00, 0x00}, 32, IP_CLASS_EMBEDDED}, /* RFC 4380: Teredo */
-    {{0x20, 0x01, 0x00, 0x02, 0x00, 0x00}, 48, IP_CLASS_BENCHMARK}, /* RFC 5180 */
-    {{0x20, 0x01, 0x00, 0x00}, 23, IP_CLASS_SPECIAL}, /* RFC 2928: protocol assignments, ORCHIDv2, … */
-    {{0x20, 0x01, 0x0d, 0xb8}, 32, IP_CLASS_DOCUMENTATION}, /* RFC 3849 */
-    {{0x20, 0x02}, 16, IP_CLASS_EMBEDDED},                  /* RFC 3056: 6to4 */
-    {{0x3f, 0xff}, 20, IP_CLASS_DOCUMENTATION},             /* RFC 9637 */
-    {{0x20}, 3, IP_CLASS_PUBLIC},                           /* RFC 4291 2.4, RFC 3587 */
-    {{0xfc}, 7, IP_CLASS_PRIVATE},                          /* RFC 4193 */
-    {{0xfe, 0x80}, 10, IP_CLASS_LINK_LOCAL},                /* RFC 4291 2.5.6 */
-    {{0xfe, 0xc0}, 10, IP_CLASS_PRIVATE},                   /* RFC 3879: the former site-local */
-    {{0xff}, 8, IP_CLASS_MULTICAST},                        /* RFC 4291 2.7 */
+    [0x2] = {{V6(0x2001, 0, 0, 0, 0, 0, 0, 0), 32, IP_CLASS_EMBEDDED},           /* RFC 4380: Teredo */
+             {V6(0x2001, 2, 0, 0, 0, 0, 0, 0), 48, IP_CLASS_BENCHMARK},          /* RFC 5180 */
+             {V6(0x2001, 0, 0, 0, 0, 0, 0, 0), 23, IP_CLASS_SPECIAL},            /* RFC 2928: ORCHIDv2, … */
+             {V6(0x2001, 0x0db8, 0, 0, 0, 0, 0, 0), 32, IP_CLASS_DOCUMENTATION}, /* RFC 3849 */
+             {V6(0x2002, 0, 0, 0, 0, 0, 0, 0), 16, IP_CLASS_EMBEDDED},           /* RFC 3056: 6to4 */
+             {V6(0x2000, 0, 0, 0, 0, 0, 0, 0), 3, IP_CLASS_PUBLIC}},             /* RFC 4291 2.4, RFC 3587 */
+
+    [0x3] = {{V6(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20, IP_CLASS_DOCUMENTATION}, /* RFC 9637 */
+             {V6(0x2000, 0, 0, 0, 0, 0, 0, 0), 3, IP_CLASS_PUBLIC}},        /* the other half of 2000::/3 */
+
+    [0xf] = {{V6(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254), 128, IP_CLASS_METADATA},      /* AWS */
+             {V6(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0023), 128, IP_CLASS_METADATA},      /* AWS EKS */
+             {V6(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254), 128, IP_CLASS_METADATA},      /* Google */
+             {V6(0xfd00, 0x00c1, 0, 0, 0, 0, 0xa9fe, 0xa9fe), 128, IP_CLASS_METADATA}, /* Oracle */
+             {V6(0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042), 128, IP_CLASS_METADATA},      /* Scaleway */
+             {V6(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1), 128, IP_CLASS_METADATA},      /* Linode */
+             {V6(0xfd00, 0x0100, 0, 0, 0, 0, 0x0100, 0x0200), 128, IP_CLASS_METADATA}, /* Alibaba */
+             {V6(0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe), 128, IP_CLASS_METADATA},      /* OpenStack */
+             {V6(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7, IP_CLASS_PRIVATE},                   /* RFC 4193 */
+             {V6(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, IP_CLASS_LINK_LOCAL},               /* RFC 4291 2.5.6 */
+             {V6(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10, IP_CLASS_PRIVATE},   /* RFC 3879: the former site-local */
+             {V6(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, IP_CLASS_MULTICAST}}, /* RFC 4291 2.7 */
 };
 
-static const uint8_t nat64_prefix[12] = {0x00, 0x64, 0xff, 0x9b};                  /* RFC 6052 2.1, /96 */
-static const uint8_t nat64_local_prefix[6] = {0x00, 0x64, 0xff, 0x9b, 0x00, 0x01}; /* RFC 8215, /48 */
+static const struct words nat64_prefix = V6(0x0064, 0xff9b, 0, 0, 0, 0, 0, 0);       /* RFC 6052 2.1, /96 */
+static const struct words nat64_local_prefix = V6(0x0064, 0xff9b, 1, 0, 0, 0, 0, 0); /* RFC 8215, /48 */
 
 static size_t family_len(uint8_t family)
 {
     return family == IP_V4 ? 4 : family == IP_V6 ? 16 : 0;
 }
 
-static bool has_prefix(const uint8_t *bytes, const uint8_t *base, uint8_t bits)
+static inline uint64_t load_u64(const uint8_t *p)
 {
-    size_t whole = bits / 8;
-    if (memcmp(bytes, base, whole) != 0) {
-        return false;
+    return (uint64_t)p[0] << 56 | (uint64_t)p[1] << 48 | (uint64_t)p[2] << 40 | (uint64_t)p[3] << 32 |
+           (uint64_t)p[4] << 24 | (uint64_t)p[5] << 16 | (uint64_t)p[6] << 8 | (uint64_t)p[7];
+}
+
+static inline struct words words_of(const struct ip *a)
+{
+    return (struct words){load_u64(a->bytes), load_u64(a->bytes + 8)};
+}
+
+static inline bool has_prefix(struct words a, struct words prefix, uint8_t bits)
+{
+    uint64_t high = a.high ^ prefix.high;
+    if (bits <= 64) {
+        return bits == 0 || high >> (64U - bits) == 0;
     }
-    unsigned rest = bits % 8U;
-    return rest == 0 || ((bytes[whole] ^ base[whole]) >> (8U - rest)) == 0;
+    return high == 0 && (a.low ^ prefix.low) >> (128U - bits) == 0;
+}
+
+static bool is_nat64(struct words a)
+{
+    return has_prefix(a, nat64_prefix, 96);
 }
 
 int ip_parse(struct span text, struct ip *out)
@@ -224,7 +260,7 @@ bool ip_prefix_contains(const struct ip_prefix *p, const struct ip *a)
 {
     size_t len = family_len(a->family);
     return len > 0 && a->family == p->base.family && p->bits <= len * 8 &&
-           has_prefix(a->bytes, p->base.bytes, p->bits);
+           has_prefix(words_of(a), words_of(&p->base), p->bits);
 }
 
 bool ip_prefix_overlaps(const struct ip_prefix *a, const struct ip_prefix *b)
@@ -237,20 +273,21 @@ struct ip ip_v4(uint8_t a, uint8_t b, uint8_t c, uint8_t d)
     return (struct ip){.family = IP_V4, .bytes = {a, b, c, d}};
 }
 
-static enum ip_class find_row(const struct class_row *rows, size_t count, const uint8_t *bytes,
+static enum ip_class find_row(const struct class_row lists[CLASS_LISTS][CLASS_ROWS], struct words a,
                               enum ip_class other)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (has_prefix(bytes, rows[i].base, rows[i].bits)) {
+    const struct class_row *rows = lists[a.high >> 60];
+    for (size_t i = 0; i < CLASS_ROWS && rows[i].bits != 0; i++) {
+        if (has_prefix(a, rows[i].base, rows[i].bits)) {
             return rows[i].class;
         }
     }
     return other;
 }
 
-static enum ip_class classify_v4(const uint8_t bytes[4])
+static enum ip_class classify_v4(struct words a)
 {
-    return find_row(v4_rows, sizeof v4_rows / sizeof v4_rows[0], bytes, IP_CLASS_PUBLIC);
+    return find_row(v4_rows, a, IP_CLASS_PUBLIC);
 }
 
 /*
@@ -274,9 +311,9 @@ static size_t read_nat64_local(const uint8_t bytes[16], struct ip out[IP_NAT64_R
     return count;
 }
 
-static bool is_nat64_local(const uint8_t bytes[16])
+static bool is_nat64_local(struct words a)
 {
-    return memcmp(bytes, nat64_local_prefix, sizeof nat64_local_prefix) == 0;
+    return has_prefix(a, nat64_local_prefix, 48);
 }
 
 static enum ip_class classify_nat64_local(const uint8_t bytes[16])
@@ -286,9 +323,9 @@ static enum ip_class classify_nat64_local(const uint8_t bytes[16])
     }
     struct ip inner[IP_NAT64_READINGS_MAX];
     size_t count = read_nat64_local(bytes, inner);
-    enum ip_class strictest = count == 0 ? IP_CLASS_UNSPECIFIED : classify_v4(inner[0].bytes);
+    enum ip_class strictest = count == 0 ? IP_CLASS_UNSPECIFIED : classify_v4(words_of(&inner[0]));
     for (size_t i = 1; i < count; i++) {
-        enum ip_class class = classify_v4(inner[i].bytes);
+        enum ip_class class = classify_v4(words_of(&inner[i]));
         /* of what is never dialled, link-local is the mildest: egress.hosts may name it */
         bool is_worse = strictest == IP_CLASS_LINK_LOCAL && ip_class_group(class) == IP_GROUP_NEVER;
         if (is_worse || ip_class_group(class) < ip_class_group(strictest)) {
@@ -303,30 +340,32 @@ size_t ip_nat64_readings(const struct ip *a, struct ip out[IP_NAT64_READINGS_MAX
     if (a->family != IP_V6) {
         return 0;
     }
-    if (memcmp(a->bytes, nat64_prefix, sizeof nat64_prefix) == 0) {
+    struct words w = words_of(a);
+    if (is_nat64(w)) {
         out[0] = ip_v4(a->bytes[12], a->bytes[13], a->bytes[14], a->bytes[15]);
         return 1;
     }
-    return is_nat64_local(a->bytes) ? read_nat64_local(a->bytes, out) : 0;
+    return is_nat64_local(w) ? read_nat64_local(a->bytes, out) : 0;
 }
 
 /* RFC 5214 6.1: the interface identifier is [00-00 or 02-00]-5E-FE and the IPv4 address. */
-static bool is_isatap(const uint8_t bytes[16])
+static bool is_isatap(struct words a)
 {
-    return (bytes[8] & 0xfdU) == 0 && bytes[9] == 0 && bytes[10] == 0x5e && bytes[11] == 0xfe;
+    return (a.low >> 32 & 0xfdffffffU) == 0x00005efe;
 }
 
-static enum ip_class classify_v6(const uint8_t bytes[16])
+static enum ip_class classify_v6(const struct ip *a)
 {
-    if (memcmp(bytes, nat64_prefix, sizeof nat64_prefix) == 0) {
-        return classify_v4(bytes + 12);
+    struct words w = words_of(a);
+    if (is_nat64(w)) {
+        return classify_v4((struct words){w.low << 32, 0});
     }
-    if (is_nat64_local(bytes)) {
-        return classify_nat64_local(bytes);
+    if (is_nat64_local(w)) {
+        return classify_nat64_local(a->bytes);
     }
-    enum ip_class class = find_row(v6_rows, sizeof v6_rows / sizeof v6_rows[0], bytes, IP_CLASS_RESERVED);
+    enum ip_class class = find_row(v6_rows, w, IP_CLASS_RESERVED);
     /* link-local too, the home of ISATAP: a static entry may admit link-local, never an embedded form */
-    if (is_isatap(bytes) && (ip_class_group(class) != IP_GROUP_NEVER || class == IP_CLASS_LINK_LOCAL)) {
+    if (is_isatap(w) && (ip_class_group(class) != IP_GROUP_NEVER || class == IP_CLASS_LINK_LOCAL)) {
         return IP_CLASS_EMBEDDED;
     }
     return class;
@@ -335,19 +374,20 @@ static enum ip_class classify_v6(const uint8_t bytes[16])
 enum ip_class ip_classify(const struct ip *a)
 {
     if (a->family == IP_V4) {
-        return classify_v4(a->bytes);
+        return classify_v4(words_of(a));
     }
-    return a->family == IP_V6 ? classify_v6(a->bytes) : IP_CLASS_UNKNOWN;
+    return a->family == IP_V6 ? classify_v6(a) : IP_CLASS_UNKNOWN;
 }
 
 /* Rows around the prefix are not asked: they were judged with its address. */
-static const struct class_row *find_never_row(const struct class_row *rows, size_t count,
-                                              const uint8_t *bytes, uint8_t bits)
+static const struct class_row *find_never_row(const struct class_row lists[CLASS_LISTS][CLASS_ROWS],
+                                              struct words prefix, uint8_t bits)
 {
-    for (size_t i = 0; i < count; i++) {
-        bool is_inner = rows[i].bits > bits && has_prefix(rows[i].base, bytes, bits);
-        if (is_inner && ip_class_group(rows[i].class) == IP_GROUP_NEVER) {
-            return &rows[i];
+    for (size_t i = 0; i < (size_t)CLASS_LISTS * CLASS_ROWS; i++) {
+        const struct class_row *row = &lists[i / CLASS_ROWS][i % CLASS_ROWS];
+        bool is_inner = row->bits > bits && has_prefix(row->base, prefix, bits);
+        if (is_inner && ip_class_group(row->class) == IP_GROUP_NEVER) {
+            return row;
         }
     }
     return NULL;
@@ -363,28 +403,41 @@ static struct ip last_address(const struct ip_prefix *p)
     return last;
 }
 
+/* The row's prefix: IPv4, IPv6, or IPv4 inside of NAT64. */
+static struct ip_prefix prefix_of(const struct class_row *row, const struct ip_prefix *around, bool is_inside)
+{
+    struct ip_prefix p = {.base = around->base, .bits = row->bits};
+    size_t at = 0;
+    if (is_inside) {
+        at = 12;
+        p.bits = (uint8_t)(p.bits + 96);
+    }
+    for (size_t i = at; i < sizeof p.base.bytes; i++) {
+        uint64_t word = i - at < 8 ? row->base.high : row->base.low;
+        p.base.bytes[i] = (uint8_t)(word >> (56U - 8U * ((i - at) % 8U)));
+    }
+    return p;
+}
+
 enum ip_class ip_prefix_never_class(const struct ip_prefix *p, struct ip_prefix *which)
 {
     enum ip_class class = ip_classify(&p->base);
-    bool is_nat64 = p->base.family == IP_V6 && p->bits >= 96 &&
-                    memcmp(p->base.bytes, nat64_prefix, sizeof nat64_prefix) == 0;
-    size_t inner = is_nat64 ? 12 : 0; /* where the IPv4 address lies */
-    const struct class_row *row = NULL;
+    struct words base = words_of(&p->base);
+    bool is_inside = p->base.family == IP_V6 && p->bits >= 96 && is_nat64(base);
     struct ip last = last_address(p);
     struct ip_prefix found = *p;
     if (ip_classify(&last) != class) {
         found.bits = p->base.family == IP_V4 ? 32 : 128;
     }
     if (ip_class_group(class) != IP_GROUP_NEVER) {
-        row = p->base.family == IP_V4 || is_nat64
-                  ? find_never_row(v4_rows, sizeof v4_rows / sizeof v4_rows[0], p->base.bytes + inner,
-                                   (uint8_t)(p->bits - 8 * inner))
-                  : find_never_row(v6_rows, sizeof v6_rows / sizeof v6_rows[0], p->base.bytes, p->bits);
+        const struct class_row *row = NULL;
+        if (is_inside) {
+            row = find_never_row(v4_rows, (struct words){base.low << 32, 0}, (uint8_t)(p->bits - 96));
+        } else {
+            row = find_never_row(p->base.family == IP_V4 ? v4_rows : v6_rows, base, p->bits);
+        }
         class = row == NULL ? IP_CLASS_UNKNOWN : row->class;
-    }
-    if (row != NULL) {
-        memcpy(found.base.bytes + inner, row->base, sizeof row->base - inner);
-        found.bits = (uint8_t)(row->bits + 8 * inner);
+        found = row == NULL ? found : prefix_of(row, p, is_inside);
     }
     if (which != NULL) {
         *which = found;
