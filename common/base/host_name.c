@@ -11,22 +11,27 @@ static bool is_digit(uint8_t c)
     return c >= '0' && c <= '9';
 }
 
-static bool is_name_byte(uint8_t c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '-' || c == '_';
-}
+/* What a byte of a label becomes; 0: it can be in none. */
+static const char canonical[256] = {
+    ['-'] = '-', ['_'] = '_', ['0'] = '0', ['1'] = '1', ['2'] = '2', ['3'] = '3', ['4'] = '4', ['5'] = '5',
+    ['6'] = '6', ['7'] = '7', ['8'] = '8', ['9'] = '9', ['a'] = 'a', ['b'] = 'b', ['c'] = 'c', ['d'] = 'd',
+    ['e'] = 'e', ['f'] = 'f', ['g'] = 'g', ['h'] = 'h', ['i'] = 'i', ['j'] = 'j', ['k'] = 'k', ['l'] = 'l',
+    ['m'] = 'm', ['n'] = 'n', ['o'] = 'o', ['p'] = 'p', ['q'] = 'q', ['r'] = 'r', ['s'] = 's', ['t'] = 't',
+    ['u'] = 'u', ['v'] = 'v', ['w'] = 'w', ['x'] = 'x', ['y'] = 'y', ['z'] = 'z', ['A'] = 'a', ['B'] = 'b',
+    ['C'] = 'c', ['D'] = 'd', ['E'] = 'e', ['F'] = 'f', ['G'] = 'g', ['H'] = 'h', ['I'] = 'i', ['J'] = 'j',
+    ['K'] = 'k', ['L'] = 'l', ['M'] = 'm', ['N'] = 'n', ['O'] = 'o', ['P'] = 'p', ['Q'] = 'q', ['R'] = 'r',
+    ['S'] = 's', ['T'] = 't', ['U'] = 'u', ['V'] = 'v', ['W'] = 'w', ['X'] = 'x', ['Y'] = 'y', ['Z'] = 'z',
+};
 
-static enum host_fault check_label(struct span label)
+/* What is wrong with a label that cannot be added. */
+static enum host_fault label_fault(struct span label)
 {
     if (label.len == 0) {
         return HOST_FAULT_EMPTY_LABEL;
     }
     for (size_t i = 0; i < label.len; i++) {
-        if (label.data[i] > 127) {
-            return HOST_FAULT_NON_ASCII;
-        }
-        if (!is_name_byte(label.data[i])) {
-            return HOST_FAULT_BAD_BYTE;
+        if (canonical[label.data[i]] == 0) {
+            return label.data[i] > 127 ? HOST_FAULT_NON_ASCII : HOST_FAULT_BAD_BYTE;
         }
     }
     if (label.len > LABEL_MAX_LEN) {
@@ -35,25 +40,26 @@ static enum host_fault check_label(struct span label)
     if (label.data[0] == '-' || label.data[label.len - 1] == '-') {
         return HOST_FAULT_HYPHEN;
     }
-    return HOST_FAULT_NONE;
+    return HOST_FAULT_TOO_LONG;
 }
 
-/* Checks label and puts it, in lower case, behind those before it. */
+/* Puts label, in lower case, behind those before it; after a fault n is of no use. */
 static enum host_fault add_label(struct host_name *n, struct span label)
 {
-    enum host_fault f = check_label(label);
-    if (f != HOST_FAULT_NONE) {
-        return f;
-    }
     size_t at = n->len == 0 ? 0 : (size_t)n->len + 1;
-    if (at + label.len > HOST_NAME_MAX_LEN) {
-        return HOST_FAULT_TOO_LONG;
+    bool fits = label.len > 0 && label.len <= LABEL_MAX_LEN && at + label.len <= HOST_NAME_MAX_LEN;
+    if (!fits || label.data[0] == '-' || label.data[label.len - 1] == '-') {
+        return label_fault(label);
+    }
+    for (size_t i = 0; i < label.len; i++) {
+        char c = canonical[label.data[i]];
+        if (c == 0) {
+            return label_fault(label);
+        }
+        n->text[at + i] = c;
     }
     if (at > 0) {
         n->text[at - 1] = '.';
-    }
-    for (size_t i = 0; i < label.len; i++) {
-        n->text[at + i] = (char)ascii_lower(label.data[i]);
     }
     n->len = (uint8_t)(at + label.len);
     n->label_count++;
@@ -73,40 +79,43 @@ static bool is_numeric_label(struct span label)
     return label.len > 0;
 }
 
-static enum host_fault finish(struct host_name *n, struct host_name *out)
+static enum host_fault finish(const struct host_name *n, size_t last_label_len)
 {
-    struct span label = host_name_span(n);
-    for (size_t dot = span_find(label, '.'); dot < label.len; dot = span_find(label, '.')) {
-        label = span_sub(label, dot + 1, label.len);
-    }
-    if (is_numeric_label(label)) {
-        return HOST_FAULT_NUMERIC;
-    }
-    *out = *n;
-    return HOST_FAULT_NONE;
+    struct span name = host_name_span(n);
+    bool is_numeric = is_numeric_label(span_sub(name, name.len - last_label_len, last_label_len));
+    return is_numeric ? HOST_FAULT_NUMERIC : HOST_FAULT_NONE;
 }
 
-enum host_fault host_name_parse(struct span text, struct host_name *out)
+/* n is zeroed. */
+static enum host_fault read_text(struct span text, struct host_name *n)
 {
-    *out = (struct host_name){0};
     if (text.len > 0 && text.data[text.len - 1] == '.') {
         text.len--;
     }
     if (text.len == 0) {
         return HOST_FAULT_EMPTY;
     }
-    struct host_name n = {0};
     for (;;) {
         size_t dot = span_find(text, '.');
-        enum host_fault f = add_label(&n, span_sub(text, 0, dot));
+        enum host_fault f = add_label(n, span_sub(text, 0, dot));
         if (f != HOST_FAULT_NONE) {
             return f;
         }
         if (dot == text.len) {
-            return finish(&n, out);
+            return finish(n, dot);
         }
         text = span_sub(text, dot + 1, text.len);
     }
+}
+
+enum host_fault host_name_parse(struct span text, struct host_name *out)
+{
+    *out = (struct host_name){0};
+    enum host_fault f = read_text(text, out);
+    if (f != HOST_FAULT_NONE) {
+        *out = (struct host_name){0};
+    }
+    return f;
 }
 
 static enum host_fault parse_literal(struct span text, struct host *out)
@@ -155,11 +164,11 @@ enum host_fault host_parse(struct span text, struct host *out)
     return f;
 }
 
-enum host_fault host_name_from_wire(struct span wire, struct host_name *out)
+/* n is zeroed. */
+static enum host_fault read_wire(struct span wire, struct host_name *n)
 {
-    *out = (struct host_name){0};
     struct cursor c = cursor_make(wire);
-    struct host_name n = {0};
+    size_t last = 0;
     for (;;) {
         size_t len = cursor_u8(&c);
         if (len > LABEL_MAX_LEN) {
@@ -172,30 +181,42 @@ enum host_fault host_name_from_wire(struct span wire, struct host_name *out)
         if (len == 0) {
             break;
         }
-        enum host_fault f = add_label(&n, label);
+        enum host_fault f = add_label(n, label);
         if (f != HOST_FAULT_NONE) {
             return f;
         }
+        last = len;
     }
     if (cursor_left(&c) > 0) {
         return HOST_FAULT_BAD_BYTE; /* bytes behind the root */
     }
-    return n.len == 0 ? HOST_FAULT_EMPTY : finish(&n, out);
+    return n->len == 0 ? HOST_FAULT_EMPTY : finish(n, last);
 }
 
+enum host_fault host_name_from_wire(struct span wire, struct host_name *out)
+{
+    *out = (struct host_name){0};
+    enum host_fault f = read_wire(wire, out);
+    if (f != HOST_FAULT_NONE) {
+        *out = (struct host_name){0};
+    }
+    return f;
+}
+
+/* Each dot becomes the length of the label behind it. */
 size_t host_name_to_wire(const struct host_name *n, uint8_t out[255])
 {
-    struct wbuf w = wbuf_make(out, 255);
-    struct span rest = host_name_span(n);
-    while (rest.len > 0) {
-        size_t dot = span_find(rest, '.');
-        wbuf_u8(&w, (uint8_t)dot);
-        wbuf_put(&w, span_sub(rest, 0, dot));
-        rest = span_sub(rest, dot + 1, rest.len);
+    REQUIRE(n->len <= HOST_NAME_MAX_LEN);
+    struct span name = host_name_span(n);
+    size_t at = 0;
+    memcpy(out + 1, name.data, name.len);
+    while (at < name.len) {
+        size_t len = span_find(span_sub(name, at, name.len), '.');
+        out[at] = (uint8_t)len;
+        at += len + 1;
     }
-    wbuf_u8(&w, 0);
-    (void)CHECK(!w.overflow);
-    return w.len;
+    out[at] = 0;
+    return at + 1;
 }
 
 const char *host_fault_text(enum host_fault f)

@@ -66,15 +66,6 @@ size_t span_distance(struct span a, struct span b)
     return row[b.len];
 }
 
-size_t span_find(struct span s, uint8_t c)
-{
-    if (s.len == 0) {
-        return 0;
-    }
-    const uint8_t *hit = memchr(s.data, c, s.len);
-    return hit == NULL ? s.len : (size_t)(hit - s.data);
-}
-
 static bool is_ows(uint8_t c)
 {
     return c == ' ' || c == '\t';

@@ -52,7 +52,11 @@ static inline struct span span_sub(struct span s, size_t from, size_t len)
 size_t span_distance(struct span a, struct span b);
 
 /* Index of byte c, or s.len. */
-size_t span_find(struct span s, uint8_t c);
+static inline size_t span_find(struct span s, uint8_t c)
+{
+    const uint8_t *hit = s.len == 0 ? NULL : memchr(s.data, c, s.len);
+    return hit == NULL ? s.len : (size_t)(hit - s.data);
+}
 
 /* s without leading and trailing SP and HTAB (RFC 9110 5.6.3 OWS). */
 struct span span_trim_ows(struct span s);
