@@ -36,28 +36,37 @@ static inline uint64_t load4(const uint8_t *p)
     return v;
 }
 
-/* The bytes are read from both ends, so that no length needs a loop over single ones. */
-static uint64_t hash_edge(const struct hash_key *key, uint64_t parent_way, enum match_kind kind,
-                          struct span bytes)
+/*
+ * Bytes read from both ends, so that no length needs a loop over single ones. Of up to ENDS_BYTES_MAX of one
+ * length they are all that there are: equal ends, equal bytes.
+ */
+#define ENDS_BYTES_MAX 16U
+struct ends {
+    uint64_t a, b;
+};
+
+static inline struct ends ends_of(const uint8_t *p, size_t len)
+{
+    if (len >= 8) {
+        return (struct ends){load8(p), load8(p + len - 8)};
+    }
+    if (len >= 4) {
+        return (struct ends){load4(p), load4(p + len - 4)};
+    }
+    return (struct ends){len == 0 ? 0 : (uint64_t)p[0] << 16 | (uint64_t)p[len / 2] << 8 | p[len - 1], 0};
+}
+
+static inline uint64_t hash_edge(const struct hash_key *key, uint64_t parent_way, enum match_kind kind,
+                                 struct span bytes)
 {
     const uint8_t *p = bytes.data;
     size_t len = bytes.len;
     uint64_t h = parent_way ^ ((uint64_t)kind << 8 | len);
-    uint64_t a = 0;
-    uint64_t b = 0;
-    for (; len > 16; len -= 16, p += 16) {
+    for (; len > ENDS_BYTES_MAX; len -= ENDS_BYTES_MAX, p += ENDS_BYTES_MAX) {
         h = fold(load8(p) ^ key->k1, load8(p + 8) ^ h ^ key->k0);
     }
-    if (len >= 8) {
-        a = load8(p);
-        b = load8(p + len - 8);
-    } else if (len >= 4) {
-        a = load4(p);
-        b = load4(p + len - 4);
-    } else if (len > 0) {
-        a = (uint64_t)p[0] << 16 | (uint64_t)p[len / 2] << 8 | p[len - 1];
-    }
-    return fold(fold(a ^ key->k1, b ^ h ^ key->k0) ^ key->k0, h ^ key->k1);
+    struct ends e = ends_of(p, len);
+    return fold(fold(e.a ^ key->k1, e.b ^ h ^ key->k0) ^ key->k0, h ^ key->k1);
 }
 
 int match_tree_init(struct match_tree *t)
@@ -105,8 +114,15 @@ size_t match_tree_memory(const struct match_tree *t)
 
 static inline bool is_edge(const struct match_tree *t, const struct match_node *n, const struct edge *e)
 {
-    return n->parent == e->parent && n->kind == e->kind && n->len == e->bytes.len &&
-           (n->len == 0 || memcmp(bytes_of(t, n), e->bytes.data, n->len) == 0);
+    if (n->parent != e->parent || n->kind != e->kind || n->len != e->bytes.len) {
+        return false;
+    }
+    if (n->len > ENDS_BYTES_MAX) {
+        return memcmp(bytes_of(t, n), e->bytes.data, n->len) == 0;
+    }
+    struct ends ours = ends_of(bytes_of(t, n), n->len);
+    struct ends theirs = ends_of(e->bytes.data, n->len);
+    return ours.a == theirs.a && ours.b == theirs.b;
 }
 
 /* The slot of the edge: taken by it, or free. While it is filled, a parent's number stands for the way. */
@@ -276,11 +292,6 @@ int match_tree_seal(struct match_tree *t, uint32_t **places)
         *places = NULL;
     }
     return rc;
-}
-
-struct match_at match_tree_root(void)
-{
-    return (struct match_at){MATCH_ROOT, 0};
 }
 
 struct match_at match_tree_find(const struct match_tree *t, struct match_at parent, enum match_kind kind,

@@ -93,7 +93,10 @@ MUST_CHECK uint32_t match_tree_add(struct match_tree *t, uint32_t parent, enum m
 MUST_CHECK int match_tree_seal(struct match_tree *t, uint32_t **places);
 
 /* Sealed. */
-struct match_at match_tree_root(void);
+static inline struct match_at match_tree_root(void)
+{
+    return (struct match_at){MATCH_ROOT, 0};
+}
 /* The child; edges longer than the maximum do not exist. */
 struct match_at match_tree_find(const struct match_tree *t, struct match_at parent, enum match_kind kind,
                                 struct span bytes);

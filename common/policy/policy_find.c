@@ -301,6 +301,9 @@ static bool look_at_never(const struct policy_index *x, struct match_at at, uint
 bool policy_is_never(const struct policy *p, const struct ip *ip, uint16_t port)
 {
     struct never n = {.port = port};
+    if (p->rules->never_count == 0) {
+        return false;
+    }
     const struct index_nets nets = {
         .lens = &p->index.never, .parent = match_tree_root(), .kind = MATCH_NEVER};
     (void)policy_index_nets(&p->index, &nets, ip, look_at_never, &n);

@@ -49,28 +49,40 @@ static struct span label_of(const struct host_name *name, size_t start, size_t e
     return span_make(name->text + start, end - start);
 }
 
-/* The most specific way is pushed last, and so gone first. */
-static void push_below(struct walk *w, const struct step *s)
+/*
+ * Down the name's own labels from at, below which `end` bytes of it are still to be matched. At each label
+ * the patterns that also fit it wait, the more specific pushed later and so gone earlier.
+ */
+static bool walk_labels(struct walk *w, struct match_at at, size_t end)
 {
     const struct match_tree *t = &w->x->tree;
-    unsigned flags = t->nodes[s->at.node].flags;
-    size_t start = label_start(w->name, s->end);
-    size_t rest = start == 0 ? 0 : start - 1;
-    if ((flags & MATCH_HAS_BELOW) == 0) {
-        return;
+    while (end > 0) {
+        unsigned flags = t->nodes[at.node].flags;
+        if ((flags & MATCH_HAS_BELOW) == 0) {
+            return true;
+        }
+        size_t start = label_start(w->name, end);
+        size_t rest = start == 0 ? 0 : start - 1;
+        if (flags & MATCH_HAS_STARS) {
+            push(w, at, end, STEP_STARS);
+        }
+        if (flags & MATCH_HAS_STAR) {
+            push(w, match_tree_find(t, at, MATCH_LABEL, SPAN_LIT("*")), rest, STEP_NODE);
+        }
+        if (start == 0 && (flags & MATCH_HAS_PARTIAL)) {
+            push(w, at, end, STEP_PARTIAL);
+        }
+        if (w->name->text[start] == '*') { /* a pattern taken for a name: its star is no label */
+            return true;
+        }
+        at = match_tree_find(t, at, MATCH_LABEL, label_of(w->name, start, end));
+        if (at.node == MATCH_NONE) {
+            return true;
+        }
+        w->tier += INDEX_TIER_STEP;
+        end = rest;
     }
-    if (flags & MATCH_HAS_STARS) {
-        push(w, s->at, s->end, STEP_STARS);
-    }
-    if (flags & MATCH_HAS_STAR) {
-        push(w, match_tree_find(t, s->at, MATCH_LABEL, SPAN_LIT("*")), rest, STEP_NODE);
-    }
-    if (start == 0 && (flags & MATCH_HAS_PARTIAL)) {
-        push(w, s->at, s->end, STEP_PARTIAL);
-    }
-    if (w->name->text[start] != '*') { /* a pattern taken for a name: its star is no label */
-        push(w, match_tree_find(t, s->at, MATCH_LABEL, label_of(w->name, start, s->end)), rest, STEP_NODE);
-    }
+    return w->visit(w->x, at, w->tier, w->ctx);
 }
 
 static bool visit_partial(struct walk *w, struct match_at at, size_t literal_len)
@@ -145,11 +157,7 @@ static bool take_step(struct walk *w, const struct step *s)
     w->tier += INDEX_TIER_STEP;
     switch ((enum step_kind)s->kind) {
     case STEP_NODE:
-        if (s->end == 0) {
-            return w->visit(w->x, s->at, w->tier, w->ctx);
-        }
-        push_below(w, s);
-        return true;
+        return walk_labels(w, s->at, s->end);
     case STEP_PARTIAL:
         return walk_partials(w, s);
     case STEP_STARS:
@@ -182,12 +190,9 @@ static void prefetch(const struct policy_index *x, const struct host_name *name)
 
 static void run(struct walk *w)
 {
-    push(w, match_tree_root(), w->name->len, STEP_NODE);
-    while (w->depth > 0) {
-        struct step s = w->steps[--w->depth];
-        if (!take_step(w, &s)) {
-            return;
-        }
+    struct step s = {.at = match_tree_root(), .end = w->name->len, .kind = STEP_NODE};
+    while (take_step(w, &s) && w->depth > 0) {
+        s = w->steps[--w->depth];
     }
 }
 
