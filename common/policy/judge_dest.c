@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/policy/judge_dest.h"
 
+#include "common/base/scratch.h"
+
 /* Why an address of the class is refused, and what would help. */
 static const char *class_why(enum ip_class c)
 {
@@ -44,13 +46,6 @@ struct forms {
     struct ip at[1 + IP_NAT64_READINGS_MAX];
     size_t count;
 };
-
-static struct forms forms_of(const struct ip *ip)
-{
-    struct forms f = {.at = {*ip}};
-    f.count = 1 + ip_nat64_readings(ip, f.at + 1);
-    return f;
-}
 
 static bool is_hit(const struct ip_prefix *prefix, uint16_t only_port, const struct forms *f, uint16_t port)
 {
@@ -214,11 +209,16 @@ static struct refusal refuse(const struct dest *d, const struct policy_dial *dia
     return r;
 }
 
-static struct dest dest_of(const struct policy *p, const struct dest_guard *guard, const struct ip *ip,
-                           bool is_static)
+static void dest_set(struct dest *d, const struct policy *p, const struct dest_guard *guard,
+                     const struct ip *ip, bool is_static)
 {
-    return (struct dest){
-        .p = p, .guard = guard, .forms = forms_of(ip), .cls = ip_classify(ip), .is_static = is_static};
+    d->p = p;
+    d->guard = guard;
+    d->forms.at[0] = *ip;
+    d->forms.count = 1 + ip_nat64_readings(ip, d->forms.at + 1);
+    d->cls = ip_classify(ip);
+    d->is_static = is_static;
+    d->is_allowed = false;
 }
 
 static void tell(const struct dest *d, const struct policy_endpoint *ep, uint16_t port,
@@ -237,7 +237,8 @@ void judge_dest(const struct policy *p, const struct dest_guard *guard,
                 const struct policy_endpoint *endpoint, const struct ip *ip, uint16_t port, bool is_static,
                 struct dest_verdict *out)
 {
-    struct dest d = dest_of(p, guard, ip, is_static);
+    SCRATCH struct dest d;
+    dest_set(&d, p, guard, ip, is_static);
     tell(&d, endpoint, port, out);
 }
 
@@ -252,7 +253,8 @@ static enum policy_next try_endpoint(const struct policy_dial *dial, void *ctx)
 void judge_unruled(const struct policy *p, const struct dest_guard *guard, const struct ip *ip,
                    struct dest_verdict *out)
 {
-    struct dest d = dest_of(p, guard, ip, false);
+    SCRATCH struct dest d;
+    dest_set(&d, p, guard, ip, false);
     struct refusal r = guard_refusal(p, guard, &d.forms, 0);
     if (r.why == NULL) {
         r = rule_refusal(ADDRESS_RULE_PRIVATE, d.cls, false, guard->strict_private);
@@ -268,8 +270,9 @@ void judge_unruled(const struct policy *p, const struct dest_guard *guard, const
 void judge_answer(const struct policy *p, const struct dest_guard *guard, const struct host_name *name,
                   const struct ip *ip, bool is_static, struct dest_verdict *out)
 {
-    struct dest d = dest_of(p, guard, ip, is_static);
+    SCRATCH struct dest d;
     struct policy_name found;
+    dest_set(&d, p, guard, ip, is_static);
     *out = (struct dest_verdict){.verdict = VERDICT_DENY, .cls = d.cls, .why = "no endpoint admits the name"};
     policy_visit_dial(p, name, &d.forms.at[d.forms.count > 1 ? 1 : 0], try_endpoint, &d);
     if (is_static && !d.is_allowed) {
