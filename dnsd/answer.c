@@ -197,13 +197,27 @@ bool answer_other_counts(const struct answer_question *q)
 }
 
 struct permitted {
-    struct ip addrs[DNS_ADDRS_MAX];
+    struct ip *addrs; /* borrowed, DNS_ADDRS_MAX of them; NULL: they are only counted */
     size_t count;
     const char *why; /* the first refusal's, or NULL */
 };
 
-static void filter(const struct answer_question *q, const struct answer_family *f, bool is_static,
-                   struct permitted *out)
+/* One endpoint that lets the address pass is enough. The one that admitted the name, which may be NULL, is
+ * known already, and as a rule does. */
+static void judge_admitted(const struct answer_question *q, const struct policy_endpoint *ep,
+                           const struct ip *ip, bool is_static, struct dest_verdict *v)
+{
+    if (ep != NULL && ep->port_count > 0 && !is_static) {
+        judge_dest(q->policy, q->cfg->guard, ep, ip, ep->ports[0], false, v);
+        if (v->verdict == VERDICT_ALLOW) {
+            return;
+        }
+    }
+    judge_answer(q->policy, q->cfg->guard, q->name, ip, is_static, v);
+}
+
+static void filter(const struct answer_question *q, const struct answer_family *f,
+                   const struct policy_endpoint *ep, bool is_static, struct permitted *out)
 {
     out->count = 0;
     out->why = NULL;
@@ -216,10 +230,13 @@ static void filter(const struct answer_question *q, const struct answer_family *
         if (is_unruled) {
             judge_unruled(q->policy, q->cfg->guard, &f->addrs[i], &v);
         } else {
-            judge_answer(q->policy, q->cfg->guard, q->name, &f->addrs[i], is_static, &v);
+            judge_admitted(q, ep, &f->addrs[i], is_static, &v);
         }
         if (v.verdict == VERDICT_ALLOW) {
-            out->addrs[out->count++] = f->addrs[i];
+            if (out->addrs != NULL) {
+                out->addrs[out->count] = f->addrs[i];
+            }
+            out->count++;
         } else if (out->why == NULL) {
             out->why = v.why;
         }
@@ -289,8 +306,8 @@ static unsigned from_real(const struct answer_question *q, const struct answer_l
     if (asked->state == ANSWER_UNKNOWN) {
         return is_v4 ? ANSWER_WANTS_V4 : ANSWER_WANTS_V6;
     }
-    const bool counts = answer_other_counts(q);
     if (is_bad(asked)) {
+        const bool counts = answer_other_counts(q);
         if (counts && other->state == ANSWER_UNKNOWN) {
             return is_v4 ? ANSWER_WANTS_V6 : ANSWER_WANTS_V4;
         }
@@ -302,13 +319,12 @@ static unsigned from_real(const struct answer_question *q, const struct answer_l
         say_stale(asked, out);
         return 0;
     }
-    SCRATCH struct permitted ok;
-    filter(q, asked, is_static, &ok);
+    struct permitted ok = {.addrs = out->addrs};
+    filter(q, asked, out->endpoint, is_static, &ok);
     if (ok.count == 0) {
         answer_blocked(q, ok.why == NULL ? "no address" : ok.why, out);
         return 0;
     }
-    memcpy(out->addrs, ok.addrs, ok.count * sizeof(ok.addrs[0]));
     out->addr_count = ok.count;
     out->ttl_s = asked->ttl_s;
     say_stale(asked, out);
@@ -322,10 +338,10 @@ static unsigned from_real(const struct answer_question *q, const struct answer_l
 static unsigned from_synthetic(const struct answer_question *q, const struct answer_lookup *l, bool is_static,
                                struct answer *out)
 {
-    SCRATCH struct permitted v4;
-    SCRATCH struct permitted v6;
-    filter(q, &l->v4, is_static, &v4);
-    filter(q, &l->v6, is_static, &v6);
+    struct permitted v4 = {0};
+    struct permitted v6 = {0};
+    filter(q, &l->v4, out->endpoint, is_static, &v4);
+    filter(q, &l->v6, out->endpoint, is_static, &v6);
     if (v4.count > 0 || v6.count > 0) {
         answer_standin(q, mode_of(q), v4.count > 0 ? &l->v4 : &l->v6, out);
         return 0;

@@ -145,8 +145,8 @@ struct answer_lookup {
 #define ANSWER_WANTS_RECORDS 4U
 
 /*
- * SYNTHESISE. 0: *out is the answer. Otherwise the families (ANSWER_WANTS_*) that must be known before there
- * can be one; *out is then as it was.
+ * SYNTHESISE. *out is what answer_decide() left for the question. 0: *out is the answer. Otherwise the
+ * families (ANSWER_WANTS_*) that must be known before there can be one; *out is then as it was.
  */
 unsigned answer_from_lookup(const struct answer_question *q, const struct answer_lookup *l,
                             struct answer *out);

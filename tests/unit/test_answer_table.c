@@ -30,6 +30,9 @@ static const char policy_yaml[] = "version: 1\n"
                                   "      - { host: '*.slack.com', port: 443 }\n"
                                   "      - { host: 'a.edge.slack.com', port: 443 }\n"
                                   "      - { host: static.example.com, port: 443 }\n"
+                                  "      - { host: db.example.net, port: 443, allowed_ips: [10.9.0.0/16] }\n"
+                                  "      - { host: db.example.net, port: 8443 }\n"
+                                  "      - { host: '*.example.net', ports: [2379, 8443] }\n"
                                   "egress:\n"
                                   "  hosts:\n"
                                   "    static.example.com: [10.200.0.1]\n";
@@ -143,6 +146,12 @@ static const struct row rows[] = {
     {"x.slack.com", DNS_A, REAL, NONE, UP("10.1.2.3"), IS(ANSWER_UNKNOWN), DNS_NOERROR, 10, 0, 0, 15,
      "ssrf_denied: a private address needs an endpoint with its exact host, or allowed_ips; rule web"},
     {"x.slack.com", DNS_A, SYNTHETIC, NONE, UP("10.1.2.3"), IS(ANSWER_NODATA), DNS_NOERROR, 10, 0, 0, 15, "; rule web"},
+    /* what the most specific endpoint, or its first port, refuses and another lets pass; and what none does */
+    {"db.example.net", DNS_A, REAL, NONE, UP("10.9.1.1"), IS(ANSWER_UNKNOWN), DNS_NOERROR, 0, 1, 60, -1, NULL},
+    {"db.example.net", DNS_A, REAL, NONE, UP("93.184.216.34"), IS(ANSWER_UNKNOWN), DNS_NOERROR, 0, 1, 60, -1, NULL},
+    {"db.example.net", DNS_A, REAL, NONE, UP("169.254.1.1"), IS(ANSWER_UNKNOWN), DNS_NOERROR, 10, 0, 0, 15,
+     "ssrf_denied: a link-local address is dialled only for a name that egress.hosts gives it; rule web"},
+    {"x.example.net", DNS_A, REAL, NONE, UP("93.184.216.34"), IS(ANSWER_UNKNOWN), DNS_NOERROR, 0, 1, 60, -1, NULL},
     /* beyond the brakes */
     {"x.slack.com", DNS_A, REAL, RATE, UNASKED, DNS_SERVFAIL, 0, 0, 0, 0, "rate_limited: this client asks upstream too often (--rate-limit)"},
     {"x.slack.com", DNS_A, REAL, BUDGET, UNASKED, DNS_NXDOMAIN, 1, 0, 0, 15, "wildcard_budget: too many new names through one wildcard (--wildcard-budget)"},
