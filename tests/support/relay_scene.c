@@ -184,20 +184,12 @@ uint8_t relay_scene_byte(size_t offset)
     return (uint8_t)((uint32_t)offset * 2654435761U >> 13);
 }
 
-/* The relay keeps a tail that stays: what was on its way to the reader's kernel has arrived meanwhile. */
-static bool is_stalled(struct relay_scene *s)
-{
-    for (int i = 0; i < 3 && relay_has_unsent(&s->relay); i++) {
-        relay_scene_turn();
-    }
-    return relay_has_unsent(&s->relay);
-}
-
 size_t relay_scene_fill(struct relay_scene *s, int from, bool is_bulk)
 {
     uint8_t chunk[65536];
     size_t written = 0;
-    for (int i = 0; i < 1000 && !is_stalled(s); i++) {
+    int full = 0; /* turns in a row in which nothing moved */
+    for (int i = 0; i < 1000 && full < 3; i++) {
         s->relay.leg[from].full_reads = is_bulk ? RELAY_BULK_READS : 0;
         for (size_t k = 0; k < sizeof chunk; k++) {
             chunk[k] = relay_scene_byte(written + k);
@@ -205,8 +197,10 @@ size_t relay_scene_fill(struct relay_scene *s, int from, bool is_bulk)
         ssize_t n = send(s->app[from], chunk, sizeof chunk, MSG_NOSIGNAL | MSG_DONTWAIT);
         written += n > 0 ? (size_t)n : 0;
         if (n > 0) {
+            full = 0;
             ev_run(relay_scene_env.loop, EVRUN_NOWAIT);
         } else {
+            full += relay_has_unsent(&s->relay) ? 1 : 0;
             relay_scene_turn();
         }
     }

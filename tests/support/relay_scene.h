@@ -36,7 +36,8 @@ bool relay_scene_is_quiet(void);
 size_t relay_scene_read(struct relay_scene *s, int side, void *out, size_t len);
 void relay_scene_put(struct relay_scene *s, int side, const char *text);
 void relay_scene_wait_ended(struct relay_scene *s);
-/* Fills the direction until the relay keeps a tail, in memory or, if is_bulk, in a pipe, and reads no more
- * from the writer. Returns how many bytes were written: byte n of them is relay_scene_byte(n). */
+/* Fills the direction until the relay keeps a tail, in memory or, if is_bulk, in a pipe, and the writer's
+ * kernel has no room either: the reader's may take a little more later, when a timer of TCP asks it again.
+ * Returns how many bytes were written: byte n of them is relay_scene_byte(n). */
 size_t relay_scene_fill(struct relay_scene *s, int from, bool is_bulk);
 uint8_t relay_scene_byte(size_t offset);
