@@ -75,19 +75,38 @@ def run_tests(scope, env, at_once=1, alone=()):
 
 # ---- namespace ----
 
-def enter_namespace():
-    """A fresh network namespace, in a fresh user namespace unless we are root already."""
+def _unshare_network():
+    """0, or the error that says why there is none to be had."""
     clone_newuser, clone_newnet = 0x10000000, 0x40000000
     libc = ctypes.CDLL(None, use_errno=True)
     uid, gid = os.getuid(), os.getgid()
     flags = clone_newnet if uid == 0 else clone_newnet | clone_newuser
     if libc.unshare(flags) != 0:
-        skip("no network namespace to be had: " + os.strerror(ctypes.get_errno()))
+        return ctypes.get_errno()
     if uid != 0:
         for name, text in (("setgroups", "deny"), ("uid_map", "%d %d 1" % (uid, uid)),
                            ("gid_map", "%d %d 1" % (gid, gid))):
             with open("/proc/self/" + name, "w", encoding="ascii") as f:
                 f.write(text)
+    return 0
+
+
+def enter_namespace():
+    """A fresh network namespace, in a fresh user namespace unless we are root already."""
+    error = _unshare_network()
+    if error:
+        skip("no network namespace to be had: " + os.strerror(error))
+
+
+def own_ports():
+    """Where there is a network namespace to be had, all ports of 127.0.0.1 and ::1 are ours, so that one can be taken
+    that another protocol has. Elsewhere they are shared, which goes well as a rule."""
+    if _unshare_network() == 0:
+        Netlink().lo_up()
+        try:
+            await_route("::1")
+        except OSError:
+            pass  # no IPv6 in this kernel
 
 
 def family_of(host):

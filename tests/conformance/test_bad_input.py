@@ -11,6 +11,7 @@ import time
 import unittest
 
 import dns_wire as w
+import lab
 from daemon import NO_BRAKES, Daemon, Stream
 from dns_stub import OWNER, Ask, Stub, addresses, nodata, reply
 
@@ -565,4 +566,5 @@ class Zones:
 
 
 if __name__ == "__main__":
+    lab.own_ports()
     unittest.main(verbosity=1)

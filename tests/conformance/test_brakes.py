@@ -334,4 +334,5 @@ class TestTunneld(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    lab.own_ports()
     unittest.main(verbosity=1)

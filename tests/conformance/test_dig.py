@@ -8,6 +8,7 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 import dns_wire as w
+import lab
 from daemon import Daemon
 from dns_stub import Stub, addresses, nodata, rcode, silence
 
@@ -187,4 +188,5 @@ class TestDigAgain(TestDig):
 
 
 if __name__ == "__main__":
+    lab.own_ports()
     unittest.main(verbosity=1)

@@ -11,6 +11,7 @@ import time
 import unittest
 
 import dns_wire as w
+import lab
 from daemon import NO_BRAKES, Daemon, Stream
 from dns_stub import OWNER, Stub, addresses, late, nodata, rcode, reply, silence
 
@@ -1055,4 +1056,5 @@ class TestAlone(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    lab.own_ports()
     unittest.main(verbosity=1)

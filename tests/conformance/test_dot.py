@@ -444,4 +444,5 @@ if __name__ == "__main__":
     if why:
         print("SKIP: " + why)
         sys.exit(77)
+    lab.own_ports()
     unittest.main()

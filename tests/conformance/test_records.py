@@ -10,6 +10,7 @@ import time
 import unittest
 
 import dns_wire as w
+import lab
 from daemon import NO_BRAKES, Daemon
 from dns_stub import OWNER, Stub, addresses, nodata, rcode, reply, silence
 
@@ -284,4 +285,5 @@ class TestBraked(Case):
 
 
 if __name__ == "__main__":
+    lab.own_ports()
     unittest.main()

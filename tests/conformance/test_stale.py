@@ -7,6 +7,7 @@ import time
 import unittest
 
 import dns_wire as w
+import lab
 from daemon import Daemon
 from dns_stub import Stub, addresses, nodata, rcode, silence
 
@@ -176,4 +177,5 @@ class TestRenewal(Case):
 
 
 if __name__ == "__main__":
+    lab.own_ports()
     unittest.main()

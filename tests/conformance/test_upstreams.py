@@ -7,6 +7,7 @@ import time
 import unittest
 
 import dns_wire as w
+import lab
 from daemon import TUNNELD, Daemon
 from dns_stub import Stub, addresses, late, rcode, reply, silence
 
@@ -209,4 +210,5 @@ class Upstreams(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    lab.own_ports()
     unittest.main()
