@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OPEN_ATTEMPTS 50
-#define LOCK_ATTEMPTS 20 /* a change takes some microseconds: this waits for a few of another dnsd's */
+#define OPEN_ATTEMPTS 200 /* two seconds: at the start there is time, and the other's machine may be busy */
+#define LOCK_ATTEMPTS 20  /* a change takes some microseconds: this waits for a few of another dnsd's */
 #define OPEN_WAIT_NS 10000000
 #define LOCK_WAIT_NS 100000
 
@@ -190,6 +190,7 @@ static int open_writer(struct synth_map *m, const struct synth_map_config *cfg, 
             synth_file_unlock(m->fd, SYNTH_LOCK_CHANGE);
             break;
         }
+        wait_ns(OPEN_WAIT_NS);
     }
     if (rc < 0 && (err == NULL || err->text[0] == '\0')) { /* else it is told */
         err_set(err, "%s: %s", m->path,
