@@ -41,6 +41,22 @@ static void test_randomise(void **state)
     assert_memory_equal(name, "\3W-W\7Ex4mPlE\2Gg", sizeof name);
 }
 
+/* Every length, which need not be a multiple of anything: what is behind the name stays. */
+static void test_randomise_to_the_end(void **state)
+{
+    (void)state;
+    uint8_t ones[32];
+    memset(ones, 0xFF, sizeof ones);
+    for (size_t len = 0; len <= 33; len++) {
+        uint8_t name[40];
+        memset(name, 'x', sizeof name);
+        dns_wire_name_randomise(name, len, ones);
+        for (size_t i = 0; i < sizeof name; i++) {
+            assert_int_equal(name[i], i < len ? 'X' : 'x');
+        }
+    }
+}
+
 /* Each letter has a bit of its own, up to the last of the longest name; nothing else changes. */
 static void test_randomise_uses_every_bit(void **state)
 {
@@ -122,6 +138,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equal_without_case),
         cmocka_unit_test(test_randomise),
+        cmocka_unit_test(test_randomise_to_the_end),
         cmocka_unit_test(test_randomise_uses_every_bit),
         cmocka_unit_test(test_reverse),
     };
