@@ -67,6 +67,7 @@ bool dns_exchange_remember_name(struct dns_exchange *x)
 /* Nobody has been asked for x->name yet. */
 void dns_exchange_begin_name(struct dns_exchange *x)
 {
+    x->wire_len = host_name_to_wire(&x->name, x->wire);
     x->current = NO_SLOT;
     x->tried = 0;
     x->given_up = 0;
@@ -79,12 +80,14 @@ void dns_exchange_begin_name(struct dns_exchange *x)
 void dns_exchange_start(struct dns_exchange *x, struct dns_exchange_env *env, const struct host_name *name,
                         uint16_t qtype, int64_t now_ms)
 {
-    /* Two kilobytes, most of them addresses and hashes that are counted: only what is read is set. */
+    /* Two kilobytes, most of them addresses, hashes and slots that are counted: only what is read is set. */
     x->env = env;
     x->name = *name;
     x->qtype = qtype;
     x->end_ms = now_ms + env->total_ms;
-    memset(x->slots, 0, sizeof(x->slots));
+    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+        x->slots[i].is_open = false; /* dns_exchange_want_open() sets the rest */
+    }
     x->slot_count = 0;
     x->sends = 0;
     x->hops = 0;
@@ -352,11 +355,11 @@ static bool advance(struct dns_exchange *x, int64_t now_ms)
 struct span dns_exchange_slot_qname(const struct dns_exchange *x, const struct dns_exchange_slot *s,
                                     uint8_t out[255])
 {
-    size_t len = host_name_to_wire(&x->name, out);
+    memcpy(out, x->wire, x->wire_len);
     if (s->is_mixed_case) {
-        dns_wire_name_randomise(out, len, s->case_bits);
+        dns_wire_name_randomise(out, x->wire_len, s->case_bits);
     }
-    return span_make(out, len);
+    return span_make(out, x->wire_len);
 }
 
 static void open_slot(struct dns_exchange *x, size_t i, int64_t now_ms, const struct dns_entropy *rnd,

@@ -106,6 +106,8 @@ struct dns_exchange_slot {
 struct dns_exchange {
     struct dns_exchange_env *env;
     struct host_name name; /* asked now: the name of the question or a CNAME target */
+    size_t wire_len;
+    uint8_t wire[255]; /* the same as wire labels, in lower case: each attempt and each reply needs it */
     uint16_t qtype;
     int64_t end_ms;
     struct dns_exchange_slot slots[DNS_EXCHANGE_SLOTS];

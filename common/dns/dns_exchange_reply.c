@@ -127,11 +127,12 @@ static void take_reply(struct dns_exchange *x, size_t i, const struct dns_reply 
 
 static bool has_upper(struct span wire)
 {
-    bool found = false;
     for (size_t i = 0; i < wire.len; i++) {
-        found = found || ascii_lower(wire.data[i]) != wire.data[i];
+        if (wire.data[i] >= 'A' && wire.data[i] <= 'Z') {
+            return true;
+        }
     }
-    return found;
+    return false;
 }
 
 /* What a matching reply to qname, as sent, tells about the upstream, whatever it says about the name. */
