@@ -14,6 +14,8 @@ struct chain {
     const struct dns_header *header;
     const struct dns_records *records;
     struct dns_name name; /* whose records count now */
+    size_t name_at;       /* its place in the message (dns_name_place) */
+    size_t target_at;     /* likewise of the target that link_read() found */
     uint32_t ttl_s;       /* minimum so far */
     struct dns_reply *out;
 };
@@ -56,7 +58,14 @@ static bool target_note(struct chain *ch, const struct dns_rr *rr, struct dns_na
         return dns_wire_name_is_equal(dns_name_span(&name), dns_name_span(target));
     }
     *target = name;
+    ch->target_at = dns_name_place(ch->msg, rr->rdata_at);
     return true;
+}
+
+/* Most owners are a pointer to the QNAME, or into the CNAME before: then there is nothing to compare. */
+static bool owner_is_name(const struct chain *ch, const struct dns_rr *rr)
+{
+    return dns_name_place(ch->msg, rr->owner_at) == ch->name_at || dns_rr_owner_is(ch->msg, rr, &ch->name);
 }
 
 static bool is_wanted(const struct dns_sent *sent, uint16_t type)
@@ -87,8 +96,7 @@ static enum link link_read(struct chain *ch, struct dns_name *target)
     for (uint16_t i = 0; i < ch->header->an_count; i++) {
         dns_rr_read(&c, &rr);
         bool is_record = is_wanted(ch->sent, rr.type);
-        if ((!is_record && rr.type != DNS_CNAME) || rr.class != DNS_IN ||
-            !dns_rr_owner_is(ch->msg, &rr, &ch->name)) {
+        if ((!is_record && rr.type != DNS_CNAME) || rr.class != DNS_IN || !owner_is_name(ch, &rr)) {
             continue;
         }
         if (is_record) {
@@ -113,6 +121,7 @@ static enum link chain_follow(struct chain *ch)
     while (link == LINK_CNAME) {
         ch->out->hop_count++;
         ch->name = target;
+        ch->name_at = ch->target_at;
         if (ch->out->hop_count > HOPS_MAX ||
             host_name_from_wire(dns_name_span(&target), &ch->out->target) != HOST_FAULT_NONE) {
             return LINK_BAD;
@@ -218,7 +227,7 @@ static void reply_init(struct dns_reply *out)
     out->hop_count = 0;
     out->ttl_s = 0;
     out->addr_count = 0;
-    out->target = (struct host_name){0};
+    out->target.len = 0;
 }
 
 void dns_reply_parse(struct span msg, const struct dns_sent *sent, struct dns_reply *out)
@@ -257,6 +266,7 @@ void dns_reply_parse(struct span msg, const struct dns_sent *sent, struct dns_re
     ch.records = &records;
     ch.ttl_s = INT32_MAX;
     ch.out = out;
+    ch.name_at = DNS_HEADER_LEN;
     ch.name.len = sent->qname.len;
     memcpy(ch.name.wire, sent->qname.data, sent->qname.len); /* <= 255: it equals the QNAME just read */
     reply_reduce(&ch);

@@ -134,6 +134,12 @@ void dns_name_read(struct cursor *c, struct dns_name *out)
     name_end(c, &it, is_whole);
 }
 
+size_t dns_name_place(struct span msg, size_t at)
+{
+    const uint8_t *p = msg.data + at;
+    return p[0] < POINTER_BITS ? at : ((size_t)(p[0] & 63U) << 8) | p[1];
+}
+
 bool dns_rr_owner_is(struct span msg, const struct dns_rr *rr, const struct dns_name *name)
 {
     struct labels it = labels_at(msg, rr->owner_at);

@@ -79,6 +79,11 @@ void dns_name_read(struct cursor *c, struct dns_name *out);
 void dns_rr_read(struct cursor *c, struct dns_rr *out);
 /* Checks owner and RDATA as well: of a known type it has exactly the fields of that type. */
 void dns_rr_read_checked(struct cursor *c, struct dns_rr *out);
+/*
+ * Where the name at that offset, which has been checked, really is: there, or where the pointer leads that is
+ * all of it. Two names that are in the same place are equal; of others nothing is said.
+ */
+size_t dns_name_place(struct span msg, size_t at);
 /* True if the record's owner is that name, without case. */
 bool dns_rr_owner_is(struct span msg, const struct dns_rr *rr, const struct dns_name *name);
 

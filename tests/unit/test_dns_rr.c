@@ -330,9 +330,25 @@ static void test_sections_are_told_apart(void **state)
     assert_false(walk(&w, &found));
 }
 
+/* In place, a pointer, and one behind a label, which is a name of its own. */
+static void test_place(void **state)
+{
+    (void)state;
+    const struct span msg = SPAN_LIT(HEADER "\2gg\0" /* 12 */ "\300\14" /* 16 */ "\1a\300\14" /* 18 */
+                                            "\300\22" /* 22 */ "\0" /* 24 */);
+    assert_int_equal(dns_name_place(msg, 12), 12);
+    assert_int_equal(dns_name_place(msg, 16), 12);
+    assert_int_equal(dns_name_place(msg, 18), 18);
+    assert_int_equal(dns_name_place(msg, 22), 18);
+    assert_int_equal(dns_name_place(msg, 24), 24);
+    const struct span far = SPAN_LIT("\301\2"); /* all of the fourteen bits */
+    assert_int_equal(dns_name_place(far, 0), 258);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_place),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_length_through_pointers),
         cmocka_unit_test(test_pointer_count),
