@@ -96,21 +96,17 @@ enum dns_query_result dns_query_parse(struct span msg, struct dns_query *out, en
 
 void dns_query_build(struct wbuf *w, uint16_t id, struct span qname_wire, uint16_t qtype, bool with_opt)
 {
+    /* between the ID and how many records are additional */
+    static const uint8_t header[] = {DNS_FLAG_RD >> 8, DNS_FLAG_RD & 0xff, 0, 1, 0, 0, 0, 0};
+    static const uint8_t opt[] = {0, 0, DNS_OPT, DNS_UDP_MAX >> 8, DNS_UDP_MAX & 0xff, 0, 0, 0, 0, 0, 0};
     wbuf_u16(w, id);
-    wbuf_u16(w, DNS_FLAG_RD);
-    wbuf_u16(w, 1);
-    wbuf_u16(w, 0);
-    wbuf_u16(w, 0);
+    wbuf_put(w, span_make(header, sizeof(header)));
     wbuf_u16(w, with_opt ? 1 : 0);
     wbuf_put(w, qname_wire);
     wbuf_u16(w, qtype);
     wbuf_u16(w, DNS_IN);
     if (with_opt) {
-        wbuf_u8(w, 0);
-        wbuf_u16(w, DNS_OPT);
-        wbuf_u16(w, DNS_UDP_MAX);
-        wbuf_u32(w, 0);
-        wbuf_u16(w, 0);
+        wbuf_put(w, span_make(opt, sizeof(opt)));
     }
 }
 

@@ -28,21 +28,18 @@ void dns_header_read(struct cursor *c, struct dns_header *out)
 
 struct span dns_qname_read(struct cursor *c)
 {
-    size_t start = c->pos;
-    for (;;) {
-        uint8_t len = cursor_u8(c);
-        if (len > LABEL_MAX) {
-            c->bad = true; /* a pointer, or one of the label types of RFC 6891 5 that nobody uses */
-        }
-        cursor_skip(c, len);
-        if (!cursor_is_ok(c) || c->pos - start > DNS_NAME_MAX) {
-            c->bad = true;
-            return span_make(NULL, 0);
-        }
-        if (len == 0) {
-            return span_sub(c->bytes, start, c->pos - start);
-        }
+    const struct span rest = span_sub(c->bytes, c->pos, DNS_NAME_MAX);
+    size_t at = 0;
+    /* What is longer than a label is a pointer, or one of the label types of RFC 6891 5 that nobody uses. */
+    while (at < rest.len && rest.data[at] != 0 && rest.data[at] <= LABEL_MAX) {
+        at += (size_t)rest.data[at] + 1;
     }
+    if (c->bad || at >= rest.len || rest.data[at] != 0) {
+        c->bad = true;
+        return span_make(NULL, 0);
+    }
+    c->pos += at + 1;
+    return span_sub(rest, 0, at + 1);
 }
 
 /* Goes through the labels of one name, following pointers. */
