@@ -2,7 +2,6 @@
 #include "common/dns/cache.h"
 
 #include "common/base/htab.h"
-#include "common/base/scratch.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -39,11 +38,9 @@ struct cache {
     size_t bytes;
     int64_t stale_ms;
     struct dns_rrset records; /* of the last get */
-};
-
-struct key {
-    uint16_t qtype;
-    struct span name;
+    uint64_t last_hash;       /* of the name that was hashed last, … */
+    size_t last_len;          /* … 0: none yet */
+    uint8_t last_name[HOST_NAME_MAX_LEN];
 };
 
 static size_t addr_bytes(uint16_t qtype)
@@ -70,24 +67,22 @@ static struct entry *entry_of(struct htab_node *node)
 static bool entry_match(const struct htab_node *node, const void *key)
 {
     const struct entry *e = HTAB_ENTRY(node, const struct entry, node);
-    const struct key *k = key;
+    const struct cache_key *k = key;
     const uint8_t *name = e->bytes + e->data_len;
-    return e->qtype == k->qtype && span_is_equal(span_make(name, e->name_len), k->name);
+    return e->qtype == k->qtype && span_is_equal(span_make(name, e->name_len), host_name_span(k->name));
 }
 
-static struct key key_make(const struct host_name *name, uint16_t qtype)
+struct cache_key cache_key_make(struct cache *c, const struct host_name *name, uint16_t qtype)
 {
     (void)CHECK(qtype == DNS_A || qtype == DNS_AAAA || dns_rrset_is_type(qtype)); /* an enum ip_family? */
-    return (struct key){.qtype = qtype, .name = host_name_span(name)};
-}
-
-static uint64_t key_hash(const struct cache *c, const struct key *k)
-{
-    SCRATCH uint8_t bytes[2 + HOST_NAME_MAX_LEN];
-    struct wbuf w = wbuf_make(bytes, sizeof bytes);
-    wbuf_u16(&w, k->qtype);
-    wbuf_put(&w, k->name);
-    return htab_hash(&c->table, wbuf_span(&w));
+    const struct span text = host_name_span(name);
+    if (text.len == 0 || !span_is_equal(text, span_make(c->last_name, c->last_len))) {
+        c->last_hash = htab_hash(&c->table, text);
+        c->last_len = text.len;
+        memcpy(c->last_name, text.data, text.len);
+    }
+    /* Nobody who does not know the name's hash can aim at it with another type either. */
+    return (struct cache_key){.name = name, .qtype = qtype, .hash = c->last_hash ^ qtype};
 }
 
 /* ---- the heap; as many elements as the table has entries ---- */
@@ -250,10 +245,9 @@ static void copy_answer(struct cache *c, const struct entry *e, struct cache_ans
     }
 }
 
-enum cache_age cache_get(struct cache *c, const struct host_name *name, uint16_t qtype, int64_t now_ms,
+enum cache_age cache_get(struct cache *c, const struct cache_key *key, int64_t now_ms,
                          struct cache_found *out)
 {
-    const struct key key = key_make(name, qtype);
     out->age = CACHE_NOTHING;
     out->has_failed = false;
     out->why = 0;
@@ -264,7 +258,7 @@ enum cache_age cache_get(struct cache *c, const struct host_name *name, uint16_t
     out->answer.renew_ms = 0;
     out->answer.records = NULL;
     out->answer.addr_count = 0;
-    struct htab_node *node = htab_find(&c->table, key_hash(c, &key), entry_match, &key);
+    struct htab_node *node = htab_find(&c->table, key->hash, entry_match, key);
     if (node == NULL) {
         return CACHE_NOTHING;
     }
@@ -291,13 +285,13 @@ enum cache_age cache_get(struct cache *c, const struct host_name *name, uint16_t
     return out->age;
 }
 
-static struct entry *find(struct cache *c, const struct key *k, uint64_t hash)
+static struct entry *find(struct cache *c, const struct cache_key *k)
 {
-    struct htab_node *node = htab_find(&c->table, hash, entry_match, k);
+    struct htab_node *node = htab_find(&c->table, k->hash, entry_match, k);
     return node == NULL ? NULL : entry_of(node);
 }
 
-static size_t data_len(const struct key *k, const struct cache_answer *a)
+static size_t data_len(const struct cache_key *k, const struct cache_answer *a)
 {
     switch (a->kind) {
     case CACHE_ADDRS:
@@ -313,10 +307,10 @@ static size_t data_len(const struct key *k, const struct cache_answer *a)
 }
 
 /* An entry without a place yet, or NULL: larger than the cache, or no memory. */
-static struct entry *entry_new(struct cache *c, const struct key *k, const struct cache_answer *a)
+static struct entry *entry_new(struct cache *c, const struct cache_key *k, const struct cache_answer *a)
 {
     const size_t len = data_len(k, a);
-    const size_t size = entry_size(len, k->name.len);
+    const size_t size = entry_size(len, k->name->len);
     if (size + ENTRY_EXTRA > c->max_bytes) {
         return NULL;
     }
@@ -329,7 +323,7 @@ static struct entry *entry_new(struct cache *c, const struct key *k, const struc
     e->ttl_s = a->ttl_s;
     e->qtype = k->qtype;
     e->data_len = (uint16_t)len;
-    e->name_len = (uint8_t)k->name.len;
+    e->name_len = (uint8_t)k->name->len;
     if (a->kind == CACHE_RECORDS) {
         memcpy(e->bytes, a->records, len);
     } else {
@@ -338,7 +332,7 @@ static struct entry *entry_new(struct cache *c, const struct key *k, const struc
             memcpy(e->bytes + i * one, a->addrs[i].bytes, one);
         }
     }
-    memcpy(e->bytes + len, k->name.data, k->name.len);
+    memcpy(e->bytes + len, k->name->text, k->name->len);
     return e;
 }
 
@@ -356,24 +350,21 @@ static void entry_insert(struct cache *c, struct entry *e, uint64_t hash, int64_
     htab_insert(&c->table, &e->node, hash);
 }
 
-void cache_put(struct cache *c, const struct host_name *name, uint16_t qtype, int64_t now_ms,
-               const struct cache_answer *a)
+void cache_put(struct cache *c, const struct cache_key *key, int64_t now_ms, const struct cache_answer *a)
 {
     if (!CHECK(a->kind != CACHE_MISS && a->addr_count <= DNS_ADDRS_MAX &&
                (a->kind != CACHE_ADDRS || a->addr_count > 0) &&
                (a->kind != CACHE_RECORDS || a->records != NULL))) {
         return;
     }
-    const struct key key = key_make(name, qtype);
-    const uint64_t hash = key_hash(c, &key);
-    struct entry *old = find(c, &key, hash);
+    struct entry *old = find(c, key);
     if (old != NULL) {
         entry_drop(c, old); /* also if the new one is not kept: it is no longer true */
     }
-    struct entry *e = a->ttl_s == 0 ? NULL : entry_new(c, &key, a);
+    struct entry *e = a->ttl_s == 0 ? NULL : entry_new(c, key, a);
     if (e != NULL) {
         e->expires_ms = now_ms + (int64_t)a->ttl_s * 1000;
-        entry_insert(c, e, hash, now_ms);
+        entry_insert(c, e, key->hash, now_ms);
     }
 }
 
@@ -389,14 +380,12 @@ static void note_failure(struct entry *e, int64_t now_ms, uint8_t why)
     e->retry_ms = now_ms + keep_s * 1000;
 }
 
-void cache_fail(struct cache *c, const struct host_name *name, uint16_t qtype, int64_t now_ms, uint8_t why)
+void cache_fail(struct cache *c, const struct cache_key *key, int64_t now_ms, uint8_t why)
 {
     if (!CHECK(why != 0)) {
         return;
     }
-    const struct key key = key_make(name, qtype);
-    const uint64_t hash = key_hash(c, &key);
-    struct entry *e = find(c, &key, hash);
+    struct entry *e = find(c, key);
     if (e != NULL) {
         note_failure(e, now_ms, why);
         if (e->kind == CACHE_MISS) { /* it expires later now */
@@ -407,11 +396,11 @@ void cache_fail(struct cache *c, const struct host_name *name, uint16_t qtype, i
         return;
     }
     const struct cache_answer none = {.kind = CACHE_MISS};
-    e = entry_new(c, &key, &none);
+    e = entry_new(c, key, &none);
     if (e != NULL) {
         note_failure(e, now_ms, why);
         e->expires_ms = e->retry_ms;
-        entry_insert(c, e, hash, now_ms);
+        entry_insert(c, e, key->hash, now_ms);
     }
 }
 

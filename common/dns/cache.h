@@ -44,18 +44,26 @@ struct cache_found {
     struct cache_answer answer; /* only the first addr_count addresses are set */
 };
 
+/* What an entry is found by. The name is borrowed. */
+struct cache_key {
+    const struct host_name *name;
+    uint16_t qtype;
+    uint64_t hash; /* of both, with the cache's secret key: good for other tables as well */
+};
+
 struct cache;
-/* Types are DNS_A, DNS_AAAA, DNS_SRV and DNS_TXT. stale_s: how long an expired answer is kept; 0: not at all.
- */
+/* stale_s: how long an expired answer is kept; 0: not at all. */
 MUST_CHECK int cache_new(size_t max_bytes, uint32_t stale_s, struct cache **out);
 void cache_free(struct cache *c);
-enum cache_age cache_get(struct cache *c, const struct host_name *name, uint16_t qtype, int64_t now_ms,
+/* Types are DNS_A, DNS_AAAA, DNS_SRV and DNS_TXT. A name that is asked for several times in a row, for other
+ * types too, is hashed once. */
+struct cache_key cache_key_make(struct cache *c, const struct host_name *name, uint16_t qtype);
+enum cache_age cache_get(struct cache *c, const struct cache_key *key, int64_t now_ms,
                          struct cache_found *out);
 /* Takes the place of what was there, failures included. With a TTL of 0 nothing is kept. */
-void cache_put(struct cache *c, const struct host_name *name, uint16_t qtype, int64_t now_ms,
-               const struct cache_answer *a);
+void cache_put(struct cache *c, const struct cache_key *key, int64_t now_ms, const struct cache_answer *a);
 /* Asking failed: remembered for 1 s, and twice as long each further time, up to 30 s. why: not 0. */
-void cache_fail(struct cache *c, const struct host_name *name, uint16_t qtype, int64_t now_ms, uint8_t why);
+void cache_fail(struct cache *c, const struct cache_key *key, int64_t now_ms, uint8_t why);
 /* Who failed is not asked any more: every failure is forgotten, and may happen again as a first one. */
 void cache_forgive(struct cache *c);
 size_t cache_bytes(const struct cache *c);

@@ -28,7 +28,7 @@ struct resolver_question {
 struct resolver_core {
     struct resolver_core_config cfg;
     struct cache *cache;
-    struct htab asking;
+    struct htab asking; /* by the cache's hashes */
     struct waiters waiters;
     struct resolver_question *ready_first, *ready_last;
     struct resolver_question *spares;
@@ -67,6 +67,11 @@ uint16_t resolver_core_type(const struct resolver_question *q)
     return q->qtype;
 }
 
+static struct cache_key key_of(const struct resolver_question *q)
+{
+    return (struct cache_key){.name = &q->name, .qtype = q->qtype, .hash = q->node.hash};
+}
+
 static void count_cache(struct resolver_core *c)
 {
     const size_t entries = cache_count(c->cache);
@@ -96,7 +101,8 @@ static bool find_stale(struct resolver_core *c, const struct resolver_question *
                        int64_t now_ms, struct resolver_answer *out)
 {
     SCRATCH struct cache_found found;
-    if (cache_get(c->cache, &q->name, q->qtype, now_ms, &found) != CACHE_STALE) {
+    const struct cache_key key = key_of(q);
+    if (cache_get(c->cache, &key, now_ms, &found) != CACHE_STALE) {
         return false;
     }
     answer_stale(c, &found, why, out);
@@ -120,16 +126,17 @@ static bool *failing_of(struct resolver_core *c, const struct host_name *name)
 static void take_answer(struct resolver_core *c, struct resolver_question *q, int64_t now_ms)
 {
     const struct resolver_answer *a = &q->answer;
+    const struct cache_key key = key_of(q);
     if (a->status != RESOLVER_FAILED) {
         SCRATCH struct cache_answer entry;
         resolver_answer_to_cache(a, &entry);
-        cache_put(c->cache, &q->name, q->qtype, now_ms, &entry);
+        cache_put(c->cache, &key, now_ms, &entry);
         *failing_of(c, &q->name) = false;
         return;
     }
     const enum resolver_fail why = a->why;
     if (why != RESOLVER_FAIL_MEMORY && why != RESOLVER_FAIL_LOCAL) { /* those are ours, not the name's */
-        cache_fail(c->cache, &q->name, q->qtype, now_ms, (uint8_t)why);
+        cache_fail(c->cache, &key, now_ms, (uint8_t)why);
         count(c, RESOLVER_COUNTER_LOOKUP_FAILURES, 1);
         *failing_of(c, &q->name) = is_no_upstream(why);
     }
@@ -147,24 +154,14 @@ void resolver_core_forgive(struct resolver_core *c)
 
 /* ---- questions ---- */
 
-struct question_key {
-    const struct host_name *name;
-    uint16_t qtype;
-};
-
 static bool match_question(const struct htab_node *node, const void *key)
 {
     const struct resolver_question *q = HTAB_ENTRY(node, const struct resolver_question, node);
-    const struct question_key *k = key;
+    const struct cache_key *k = key;
     return q->qtype == k->qtype && host_name_is_equal(&q->name, k->name);
 }
 
-static uint64_t hash_question(const struct resolver_core *c, const struct question_key *k)
-{
-    return htab_hash(&c->asking, host_name_span(k->name)) ^ (uint64_t)k->qtype;
-}
-
-static struct resolver_question *new_question(struct resolver_core *c, const struct question_key *k)
+static struct resolver_question *new_question(struct resolver_core *c, const struct cache_key *k)
 {
     struct resolver_question *q = c->spares;
     if (q != NULL) {
@@ -176,7 +173,7 @@ static struct resolver_question *new_question(struct resolver_core *c, const str
             return NULL;
         }
     }
-    memset(&q->node, 0, sizeof(q->node));
+    q->node = (struct htab_node){.hash = k->hash};
     q->next = NULL;
     q->core = c;
     q->exchange = NULL;
@@ -253,8 +250,8 @@ void resolver_core_done(struct resolver_question *q, const struct dns_exchange_r
 }
 
 /* Under way, or ready if that cannot be; NULL: no memory. */
-static struct resolver_question *start_question(struct resolver_core *c, const struct question_key *k,
-                                                uint64_t hash, int64_t now_ms)
+static struct resolver_question *start_question(struct resolver_core *c, const struct cache_key *k,
+                                                int64_t now_ms)
 {
     struct resolver_question *q = new_question(c, k);
     if (q == NULL) {
@@ -265,7 +262,7 @@ static struct resolver_question *start_question(struct resolver_core *c, const s
         q->exchange = c->cfg.driver.start(c->cfg.driver.ctx, k->name, k->qtype, q);
     }
     if (q->exchange != NULL) {
-        htab_insert(&c->asking, &q->node, hash);
+        htab_insert(&c->asking, &q->node, k->hash);
         return q;
     }
     const enum resolver_fail why = is_busy ? RESOLVER_FAIL_BUSY : RESOLVER_FAIL_MEMORY;
@@ -281,14 +278,13 @@ static struct resolver_question *start_question(struct resolver_core *c, const s
 }
 
 /* Asks for what is still known. Best effort. */
-static void renew(struct resolver_core *c, const struct question_key *k)
+static void renew(struct resolver_core *c, const struct cache_key *k)
 {
     if (*failing_of(c, k->name) || c->renewals >= RESOLVER_RENEWALS_MAX ||
         c->asking.count >= c->cfg.max_questions / 2) {
         return;
     }
-    const uint64_t hash = hash_question(c, k);
-    if (htab_find(&c->asking, hash, match_question, k) != NULL) {
+    if (htab_find(&c->asking, k->hash, match_question, k) != NULL) {
         return;
     }
     struct resolver_question *q = new_question(c, k);
@@ -303,18 +299,18 @@ static void renew(struct resolver_core *c, const struct question_key *k)
     q->is_renewal = true;
     q->outlives_waiters = true;
     c->renewals++;
-    htab_insert(&c->asking, &q->node, hash);
+    htab_insert(&c->asking, &q->node, k->hash);
     count(c, RESOLVER_COUNTER_PREFETCHES, 1);
 }
 
 /* ---- asking ---- */
 
 /* True: *out is what is known, and nobody is to be asked. *has_stale: something is there for later. */
-static bool look_up(struct resolver_core *c, const struct question_key *k, int64_t now_ms,
+static bool look_up(struct resolver_core *c, const struct cache_key *k, int64_t now_ms,
                     struct resolver_answer *out, bool *has_stale)
 {
     SCRATCH struct cache_found found;
-    const enum cache_age age = cache_get(c->cache, k->name, k->qtype, now_ms, &found);
+    const enum cache_age age = cache_get(c->cache, k, now_ms, &found);
     *has_stale = age == CACHE_STALE;
     count_cache(c);
     if (age == CACHE_FRESH) {
@@ -337,15 +333,17 @@ static bool look_up(struct resolver_core *c, const struct question_key *k, int64
 bool resolver_core_peek(struct resolver_core *c, const struct host_name *name, uint16_t qtype, int64_t now_ms,
                         struct resolver_answer *out)
 {
+    const struct cache_key key = cache_key_make(c->cache, name, qtype);
     bool has_stale = false;
-    return look_up(c, &(struct question_key){.name = name, .qtype = qtype}, now_ms, out, &has_stale);
+    return look_up(c, &key, now_ms, out, &has_stale);
 }
 
 bool resolver_core_peek_stale(struct resolver_core *c, const struct host_name *name, uint16_t qtype,
                               int64_t now_ms, struct resolver_answer *out)
 {
+    const struct cache_key key = cache_key_make(c->cache, name, qtype);
     SCRATCH struct cache_found found;
-    if (cache_get(c->cache, name, qtype, now_ms, &found) != CACHE_STALE) {
+    if (cache_get(c->cache, &key, now_ms, &found) != CACHE_STALE) {
         return false;
     }
     answer_stale(c, &found, RESOLVER_FAIL_HELD, out);
@@ -357,7 +355,7 @@ resolver_ticket resolver_core_ask(struct resolver_core *c, const struct resolver
     if (waiters_reserve(&c->waiters) != 0) {
         return 0;
     }
-    const struct question_key key = {.name = ask->name, .qtype = ask->qtype};
+    const struct cache_key key = cache_key_make(c->cache, ask->name, ask->qtype);
     SCRATCH struct resolver_answer known;
     struct resolver_question *q = NULL;
     bool has_stale = false;
@@ -368,14 +366,13 @@ resolver_ticket resolver_core_ask(struct resolver_core *c, const struct resolver
             make_ready(c, q);
         }
     } else {
-        const uint64_t hash = hash_question(c, &key);
-        struct htab_node *node = htab_find(&c->asking, hash, match_question, &key);
+        struct htab_node *node = htab_find(&c->asking, key.hash, match_question, &key);
         count(c, RESOLVER_COUNTER_CACHE_MISSES, 1);
         if (node != NULL) {
             q = HTAB_ENTRY(node, struct resolver_question, node);
             count(c, RESOLVER_COUNTER_COALESCED, 1);
         } else {
-            q = start_question(c, &key, hash, now_ms);
+            q = start_question(c, &key, now_ms);
         }
     }
     if (q == NULL) {

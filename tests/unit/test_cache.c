@@ -6,7 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "common/dns/cache.h"
+#include "tests/support/cache_by_name.h"
 
 #include <stdio.h>
 
@@ -42,7 +42,7 @@ static struct cache *cache_make(size_t max_bytes)
 static void put_name(struct cache *c, const char *text, const struct cache_answer *a)
 {
     struct host_name n = name_of(text);
-    cache_put(c, &n, DNS_A, NOW, a);
+    put_by_name(c, &n, DNS_A, NOW, a);
 }
 
 /* The fresh answer, if there is one. */
@@ -51,7 +51,7 @@ static enum cache_kind get_fresh(struct cache *c, const struct host_name *n, uin
 {
     struct cache_found found;
     memset(&found, 0xAA, sizeof found);
-    if (cache_get(c, n, qtype, now_ms, &found) != CACHE_FRESH) {
+    if (get_by_name(c, n, qtype, now_ms, &found) != CACHE_FRESH) {
         *out = (struct cache_answer){0};
         return CACHE_MISS;
     }
@@ -74,7 +74,7 @@ static void test_addresses_come_back(void **state)
     static const size_t counts[] = {1, 2, DNS_ADDRS_MAX - 1, DNS_ADDRS_MAX};
     for (size_t row = 0; row < sizeof counts / sizeof counts[0]; row++) {
         struct cache_answer a = addrs_of(counts[row], 30);
-        cache_put(c, &n, DNS_A, NOW, &a);
+        put_by_name(c, &n, DNS_A, NOW, &a);
         struct cache_answer out;
         memset(&out, 0xAA, sizeof out);
         assert_int_equal(get_fresh(c, &n, DNS_A, NOW, &out), CACHE_ADDRS);
@@ -98,12 +98,12 @@ static void test_type_and_name_are_the_key(void **state)
     struct cache_answer v4 = addrs_of(1, 30);
     struct cache_answer nodata = {.kind = CACHE_NODATA, .ttl_s = 30};
     struct cache_answer out;
-    cache_put(c, &n, DNS_A, NOW, &v4);
+    put_by_name(c, &n, DNS_A, NOW, &v4);
     assert_int_equal(get_fresh(c, &n, DNS_AAAA, NOW, &out), CACHE_MISS);
     assert_int_equal(out.kind, CACHE_MISS);
     assert_int_equal(out.addr_count, 0);
     assert_int_equal(get_fresh(c, &longer, DNS_A, NOW, &out), CACHE_MISS);
-    cache_put(c, &n, DNS_AAAA, NOW, &nodata);
+    put_by_name(c, &n, DNS_AAAA, NOW, &nodata);
     assert_int_equal(get_fresh(c, &n, DNS_AAAA, NOW, &out), CACHE_NODATA);
     assert_int_equal(get_fresh(c, &n, DNS_A, NOW, &out), CACHE_ADDRS);
     assert_int_equal(cache_count(c), 2);
@@ -136,7 +136,7 @@ static void test_ttl_counts_down(void **state)
         struct cache *c = cache_make(1 << 20);
         struct cache_answer a = addrs_of(1, 3);
         struct cache_answer out;
-        cache_put(c, &n, DNS_A, NOW, &a);
+        put_by_name(c, &n, DNS_A, NOW, &a);
         enum cache_kind kind = get_fresh(c, &n, DNS_A, NOW + rows[i].after_ms, &out);
         assert_int_equal(kind, rows[i].left_s > 0 ? CACHE_ADDRS : CACHE_MISS);
         assert_int_equal(out.ttl_s, rows[i].left_s);
@@ -152,7 +152,7 @@ static void test_longest_ttl(void **state)
     struct host_name n = name_of("a.example");
     struct cache_answer a = addrs_of(1, UINT32_MAX);
     struct cache_answer out;
-    cache_put(c, &n, DNS_A, NOW, &a);
+    put_by_name(c, &n, DNS_A, NOW, &a);
     assert_int_equal(get_fresh(c, &n, DNS_A, NOW, &out), CACHE_ADDRS);
     assert_int_equal(out.ttl_s, UINT32_MAX);
     cache_free(c);
@@ -249,13 +249,13 @@ static void test_bound_holds_under_churn(void **state)
 static enum cache_age look(struct cache *c, const char *text, int64_t after_ms, struct cache_found *out)
 {
     struct host_name n = name_of(text);
-    return cache_get(c, &n, DNS_A, NOW + after_ms, out);
+    return get_by_name(c, &n, DNS_A, NOW + after_ms, out);
 }
 
 static void fail_name(struct cache *c, const char *text, int64_t after_ms)
 {
     struct host_name n = name_of(text);
-    cache_fail(c, &n, DNS_A, NOW + after_ms, WHY);
+    fail_by_name(c, &n, DNS_A, NOW + after_ms, WHY);
 }
 
 static void test_expired_answer_is_kept_stale(void **state)
@@ -376,7 +376,7 @@ static void test_expired_go_first(void **state)
     struct cache_found f;
     assert_int_equal(look(c, "b.example", 5000, &f), CACHE_STALE); /* used last, and yet */
     struct host_name n = name_of("d.example");
-    cache_put(c, &n, DNS_A, NOW + 5000, &a);
+    put_by_name(c, &n, DNS_A, NOW + 5000, &a);
     assert_int_equal(look(c, "b.example", 5000, &f), CACHE_NOTHING);
     assert_int_equal(look(c, "a.example", 5000, &f), CACHE_FRESH);
     assert_int_equal(look(c, "c.example", 5000, &f), CACHE_FRESH);
@@ -431,15 +431,15 @@ static void test_order_holds_under_churn(void **state)
         const uint16_t qtype = (seed >> 7 & 1U) != 0 ? DNS_A : DNS_AAAA;
         const int64_t now_ms = NOW + (int64_t)i * 37;
         if (seed >> 30 == 0) {
-            cache_fail(c, &n, qtype, now_ms, WHY);
+            fail_by_name(c, &n, qtype, now_ms, WHY);
         } else {
             struct cache_answer a = addrs_of(1 + (seed >> 20) % 5, (seed >> 16) % 40);
             for (size_t k = 0; k < a.addr_count && qtype == DNS_AAAA; k++) {
                 a.addrs[k].family = IP_V6;
             }
-            cache_put(c, &n, qtype, now_ms, &a);
+            put_by_name(c, &n, qtype, now_ms, &a);
             struct cache_found f;
-            (void)cache_get(c, &n, qtype, now_ms, &f);
+            (void)get_by_name(c, &n, qtype, now_ms, &f);
             assert_int_equal(f.age, a.ttl_s == 0 ? CACHE_NOTHING : CACHE_FRESH);
             assert_memory_equal(f.answer.addrs, a.addrs, f.answer.addr_count * sizeof(struct ip));
         }
@@ -459,10 +459,10 @@ static void test_ten_thousand_names(void **state)
         (void)snprintf(text, sizeof text, "host%04u.region.example.com", i);
         struct host_name n = name_of(text);
         struct cache_answer a = addrs_of(2, 300);
-        cache_put(c, &n, DNS_A, NOW, &a);
+        put_by_name(c, &n, DNS_A, NOW, &a);
         a.addrs[0].family = IP_V6;
         a.addrs[1].family = IP_V6;
-        cache_put(c, &n, DNS_AAAA, NOW, &a);
+        put_by_name(c, &n, DNS_AAAA, NOW, &a);
     }
     assert_int_equal(cache_count(c), 20000);
     assert_true(cache_bytes(c) < (size_t)4 << 20);
@@ -478,25 +478,43 @@ static void test_forgiven(void **state)
     struct cache_answer a = addrs_of(1, 60);
     struct cache_found found;
     cache_forgive(c); /* empty */
-    cache_put(c, &known, DNS_A, NOW, &a);
-    cache_fail(c, &known, DNS_A, NOW, WHY);
+    put_by_name(c, &known, DNS_A, NOW, &a);
+    fail_by_name(c, &known, DNS_A, NOW, WHY);
     for (int i = 0; i < 5; i++) {
-        cache_fail(c, &bad, DNS_A, NOW, WHY);
+        fail_by_name(c, &bad, DNS_A, NOW, WHY);
     }
     assert_int_equal(cache_count(c), 2);
     cache_forgive(c);
     assert_int_equal(cache_count(c), 1);
-    assert_int_equal(cache_get(c, &known, DNS_A, NOW + 1, &found), CACHE_FRESH);
+    assert_int_equal(get_by_name(c, &known, DNS_A, NOW + 1, &found), CACHE_FRESH);
     assert_false(found.has_failed);
     assert_int_equal(found.why, 0);
-    assert_int_equal(cache_get(c, &bad, DNS_A, NOW + 1, &found), CACHE_NOTHING);
+    assert_int_equal(get_by_name(c, &bad, DNS_A, NOW + 1, &found), CACHE_NOTHING);
     assert_false(found.has_failed);
-    cache_fail(c, &bad, DNS_A, NOW, WHY); /* a first one again */
-    (void)cache_get(c, &bad, DNS_A, NOW + CACHE_FAILURE_FIRST_S * 1000 - 1, &found);
+    fail_by_name(c, &bad, DNS_A, NOW, WHY); /* a first one again */
+    (void)get_by_name(c, &bad, DNS_A, NOW + CACHE_FAILURE_FIRST_S * 1000 - 1, &found);
     assert_true(found.has_failed);
-    (void)cache_get(c, &bad, DNS_A, NOW + CACHE_FAILURE_FIRST_S * 1000, &found);
+    (void)get_by_name(c, &bad, DNS_A, NOW + CACHE_FAILURE_FIRST_S * 1000, &found);
     assert_false(found.has_failed);
     cache_free(c);
+}
+
+/* The hash depends on name, type and the cache's secret alone, not on what was hashed before. */
+static void test_keys(void **state)
+{
+    (void)state;
+    struct cache *c = cache_make(1 << 16), *other = cache_make(1 << 16);
+    const struct host_name a = name_of("a.example"), b = name_of("b.example"), none = {0};
+    const uint64_t first = cache_key_make(c, &a, DNS_A).hash;
+    const uint64_t empty = cache_key_make(c, &none, DNS_A).hash;
+    assert_true(cache_key_make(c, &a, DNS_A).hash == first);
+    assert_true(cache_key_make(c, &a, DNS_AAAA).hash != first);
+    assert_true(cache_key_make(c, &b, DNS_A).hash != first);
+    assert_true(cache_key_make(c, &a, DNS_A).hash == first);
+    assert_true(cache_key_make(c, &none, DNS_A).hash == empty);
+    assert_true(cache_key_make(other, &a, DNS_A).hash != first);
+    cache_free(c);
+    cache_free(other);
 }
 
 int main(void)
@@ -520,6 +538,7 @@ int main(void)
         cmocka_unit_test(test_worth_renewing),
         cmocka_unit_test(test_order_holds_under_churn),
         cmocka_unit_test(test_ten_thousand_names),
+        cmocka_unit_test(test_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "common/base/buf.h"
-#include "common/dns/cache.h"
+#include "tests/support/cache_by_name.h"
 
 #define NOW 1000000
 
@@ -67,13 +67,13 @@ static void records_come_back(void **state)
         s.left_out = 7;
         const struct cache_answer a = answer_of(&s);
         struct cache_found found;
-        cache_put(c, &n, DNS_TXT, NOW, &a);
-        assert_int_equal(cache_get(c, &n, DNS_TXT, NOW + 59000, &found), CACHE_FRESH);
+        put_by_name(c, &n, DNS_TXT, NOW, &a);
+        assert_int_equal(get_by_name(c, &n, DNS_TXT, NOW + 59000, &found), CACHE_FRESH);
         assert_int_equal(found.answer.kind, CACHE_RECORDS);
         assert_int_equal(found.answer.ttl_s, 1);
         assert_int_equal(found.answer.addr_count, 0);
         assert_same(found.answer.records, &s);
-        assert_int_equal(cache_get(c, &n, DNS_TXT, NOW + 60000, &found), CACHE_STALE);
+        assert_int_equal(get_by_name(c, &n, DNS_TXT, NOW + 60000, &found), CACHE_STALE);
         assert_same(found.answer.records, &s);
         cache_free(c);
     }
@@ -89,10 +89,10 @@ static void types_are_apart(void **state)
     struct cache_found found;
     fill(&s, 2, 10, 1);
     const struct cache_answer a = answer_of(&s);
-    cache_put(c, &n, DNS_TXT, NOW, &a);
-    cache_fail(c, &n, DNS_SRV, NOW, 3);
+    put_by_name(c, &n, DNS_TXT, NOW, &a);
+    fail_by_name(c, &n, DNS_SRV, NOW, 3);
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        const enum cache_age age = cache_get(c, &n, types[i], NOW, &found);
+        const enum cache_age age = get_by_name(c, &n, types[i], NOW, &found);
         assert_int_equal(age, types[i] == DNS_TXT ? CACHE_FRESH : CACHE_NOTHING);
         assert_int_equal(found.has_failed, types[i] == DNS_SRV);
         assert_true((found.answer.records != NULL) == (types[i] == DNS_TXT));
@@ -111,16 +111,16 @@ static void what_they_take_counts(void **state)
     fill(&small, 1, 10, 1);
     fill(&large, 8, 200, 1);
     struct cache_answer a = answer_of(&small);
-    cache_put(c, &n, DNS_TXT, NOW, &a);
+    put_by_name(c, &n, DNS_TXT, NOW, &a);
     const size_t before = cache_bytes(c);
     a = answer_of(&large);
-    cache_put(c, &n, DNS_TXT, NOW, &a);
+    put_by_name(c, &n, DNS_TXT, NOW, &a);
     assert_int_equal(cache_bytes(c) - before, dns_rrset_size(&large) - dns_rrset_size(&small));
     assert_int_equal(cache_count(c), 1);
     a = (struct cache_answer){.kind = CACHE_NODATA, .ttl_s = 5};
-    cache_put(c, &n, DNS_TXT, NOW, &a);
+    put_by_name(c, &n, DNS_TXT, NOW, &a);
     struct cache_found found;
-    assert_int_equal(cache_get(c, &n, DNS_TXT, NOW, &found), CACHE_FRESH);
+    assert_int_equal(get_by_name(c, &n, DNS_TXT, NOW, &found), CACHE_FRESH);
     assert_int_equal(found.answer.kind, CACHE_NODATA);
     assert_null(found.answer.records);
     assert_true(cache_bytes(c) < before);
@@ -141,9 +141,9 @@ static void bound_holds(void **state)
         struct dns_rrset s;
         fill(&s, 1 + i % 8, 200, i);
         const struct cache_answer a = answer_of(&s);
-        cache_put(c, &n, DNS_TXT, NOW + i, &a);
+        put_by_name(c, &n, DNS_TXT, NOW + i, &a);
         assert_true(cache_bytes(c) <= max_bytes);
-        assert_int_equal(cache_get(c, &n, DNS_TXT, NOW + i, &found), CACHE_FRESH);
+        assert_int_equal(get_by_name(c, &n, DNS_TXT, NOW + i, &found), CACHE_FRESH);
         assert_same(found.answer.records, &s);
     }
     cache_free(c);
@@ -152,8 +152,8 @@ static void bound_holds(void **state)
     struct dns_rrset s;
     fill(&s, 8, 200, 1);
     const struct cache_answer a = answer_of(&s);
-    cache_put(c, &n, DNS_TXT, NOW, &a);
-    assert_int_equal(cache_get(c, &n, DNS_TXT, NOW, &found), CACHE_NOTHING);
+    put_by_name(c, &n, DNS_TXT, NOW, &a);
+    assert_int_equal(get_by_name(c, &n, DNS_TXT, NOW, &found), CACHE_NOTHING);
     assert_int_equal(cache_bytes(c), 0);
     cache_free(c);
 }
