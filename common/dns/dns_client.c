@@ -46,6 +46,7 @@ struct dns_call {
     void *ctx;
     struct dns_rrset *records; /* of a question for such a type, else NULL */
     struct dns_exchange exchange;
+    size_t leg_count; /* so many, the first ones, were ever open: mostly one */
     struct leg legs[DNS_EXCHANGE_SLOTS];
 };
 
@@ -61,9 +62,7 @@ struct dns_client {
     struct dns_stream_transport transports[UPSTREAM_MAX];
     struct dns_streams *streams[UPSTREAM_MAX]; /* made when first needed */
     struct upstream_watch *watch;              /* NULL: none */
-    struct metrics *metrics;
-    size_t metrics_first;
-    uint64_t published[DNS_CLIENT_COUNTER_COUNT];
+    struct dns_client_counters counters;
     struct call_list calls;
     struct call_list fresh; /* started, and nothing sent yet */
     ev_prepare prepare;     /* runs while there are fresh ones … */
@@ -110,7 +109,7 @@ static void list_remove(struct call_list *l, struct dns_call *call)
 static void close_leg(struct leg *leg)
 {
     udp_burst_drop(&leg->unsent);
-    if (leg->udp != NULL || leg->query != NULL) { /* mostly one of eight has something */
+    if (leg->udp != NULL || leg->query != NULL) {
         udp_pool_give(leg->udp, leg->is_answered);
         leg->udp = NULL;
         dns_stream_cancel(leg->query);
@@ -121,7 +120,7 @@ static void close_leg(struct leg *leg)
 static void free_call(struct dns_call *call)
 {
     struct dns_client *c = call->client;
-    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
+    for (size_t i = 0; i < call->leg_count; i++) {
         close_leg(&call->legs[i]);
     }
     deadline_cancel(c->deadlines, &call->deadline);
@@ -274,6 +273,7 @@ static void open_leg(struct dns_call *call, const struct dns_action *act)
 {
     struct leg *leg = &call->legs[act->slot];
     leg->upstream = act->upstream;
+    call->leg_count = act->slot < call->leg_count ? call->leg_count : act->slot + 1;
     /* Whatever the exchange thinks: nothing for an upstream with a transport goes in another way. */
     bool is_stream = act->tcp || call->client->transports[act->upstream].ops != NULL;
     int rc = is_stream ? open_stream(leg, act) : open_udp(leg, act);
@@ -288,23 +288,6 @@ static void answer(struct dns_call *call, const struct dns_exchange_result *resu
     call->fn = NULL;
     if (fn != NULL) {
         fn(call->ctx, result);
-    }
-}
-
-/* The counters that other threads may read. */
-static void publish(struct dns_client *c)
-{
-    const struct dns_exchange_stats *s = &c->env.stats;
-    const uint64_t now[DNS_CLIENT_COUNTER_COUNT] = {
-        [DNS_CLIENT_COUNTER_UDP] = s->sent_udp,      [DNS_CLIENT_COUNTER_TCP] = s->sent_tcp,
-        [DNS_CLIENT_COUNTER_REPLIES] = s->replies,   [DNS_CLIENT_COUNTER_FORGED] = s->mismatches,
-        [DNS_CLIENT_COUNTER_TIMEOUTS] = s->timeouts, [DNS_CLIENT_COUNTER_FAILOVERS] = s->failovers,
-        [DNS_CLIENT_COUNTER_HEDGES] = s->hedges,     [DNS_CLIENT_COUNTER_HEDGE_WINS] = s->hedge_wins};
-    for (size_t i = 0; c->metrics != NULL && i < DNS_CLIENT_COUNTER_COUNT; i++) {
-        if (now[i] != c->published[i]) {
-            metrics_add(c->metrics, c->metrics_first + i, now[i] - c->published[i]);
-            c->published[i] = now[i];
-        }
     }
 }
 
@@ -331,7 +314,7 @@ static void pump(struct dns_call *call, int64_t now_ms)
             answer(call, &call->exchange.result);
             break;
         case DNS_ACTION_WAIT:
-            publish(c);
+            dns_client_counters_say(&c->counters, &c->env.stats);
             if (deadline_arm(c->deadlines, &call->deadline, act->until_ms) != 0) {
                 struct dns_exchange_result failed = {.why = DNS_EXCHANGE_FAIL_MEMORY};
                 answer(call, &failed);
@@ -339,7 +322,7 @@ static void pump(struct dns_call *call, int64_t now_ms)
             }
             return;
         case DNS_ACTION_END:
-            publish(c);
+            dns_client_counters_say(&c->counters, &c->env.stats);
             free_call(call);
             return;
         }
@@ -447,8 +430,7 @@ int dns_client_new(struct ev_loop *loop, const struct dns_client_config *cfg, st
     c->env.total_ms = cfg->total_ms;
     c->env.hedge_credit = DNS_EXCHANGE_HEDGE_CREDIT_MAX / 2;
     c->entropy_at = ENTROPY_COUNT;
-    c->metrics = cfg->metrics;
-    c->metrics_first = cfg->metrics_first;
+    c->counters = (struct dns_client_counters){.metrics = cfg->metrics, .first = cfg->metrics_first};
     ev_prepare_init(&c->prepare, on_prepare_event);
     c->prepare.data = c;
     ev_idle_init(&c->idle, on_idle_event);
@@ -520,6 +502,7 @@ struct dns_call *dns_client_start(struct dns_client *c, const struct host_name *
     call->fn = fn;
     call->ctx = ctx;
     call->is_fresh = true;
+    call->leg_count = 0;
     dns_exchange_start(&call->exchange, &c->env, name, qtype, clock_mono_ms());
     call->exchange.result.records = records;
     if (c->fresh.first == NULL) {

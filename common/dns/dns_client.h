@@ -6,8 +6,7 @@
  */
 #pragma once
 
-#include "common/base/metrics.h"
-#include "common/dns/dns_exchange.h"
+#include "common/dns/dns_client_counters.h"
 #include "common/dns/dns_stream.h"
 #include "common/dns/loop_guard.h"
 #include "common/dns/upstream_news.h"
@@ -28,34 +27,11 @@ struct dns_client_config {
     size_t metrics_first;
 };
 
-/* clang-format off */
-#define DNS_CLIENT_COUNTER_LIST(X)                                                                                    \
-    X(UDP, "upstream_udp", COUNTER, "Queries to upstreams over UDP")                                                  \
-    X(TCP, "upstream_tcp", COUNTER, "Queries to upstreams over connections")                                          \
-    X(REPLIES, "upstream_replies", COUNTER, "Replies of upstreams that answered a query")                             \
-    X(FORGED, "upstream_forged", COUNTER, "Messages on sockets to upstreams that answered nothing asked there")       \
-    X(TIMEOUTS, "upstream_timeouts", COUNTER, "Queries to upstreams that were not answered in time")                  \
-    X(FAILOVERS, "upstream_failovers", COUNTER, "Questions that went on to another upstream")                         \
-    X(HEDGES, "upstream_hedges", COUNTER, "Questions asked of a second upstream because the first was late")          \
-    X(HEDGE_WINS, "upstream_hedge_wins", COUNTER, "Of those, answered by the second")                                 \
-    X(TLS_HANDSHAKES, "upstream_tls_handshakes", COUNTER, "Connections to upstreams over TLS that came to stand")     \
-    X(TLS_RESUMED, "upstream_tls_resumed", COUNTER, "Of those, resumed from an earlier one")                          \
-    X(TLS_FAILED, "upstream_tls_failed", COUNTER, "Connections to upstreams over TLS that failed in it")
-/* clang-format on */
-
-/* Those of TLS are counted by the transports (dns_routes). */
-enum dns_client_counter {
-#define X(name, text, kind, help) DNS_CLIENT_COUNTER_##name,
-    DNS_CLIENT_COUNTER_LIST(X)
-#undef X
-        DNS_CLIENT_COUNTER_COUNT
-};
-
 struct dns_client;
 struct dns_call;
 /*
- * result is borrowed for the call; the dns_call is dead from here on. It may start and cancel other calls,
- * but not free the client.
+ * result is borrowed for the call; the dns_call is dead from here on. It
+ * may start and cancel other calls, but not free the client.
  */
 typedef void dns_client_event_fn(void *ctx, const struct dns_exchange_result *result);
 
