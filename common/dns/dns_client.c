@@ -65,6 +65,7 @@ struct dns_client {
     struct dns_client_counters counters;
     struct call_list calls;
     struct call_list fresh; /* started, and nothing sent yet */
+    int64_t fresh_ms;       /* when the first of them was: the others of a turn of the loop share its time */
     ev_prepare prepare;     /* runs while there are fresh ones … */
     ev_idle idle;           /* … and this keeps the loop from sleeping before it did */
     struct dns_call *pool;
@@ -282,12 +283,12 @@ static void open_leg(struct dns_call *call, const struct dns_action *act)
     }
 }
 
-static void answer(struct dns_call *call, const struct dns_exchange_result *result)
+static void answer(struct dns_call *call, const struct dns_exchange_result *result, int64_t now_ms)
 {
     dns_client_event_fn *fn = call->fn;
     call->fn = NULL;
     if (fn != NULL) {
-        fn(call->ctx, result);
+        fn(call->ctx, result, now_ms);
     }
 }
 
@@ -311,13 +312,13 @@ static void pump(struct dns_call *call, int64_t now_ms)
             close_leg(&call->legs[act->slot]);
             break;
         case DNS_ACTION_ANSWER:
-            answer(call, &call->exchange.result);
+            answer(call, &call->exchange.result, now_ms);
             break;
         case DNS_ACTION_WAIT:
             dns_client_counters_say(&c->counters, &c->env.stats);
             if (deadline_arm(c->deadlines, &call->deadline, act->until_ms) != 0) {
                 struct dns_exchange_result failed = {.why = DNS_EXCHANGE_FAIL_MEMORY};
-                answer(call, &failed);
+                answer(call, &failed, now_ms);
                 free_call(call); /* nothing may wait without a deadline */
             }
             return;
@@ -374,6 +375,7 @@ static void on_prepare_event(struct ev_loop *loop, ev_prepare *w, int revents)
     (void)revents;
     struct dns_client *c = w->data;
     const int64_t now_ms = clock_mono_ms();
+    c->fresh_ms = now_ms;
     for (size_t budget = c->fresh.count; budget > 0 && c->fresh.first != NULL; budget--) {
         struct dns_call *call = c->fresh.first;
         if (c->burst.count == UDP_BURST_MAX) {
@@ -503,12 +505,13 @@ struct dns_call *dns_client_start(struct dns_client *c, const struct host_name *
     call->ctx = ctx;
     call->is_fresh = true;
     call->leg_count = 0;
-    dns_exchange_start(&call->exchange, &c->env, name, qtype, clock_mono_ms());
-    call->exchange.result.records = records;
     if (c->fresh.first == NULL) {
+        c->fresh_ms = clock_mono_ms();
         ev_prepare_start(c->loop, &c->prepare);
         ev_idle_start(c->loop, &c->idle);
     }
+    dns_exchange_start(&call->exchange, &c->env, name, qtype, c->fresh_ms);
+    call->exchange.result.records = records;
     list_add(&c->fresh, call);
     return call;
 }

@@ -30,10 +30,10 @@ struct dns_client_config {
 struct dns_client;
 struct dns_call;
 /*
- * result is borrowed for the call; the dns_call is dead from here on. It
+ * result is borrowed for the call; the dns_call is dead from here on. now_ms is the time of what ended it. It
  * may start and cancel other calls, but not free the client.
  */
-typedef void dns_client_event_fn(void *ctx, const struct dns_exchange_result *result);
+typedef void dns_client_event_fn(void *ctx, const struct dns_exchange_result *result, int64_t now_ms);
 
 MUST_CHECK int dns_client_new(struct ev_loop *loop, const struct dns_client_config *cfg,
                               struct dns_client **out, struct err *err); /* 0, -EINVAL or -ENOMEM */

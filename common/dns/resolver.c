@@ -16,8 +16,9 @@ struct resolver {
     struct ev_loop *loop;
     struct resolver_core *core;
     struct dns_routes *routes;
-    ev_timer turn; /* runs at once while something is ready: answers go out from a turn of their own */
-    ev_timer line; /* runs while somebody waits for a stale answer */
+    ev_timer turn;    /* runs at once while something is ready: answers go out from a turn of their own */
+    int64_t reply_ms; /* when the last exchange ended; of a turn that was fed by one */
+    ev_timer line;    /* runs while somebody waits for a stale answer */
     int64_t line_at_ms;
     struct log_limit cnames;
 };
@@ -64,20 +65,19 @@ static void schedule(struct resolver *r)
 static void on_run_event(struct ev_loop *loop, ev_timer *w, int revents)
 {
     (void)loop;
-    (void)revents;
     struct resolver *r = w->data;
-    if (resolver_core_run(r->core, clock_mono_ms())) {
+    if (resolver_core_run(r->core, (revents & EV_CUSTOM) != 0 ? r->reply_ms : clock_mono_ms())) {
         schedule(r);
     }
 }
 
 /* Nobody but the log hears of CNAMEs: what they lead to is answered as an address of the asked name. */
 static void log_cname(struct resolver *r, const struct resolver_question *q,
-                      const struct dns_exchange_result *result)
+                      const struct dns_exchange_result *result, int64_t now_ms)
 {
     uint64_t suppressed = 0;
     char type[TYPE_TEXT_CAP];
-    if (!log_is_on(LOG_DEBUG) || !log_limit_take(&r->cnames, clock_mono_ms(), &suppressed)) {
+    if (!log_is_on(LOG_DEBUG) || !log_limit_take(&r->cnames, now_ms, &suppressed)) {
         return;
     }
     log_event(LOG_DEBUG, "dns_cname",
@@ -87,17 +87,18 @@ static void log_cname(struct resolver *r, const struct resolver_question *q,
                      kv_u64("suppressed", suppressed)));
 }
 
-static void on_call_event(void *ctx, const struct dns_exchange_result *result)
+static void on_call_event(void *ctx, const struct dns_exchange_result *result, int64_t now_ms)
 {
     struct resolver_question *q = ctx;
     struct resolver *r = resolver_core_driver_ctx(q);
     if (result->target.len > 0) {
-        log_cname(r, q, result);
+        log_cname(r, q, result, now_ms);
     }
-    resolver_core_done(q, result, clock_mono_ms());
+    resolver_core_done(q, result, now_ms);
     /* Still in this turn of the loop, but from a stack of its own: call backs may free the resolver. */
     if (resolver_core_until_ms(r->core) == INT64_MIN) {
-        ev_feed_event(r->loop, &r->turn, EV_TIMER);
+        r->reply_ms = now_ms;
+        ev_feed_event(r->loop, &r->turn, EV_CUSTOM);
     }
 }
 
@@ -135,7 +136,12 @@ resolver_ticket resolver_ask(struct resolver *r, const struct host_name *name, u
                              resolver_event_fn *fn, void *ctx)
 {
     const struct resolver_ask ask = {.name = name, .qtype = qtype, .fn = fn, .ctx = ctx};
-    const resolver_ticket ticket = resolver_core_ask(r->core, &ask, clock_mono_ms());
+    return resolver_ask_at(r, &ask, clock_mono_ms());
+}
+
+resolver_ticket resolver_ask_at(struct resolver *r, const struct resolver_ask *ask, int64_t now_ms)
+{
+    const resolver_ticket ticket = resolver_core_ask(r->core, ask, now_ms);
     schedule(r);
     return ticket;
 }

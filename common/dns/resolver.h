@@ -59,6 +59,9 @@ bool resolver_peek_stale(struct resolver *r, const struct host_name *name, uint1
  */
 MUST_CHECK resolver_ticket resolver_ask(struct resolver *r, const struct host_name *name, uint16_t qtype,
                                         resolver_event_fn *fn, void *ctx);
+/* The same for one who has just read the clock. */
+MUST_CHECK resolver_ticket resolver_ask_at(struct resolver *r, const struct resolver_ask *ask,
+                                           int64_t now_ms);
 void resolver_cancel(struct resolver *r,
                      resolver_ticket t); /* no call back after it; a stale ticket is ignored */
 /* For one who cannot wait any longer: true if a stale answer is there. Then the ticket is over. */

@@ -109,17 +109,24 @@ bool resolver_peek_stale(struct resolver *r, const struct host_name *name, uint1
     return true;
 }
 
-resolver_ticket resolver_ask(struct resolver *r, const struct host_name *name, uint16_t qtype,
-                             resolver_event_fn *fn, void *ctx)
+resolver_ticket resolver_ask_at(struct resolver *r, const struct resolver_ask *ask, int64_t now_ms)
 {
     (void)r;
+    (void)now_ms;
     if (fake.count == QUESTIONS_MAX) {
         abort();
     }
-    fake.questions[fake.count++] =
-        (struct question){.is_open = true, .name = *name, .qtype = qtype, .fn = fn, .ctx = ctx};
-    acts_add(fake.acts, "ask %s %s", name->text, type_text(qtype));
+    fake.questions[fake.count++] = (struct question){
+        .is_open = true, .name = *ask->name, .qtype = ask->qtype, .fn = ask->fn, .ctx = ask->ctx};
+    acts_add(fake.acts, "ask %s %s", ask->name->text, type_text(ask->qtype));
     return (resolver_ticket)fake.count;
+}
+
+resolver_ticket resolver_ask(struct resolver *r, const struct host_name *name, uint16_t qtype,
+                             resolver_event_fn *fn, void *ctx)
+{
+    const struct resolver_ask ask = {.name = name, .qtype = qtype, .fn = fn, .ctx = ctx};
+    return resolver_ask_at(r, &ask, 0);
 }
 
 void resolver_cancel(struct resolver *r, resolver_ticket t)

@@ -54,8 +54,9 @@ static enum fake_verdict serve_nothing(void *ctx, const struct fake_query *q, bo
 
 static void start(struct asked *q, const char *name);
 
-static void on_result(void *ctx, const struct dns_exchange_result *result)
+static void on_result(void *ctx, const struct dns_exchange_result *result, int64_t now_ms)
 {
+    (void)now_ms;
     struct asked *q = ctx;
     assert_false(q->is_starting);
     assert_false(q->is_done); /* exactly once */
