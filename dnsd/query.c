@@ -239,8 +239,11 @@ static bool ask_family(struct query *q, enum ip_family family)
     if (f->ticket != 0 || f->answer != NULL || f->is_silent) {
         return true;
     }
-    f->ticket = resolver_ask(q->engine->cfg.resolver, &q->name, query_family_type(q->ask.qtype, family),
-                             family == IP_V4 ? on_v4_event : on_v6_event, q);
+    const struct resolver_ask ask = {.name = &q->name,
+                                     .qtype = query_family_type(q->ask.qtype, family),
+                                     .fn = family == IP_V4 ? on_v4_event : on_v6_event,
+                                     .ctx = q};
+    f->ticket = resolver_ask_at(q->engine->cfg.resolver, &ask, q->engine->now_ms);
     return f->ticket != 0;
 }
 
@@ -272,6 +275,16 @@ static enum answer_route decide_query(struct query *q, const struct answer_quest
     return route;
 }
 
+/* ASK for what is missing, and wait. */
+static void ask_for(struct query *q, const struct answer_question *question, unsigned wants)
+{
+    if (((wants & (ANSWER_WANTS_V4 | ANSWER_WANTS_RECORDS)) != 0 && !ask_family(q, IP_V4)) ||
+        ((wants & ANSWER_WANTS_V6) != 0 && !ask_family(q, IP_V6)) ||
+        deadline_arm(q->engine->deadlines, &q->deadline, next_deadline_ms(q, question)) != 0) {
+        fail_query(q, question, "out of memory");
+    }
+}
+
 /* SYNTHESISE if enough is known, else ask for what is missing and wait. The policy may be a newer one by now.
  */
 static void query_step(struct query *q)
@@ -288,12 +301,8 @@ static void query_step(struct query *q)
     unsigned wants = answer_from_lookup(&question, &lookup, &a);
     if (wants == 0) {
         finish_query(q, &question, &a);
-        return;
-    }
-    if (((wants & (ANSWER_WANTS_V4 | ANSWER_WANTS_RECORDS)) != 0 && !ask_family(q, IP_V4)) ||
-        ((wants & ANSWER_WANTS_V6) != 0 && !ask_family(q, IP_V6)) ||
-        deadline_arm(e->deadlines, &q->deadline, next_deadline_ms(q, &question)) != 0) {
-        fail_query(q, &question, "out of memory");
+    } else {
+        ask_for(q, &question, wants);
     }
 }
 
@@ -377,26 +386,24 @@ static struct query_hot_at hot_at(const struct query_engine *e)
 }
 
 /* True if the question was answered a moment ago and has been answered so again. */
-static bool answer_again(struct query_engine *e, const struct dns_query *ask, const struct reply *to)
+static bool answer_again(struct query_engine *e, const struct answer_question *question,
+                         const struct dns_query *ask, const struct reply *to)
 {
     if (!query_hot_is_on(&e->cfg)) {
         return false;
     }
-    const struct answer_question question = make_question(e, ask, NULL, to);
     SCRATCH struct answer a;
     const struct query_hot_at at = hot_at(e);
-    switch (query_hot_answer(&at, &question, ask, to)) {
+    const enum query_hot hot = query_hot_answer(&at, question, ask, to);
+    switch (hot) {
     case QUERY_HOT_NONE:
         return false;
     case QUERY_HOT_SENT:
         break;
     case QUERY_HOT_DENY:
-        answer_denied(&question, false, &a);
-        send_answer(e, &question, &a, ask, to);
-        break;
     case QUERY_HOT_DENY_NOISE:
-        answer_denied(&question, true, &a);
-        send_answer(e, &question, &a, ask, to);
+        answer_denied(question, hot == QUERY_HOT_DENY_NOISE, &a);
+        send_answer(e, question, &a, ask, to);
         break;
     }
     return true;
@@ -424,11 +431,14 @@ static void start_query(struct query_engine *e, const struct answer_question *qu
         send_answer(e, question, &a, ask, to);
         return;
     }
+    struct answer_question own = *question;
+    own.qname = q->ask.qname;
+    own.name = &q->name;
     q->decided = known->decided;
     if (take_known(q, &q->v4, &known->v4) && take_known(q, &q->v6, &known->v6)) {
-        query_step(q);
+        ask_for(q, &own, known->wants);
     } else {
-        fail_query(q, question, "out of memory");
+        fail_query(q, &own, "out of memory");
     }
 }
 
@@ -442,14 +452,14 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
     (void)query_known_peek(&known, question, is_v4 ? IP_V4 : IP_V6);
     struct answer_lookup lookup;
     query_family_lookup(question->qtype, &known.v4, &known.v6, &lookup);
-    unsigned wants = answer_from_lookup(question, &lookup, a);
-    if (wants != 0 && answer_other_counts(question) &&
+    known.wants = answer_from_lookup(question, &lookup, a);
+    if (known.wants != 0 && answer_other_counts(question) &&
         query_known_peek(&known, question, is_v4 ? IP_V6 : IP_V4)) {
         query_family_lookup(question->qtype, &known.v4, &known.v6, &lookup);
-        wants = answer_from_lookup(question, &lookup, a);
+        known.wants = answer_from_lookup(question, &lookup, a);
     }
-    if (wants != 0) {
-        if (query_brakes_pass(&e->brakes, question, &to->client.ip, a)) {
+    if (known.wants != 0) {
+        if (query_brakes_pass(&e->brakes, question, &to->client.ip, e->now_ms, a)) {
             start_query(e, question, ask, to, &known);
             return;
         }
@@ -467,9 +477,12 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
 
 static void answer_query(struct query_engine *e, const struct dns_query *ask, const struct reply *to)
 {
+    struct answer_question question = make_question(e, ask, NULL, to);
+    if (answer_again(e, &question, ask, to)) {
+        return;
+    }
     SCRATCH struct host_name name;
-    const bool has_name = host_name_from_wire(ask->qname, &name) == HOST_FAULT_NONE;
-    const struct answer_question question = make_question(e, ask, has_name ? &name : NULL, to);
+    question.name = host_name_from_wire(ask->qname, &name) == HOST_FAULT_NONE ? &name : NULL;
     SCRATCH struct answer a;
     struct ip reverse;
     SCRATCH struct host_name held;
@@ -522,7 +535,7 @@ enum query_outcome query_handle(struct query_engine *e, struct span message, con
         reply_answer(to, &(struct dns_answer){.query = &ask, .rcode = rcode, .ede = DNS_EDE_NONE});
     } else if (query_answer_loop(&e->cfg, &ask, to)) {
         count(e, DNSD_COUNTER_LOCAL);
-    } else if (!answer_again(e, &ask, to)) {
+    } else {
         answer_query(e, &ask, to);
     }
     return QUERY_TAKEN;

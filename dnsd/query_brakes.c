@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dnsd/query_brakes.h"
 
-#include "common/base/clock.h"
 #include "dnsd/dnsd_counters.h"
 
 void query_brakes_init(struct query_brakes *b, struct worker *worker, struct brakes *brakes)
@@ -32,7 +31,7 @@ static enum dnsd_counter counter_of(enum brakes_verdict v)
 }
 
 bool query_brakes_pass(struct query_brakes *b, const struct answer_question *question,
-                       const struct ip *client, struct answer *out)
+                       const struct ip *client, int64_t now_ms, struct answer *out)
 {
     const struct policy_endpoint *endpoint = out->endpoint;
     const bool is_wildcard = endpoint != NULL && endpoint->host_kind == ENDPOINT_WILDCARD;
@@ -40,7 +39,7 @@ bool query_brakes_pass(struct query_brakes *b, const struct answer_question *que
                                       .client = client,
                                       .name = question->name,
                                       .pattern = is_wildcard ? &endpoint->pattern.text : NULL,
-                                      .now_ms = clock_mono_ms()};
+                                      .now_ms = now_ms};
     struct brakes_outcome outcome;
     brakes_judge(b->brakes, &q, &outcome);
     if (outcome.verdict == BRAKES_GO && !outcome.is_new_name) {

@@ -21,4 +21,4 @@ void query_brakes_fini(struct query_brakes *b);
  * upstream.
  */
 bool query_brakes_pass(struct query_brakes *b, const struct answer_question *question,
-                       const struct ip *client, struct answer *out);
+                       const struct ip *client, int64_t now_ms, struct answer *out);
