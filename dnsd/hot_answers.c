@@ -110,7 +110,7 @@ static bool fold(const struct hot_answers *h, const struct hot_question *q, stru
     out->name_len = q->qname.len;
     out->bytes[q->qname.len] = (uint8_t)(q->qtype >> 8);
     out->bytes[q->qname.len + 1] = (uint8_t)(q->qtype & 0xffU);
-    out->hash = hash_siphash(&h->key, span_make(out->bytes, q->qname.len + 2));
+    out->hash = q->hash != 0 ? q->hash : hash_siphash(&h->key, span_make(out->bytes, q->qname.len + 2));
     return true;
 }
 
@@ -194,14 +194,16 @@ bool hot_answers_get(const struct hot_answers *h, const struct hot_question *q, 
     return true;
 }
 
-void hot_answers_foresee(const struct hot_answers *h, struct span qname, uint16_t qtype)
+uint64_t hot_answers_foresee(const struct hot_answers *h, struct span qname, uint16_t qtype)
 {
     struct folded f;
-    if (fold(h, &(struct hot_question){.qname = qname, .qtype = qtype}, &f)) {
-        const size_t home = home_place(h, &f);
-        __builtin_prefetch(&h->hashes[home]);
-        __builtin_prefetch(&h->slots[home]);
+    if (!fold(h, &(struct hot_question){.qname = qname, .qtype = qtype}, &f)) {
+        return 0;
     }
+    const size_t home = home_place(h, &f);
+    __builtin_prefetch(&h->hashes[home]);
+    __builtin_prefetch(&h->slots[home]);
+    return f.hash;
 }
 
 /* A free slot, or the one that ends first. */

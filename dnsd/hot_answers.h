@@ -22,6 +22,7 @@ struct hot_question {
     uint16_t qtype;
     uint64_t generation;
     bool has_ipv6; /* as the answer was, or is to be, judged */
+    uint64_t hash; /* what hot_answers_foresee() said of qname and qtype; 0: nobody asked it */
 };
 
 enum hot_kind { HOT_DENIED = 0, HOT_NOISE, HOT_ADMITTED };
@@ -39,8 +40,9 @@ size_t hot_answers_bytes(size_t max_bytes);
 /* At most max_bytes (less than a few slots: none, and nothing is ever kept). 0 or -ENOMEM. */
 MUST_CHECK int hot_answers_new(size_t max_bytes, struct hot_answers **out);
 void hot_answers_free(struct hot_answers *h); /* NULL-safe */
-/* Says that the question comes soon: what is likely to be needed for it is fetched from memory meanwhile. */
-void hot_answers_foresee(const struct hot_answers *h, struct span qname, uint16_t qtype);
+/* Says that the question comes soon: what is likely to be needed for it is fetched from memory meanwhile.
+ * Returns its hash, so that it is not hashed again; 0 if it is never kept. */
+uint64_t hot_answers_foresee(const struct hot_answers *h, struct span qname, uint16_t qtype);
 bool hot_answers_get(const struct hot_answers *h, const struct hot_question *q, int64_t now_ms,
                      struct hot_answer *out);
 /* Too long a name, too many addresses, or of another family: not kept, and what was there stays. */

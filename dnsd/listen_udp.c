@@ -167,7 +167,8 @@ static void read_control(struct msghdr *h, struct reply *r)
     }
 }
 
-static void handle_one(struct listen_udp *u, struct mmsghdr *m, const union reply_sockaddr *peer)
+static void handle_one(struct listen_udp *u, struct mmsghdr *m, const union reply_sockaddr *peer,
+                       uint64_t foreseen)
 {
     struct reply r = {.send = send_datagram, .owner = u, .peer = *peer, .peer_len = m->msg_hdr.msg_namelen};
     if (addr_from_sockaddr(&peer->any, m->msg_hdr.msg_namelen, &r.client) != 0 || r.client.port == 0) {
@@ -178,7 +179,7 @@ static void handle_one(struct listen_udp *u, struct mmsghdr *m, const union repl
     if ((m->msg_hdr.msg_flags & MSG_TRUNC) != 0) {
         len = DNS_HEADER_LEN; /* longer than any question: the bare header is a FORMERR with the right ID */
     }
-    (void)query_handle(u->engine, span_make(m->msg_hdr.msg_iov->iov_base, len), &r);
+    (void)query_handle(u->engine, span_make(m->msg_hdr.msg_iov->iov_base, len), foreseen, &r);
 }
 
 /* The kernel has overwritten the lengths of what it filled. */
@@ -209,11 +210,13 @@ static bool read_batch(struct listen_udp *u)
     struct mmsghdr *msgs = u->in_msgs;
     int n = recvmmsg(u->fd, msgs, UDP_BATCH, MSG_DONTWAIT, NULL);
     u->is_batching = true;
+    uint64_t foreseen[UDP_BATCH];
+    foreseen[0] = 0; /* it is handled at once */
     for (int i = 1; i < n; i++) {
-        query_foresee(u->engine, span_make(u->in[i], msgs[i].msg_len));
+        foreseen[i] = query_foresee(u->engine, span_make(u->in[i], msgs[i].msg_len));
     }
     for (int i = 0; i < n; i++) {
-        handle_one(u, &msgs[i], &u->in_peer[i]);
+        handle_one(u, &msgs[i], &u->in_peer[i], foreseen[i]);
         prepare_in(u, (size_t)i);
     }
     u->is_batching = false;

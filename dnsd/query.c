@@ -37,7 +37,8 @@ struct query {
 
 struct query_engine {
     struct query_engine_config cfg;
-    int64_t now_ms; /* of what is being handled: read once for a message, a reply or a deadline */
+    int64_t now_ms;    /* of what is being handled: read once for a message, a reply or a deadline */
+    uint64_t hot_hash; /* of the message that is being handled, if it was foreseen */
     struct deadline_list *deadlines;
     struct bad_family *bad;
     struct hot_answers *hot;
@@ -382,7 +383,7 @@ static struct query *new_query(struct query_engine *e, const struct dns_query *a
 
 static struct query_hot_at hot_at(const struct query_engine *e)
 {
-    return (struct query_hot_at){.cfg = &e->cfg, .hot = e->hot, .now_ms = e->now_ms};
+    return (struct query_hot_at){.cfg = &e->cfg, .hot = e->hot, .now_ms = e->now_ms, .hash = e->hot_hash};
 }
 
 /* True if the question was answered a moment ago and has been answered so again. */
@@ -502,23 +503,23 @@ static void answer_query(struct query_engine *e, const struct dns_query *ask, co
     send_answer(e, &question, &a, ask, to);
 }
 
-void query_foresee(const struct query_engine *e, struct span message)
+uint64_t query_foresee(const struct query_engine *e, struct span message)
 {
     struct cursor c = cursor_make(message);
     cursor_skip(&c, DNS_HEADER_LEN);
     const struct span qname = dns_qname_read(&c);
     const uint16_t qtype = cursor_u16(&c);
-    if (cursor_is_ok(&c) && query_hot_is_on(&e->cfg)) {
-        hot_answers_foresee(e->hot, qname, qtype);
-    }
+    return cursor_is_ok(&c) && query_hot_is_on(&e->cfg) ? hot_answers_foresee(e->hot, qname, qtype) : 0;
 }
 
-enum query_outcome query_handle(struct query_engine *e, struct span message, const struct reply *to)
+enum query_outcome query_handle(struct query_engine *e, struct span message, uint64_t foreseen,
+                                const struct reply *to)
 {
     struct dns_query ask;
     enum dns_rcode rcode;
     enum dns_query_result result = dns_query_parse(message, &ask, &rcode);
     e->now_ms = clock_mono_ms();
+    e->hot_hash = foreseen;
     if (result == DNS_QUERY_DROP) {
         count(e, DNSD_COUNTER_DROPPED);
         return QUERY_DROPPED;

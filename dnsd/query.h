@@ -47,12 +47,14 @@ void query_engine_drain(struct query_engine *e);
 
 /*
  * The message is handled soon, after others: memory that it is likely to need is fetched while they are.
- * Without any effect otherwise.
+ * Without any effect otherwise. Returns what query_handle() need not find out again; 0 is nothing.
  */
-void query_foresee(const struct query_engine *e, struct span message);
+uint64_t query_foresee(const struct query_engine *e, struct span message);
 enum query_outcome {
     QUERY_DROPPED = 0, /* not a question: nothing is sent, now or later */
     QUERY_TAKEN        /* one reply is sent, maybe before this returns */
 };
-enum query_outcome query_handle(struct query_engine *e, struct span message, const struct reply *to);
+/* foreseen: what query_foresee() said of this very message, or 0. */
+enum query_outcome query_handle(struct query_engine *e, struct span message, uint64_t foreseen,
+                                const struct reply *to);
 size_t query_in_flight(const struct query_engine *e);

@@ -11,12 +11,13 @@ bool query_hot_is_on(const struct query_engine_config *cfg)
     return cfg->answer->mode == ANSWER_REAL && !log_is_on(LOG_DEBUG);
 }
 
-static struct hot_question hot_question(const struct answer_question *q)
+static struct hot_question hot_question(const struct query_hot_at *at, const struct answer_question *q)
 {
     return (struct hot_question){.qname = q->qname,
                                  .qtype = q->qtype,
                                  .generation = policy_generation(q->policy),
-                                 .has_ipv6 = q->has_ipv6};
+                                 .has_ipv6 = q->has_ipv6,
+                                 .hash = at->hash};
 }
 
 static void send_hot(const struct query_hot_at *at, const struct hot_question *q,
@@ -41,7 +42,7 @@ enum query_hot query_hot_answer(const struct query_hot_at *at, const struct answ
                                 const struct dns_query *ask, const struct reply *to)
 {
     SCRATCH struct hot_answer known;
-    const struct hot_question q = hot_question(question);
+    const struct hot_question q = hot_question(at, question);
     if (!hot_answers_get(at->hot, &q, at->now_ms, &known)) {
         return QUERY_HOT_NONE;
     }
@@ -69,7 +70,7 @@ void query_hot_keep(const struct query_hot_at *at, const struct answer_question 
                                .expires_ms = known->expires_ms,
                                .until_ms = known->renew_ms};
     memcpy(ready.addrs, a->addrs, a->addr_count * sizeof(a->addrs[0]));
-    const struct hot_question q = hot_question(question);
+    const struct hot_question q = hot_question(at, question);
     hot_answers_put(at->hot, &q, at->now_ms, &ready);
 }
 
@@ -77,7 +78,7 @@ void query_hot_keep_denied(const struct query_hot_at *at, const struct answer_qu
                            const struct answer *a)
 {
     if (a->is_plain_denial && query_hot_is_on(at->cfg)) {
-        const struct hot_question q = hot_question(question);
+        const struct hot_question q = hot_question(at, question);
         const struct hot_answer ready = {.kind = a->event == ANSWER_EVENT_NOISE ? HOT_NOISE : HOT_DENIED,
                                          .expires_ms = at->now_ms + DENIED_MS,
                                          .until_ms = at->now_ms + DENIED_MS};

@@ -22,6 +22,7 @@ struct query_hot_at {
     const struct query_engine_config *cfg;
     struct hot_answers *hot;
     int64_t now_ms;
+    uint64_t hash; /* of the question (hot_answers_foresee); 0: not known */
 };
 /* question: with qname and type, its name is not needed. */
 enum query_hot query_hot_answer(const struct query_hot_at *at, const struct answer_question *question,

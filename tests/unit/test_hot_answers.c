@@ -197,12 +197,38 @@ static void test_no_memory_for_it(void **state)
     hot_answers_free(NULL);
 }
 
+/* With the hash that was said ahead, or without it: it is the same question. */
+static void test_foreseen(void **state)
+{
+    (void)state;
+    struct hot_answers *h, *none;
+    struct question q;
+    struct hot_answer a = one_address(5000), got;
+    assert_int_equal(hot_answers_new(4 * MIB, &h), 0);
+    assert_int_equal(hot_answers_new(0, &none), 0);
+    const struct hot_question *asked = ask(&q, "a.example", 1);
+    const uint64_t hash = hot_answers_foresee(h, asked->qname, asked->qtype);
+    assert_true(hash != 0);
+    assert_true(hot_answers_foresee(h, asked->qname, 28) != hash);
+    assert_true(hot_answers_foresee(none, asked->qname, asked->qtype) == 0);
+    q.q.hash = hash;
+    hot_answers_put(h, &q.q, 0, &a);
+    assert_true(hot_answers_get(h, &q.q, 0, &got));
+    assert_true(hot_answers_get(h, ask(&q, "a.example", 1), 0, &got));
+    ask(&q, "A.exAMple", 1)->hash = hash;
+    assert_true(hot_answers_get(h, &q.q, 0, &got));
+    ask(&q, "b.example", 1)->hash = hash; /* never a wrong answer */
+    assert_false(hot_answers_get(h, &q.q, 0, &got));
+    hot_answers_free(h);
+    hot_answers_free(none);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_given_again),     cmocka_unit_test(test_whatever_differs),
-        cmocka_unit_test(test_replaced),        cmocka_unit_test(test_ipv6),
-        cmocka_unit_test(test_bounds),          cmocka_unit_test(test_crowded),
-        cmocka_unit_test(test_no_memory_for_it)};
+        cmocka_unit_test(test_given_again),      cmocka_unit_test(test_whatever_differs),
+        cmocka_unit_test(test_replaced),         cmocka_unit_test(test_ipv6),
+        cmocka_unit_test(test_bounds),           cmocka_unit_test(test_crowded),
+        cmocka_unit_test(test_no_memory_for_it), cmocka_unit_test(test_foreseen)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -192,7 +192,7 @@ static enum query_outcome ask(struct fixture *f, const char *name, uint16_t qtyp
         .send = take_reply, .owner = f, .client = {.ip = ip_v4(127, 0, 0, 1), .port = 4000}};
     assert_int_equal(host_name_parse(span_str(name), &n), HOST_FAULT_NONE);
     dns_query_build(&w, 77, span_make(wire, host_name_to_wire(&n, wire)), qtype, false);
-    return query_handle(f->engine, wbuf_span(&w), &to);
+    return query_handle(f->engine, wbuf_span(&w), 0, &to);
 }
 
 static unsigned rcode_of(const struct fixture *f)
@@ -227,13 +227,13 @@ static void denied_and_malformed_are_answered_at_once(void **state)
     assert_int_equal(rcode_of(f), DNS_NXDOMAIN);
     assert_int_equal(f->last[9], 1); /* the SOA */
     uint8_t header[DNS_HEADER_LEN] = {0, 9, 1, 0, 0, 2};
-    assert_int_equal(query_handle(f->engine, span_make(header, sizeof(header)), &to), QUERY_TAKEN);
+    assert_int_equal(query_handle(f->engine, span_make(header, sizeof(header)), 0, &to), QUERY_TAKEN);
     assert_int_equal(f->reply_count, 2);
     assert_int_equal(rcode_of(f), DNS_FORMERR);
     header[2] = 0x81;
-    assert_int_equal(query_handle(f->engine, span_make(header, sizeof(header)), &to), QUERY_DROPPED);
-    assert_int_equal(query_handle(f->engine, span_make(header, 11), &to), QUERY_DROPPED);
-    assert_int_equal(query_handle(f->engine, (struct span){0}, &to), QUERY_DROPPED);
+    assert_int_equal(query_handle(f->engine, span_make(header, sizeof(header)), 0, &to), QUERY_DROPPED);
+    assert_int_equal(query_handle(f->engine, span_make(header, 11), 0, &to), QUERY_DROPPED);
+    assert_int_equal(query_handle(f->engine, (struct span){0}, 0, &to), QUERY_DROPPED);
     assert_int_equal(f->reply_count, 2);
     assert_int_equal(counter(f, DNSD_COUNTER_DENIED), 1);
     assert_int_equal(counter(f, DNSD_COUNTER_ERRORS), 1);
