@@ -7,11 +7,6 @@
 #define LENGTH_LEN 2
 #define SRV_HEAD_LEN 6 /* priority, weight, port */
 
-bool dns_rrset_is_type(uint16_t qtype)
-{
-    return qtype == DNS_SRV || qtype == DNS_TXT;
-}
-
 void dns_rrset_start(struct dns_rrset *s, uint16_t qtype)
 {
     s->qtype = qtype;

@@ -27,7 +27,10 @@ struct dns_srv {
 };
 
 /* Is it a type that these are made of? */
-bool dns_rrset_is_type(uint16_t qtype);
+static inline bool dns_rrset_is_type(uint16_t qtype)
+{
+    return qtype == DNS_SRV || qtype == DNS_TXT;
+}
 void dns_rrset_start(struct dns_rrset *s, uint16_t qtype);
 /* A record of a message that dns_records_walk() found good. */
 void dns_rrset_read(struct dns_rrset *s, struct span msg, size_t rdata_at, size_t rdata_len);
