@@ -357,6 +357,9 @@ static void run_traffic(struct load *l)
     while (l->left > 0) {
         struct epoll_event events[EVENTS];
         int count = epoll_wait(l->epoll, events, EVENTS, STALL_MS);
+        if (count < 0 && errno == EINTR) {
+            continue; /* it was stopped and goes on */
+        }
         if (count <= 0) {
             errno = ETIMEDOUT;
             tunnel_die("the tunnels stand still");

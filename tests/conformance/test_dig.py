@@ -140,6 +140,7 @@ class TestDig(unittest.TestCase):
             for case, (status, text) in zip(CASES, pool.map(self.dig, [case[0] for case in CASES])):
                 with self.subTest(case[0]):
                     self.assertEqual(status, 0, text)
+                    self.assertIn("status: ", text)
                     self.assertEqual(header(text), case[1:6], text)
                     for pattern in case[6:]:
                         self.assertRegex(text, pattern)

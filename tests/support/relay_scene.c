@@ -197,12 +197,11 @@ size_t relay_scene_fill(struct relay_scene *s, int from, bool is_bulk)
         ssize_t n = send(s->app[from], chunk, sizeof chunk, MSG_NOSIGNAL | MSG_DONTWAIT);
         written += n > 0 ? (size_t)n : 0;
         if (n > 0) {
-            full = 0;
             ev_run(relay_scene_env.loop, EVRUN_NOWAIT);
         } else {
-            full += relay_has_unsent(&s->relay) ? 1 : 0;
             relay_scene_turn();
         }
+        full = n <= 0 && relay_has_unsent(&s->relay) ? full + 1 : 0;
     }
     const struct relay_leg *to = &s->relay.leg[1 - from];
     assert_true(relay_has_unsent(&s->relay));
