@@ -7,7 +7,7 @@
   openshell_pod.py hold NAME SECONDS             a native TLS WebSocket to NAME: "open", then silence for SECONDS and
                                                  until a line comes on stdin, then an echo, "alive"
   openshell_pod.py try PROTOCOL:ADDRESS:PORT...  "PROTOCOL:ADDRESS:PORT ECONNREFUSED" (EPERM where nft stops a datagram), or
-                                                 "open" if a TCP connection is still there after 300 ms of silence. All
+                                                 "open" if a TCP connection is still there after a second of silence. All
                                                  at once.
 """
 import asyncio
@@ -95,7 +95,7 @@ def outcome_of(target):
             sock.connect((address, int(port)))
             if protocol == "udp":
                 sock.send(b"\0" * 32)
-            sock.settimeout(0.3)
+            sock.settimeout(1)
             return "answered" if sock.recv(64) else "closed"
         except socket.timeout:
             return "open"

@@ -5,7 +5,7 @@
  *   probe connect ADDRESS PORT...   "ADDRESS PORT open" or "ADDRESS PORT E..." and the milliseconds it took
  *
  * Each is tried three times, a line a time: on a busy machine one of them may be late through no fault of
- * ours. "open" means that the connection was still there when nothing was said for 300 ms: a listener that
+ * ours. "open" means that the connection was still there when nothing was said for a second: a listener that
  * accepts and resets at once refuses as well, and is shown as ECONNRESET. Exit status 0 whatever the answers
  * are, 64 for a usage error.
  */
@@ -95,7 +95,7 @@ static void resolve(const char *name)
     printf(" %.1f ms\n", took);
 }
 
-/* 0, or the errno that connect() met or that arrived within 300 ms after it. */
+/* 0, or the errno that connect() met or that arrived within a second after it. */
 static int try_connect(const char *address, const char *port, double *took)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
@@ -116,7 +116,7 @@ static int try_connect(const char *address, const char *port, double *took)
         struct pollfd wait = {.fd = fd, .events = POLLIN};
         char byte;
 
-        if (poll(&wait, 1, 300) == 1 && recv(fd, &byte, 1, 0) < 0) {
+        if (poll(&wait, 1, 1000) == 1 && recv(fd, &byte, 1, 0) < 0) {
             code = errno;
         }
     }
