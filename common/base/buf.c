@@ -11,6 +11,17 @@
 
 #define BUF_FIRST_CAP 256U
 
+void wbuf_put(struct wbuf *w, struct span s)
+{
+    if (s.len == 0) {
+        return;
+    }
+    uint8_t *at = wbuf_room(w, s.len);
+    if (at != NULL) {
+        memcpy(at, s.data, s.len);
+    }
+}
+
 void wbuf_str(struct wbuf *w, const char *s)
 {
     wbuf_put(w, span_str(s));

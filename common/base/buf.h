@@ -61,13 +61,7 @@ static inline void wbuf_u32(struct wbuf *w, uint32_t v) /* network order */
         at[3] = (uint8_t)v;
     }
 }
-static inline void wbuf_put(struct wbuf *w, struct span s)
-{
-    uint8_t *at = s.len == 0 ? NULL : wbuf_room(w, s.len);
-    if (at != NULL) {
-        memcpy(at, s.data, s.len);
-    }
-}
+void wbuf_put(struct wbuf *w, struct span s);
 void wbuf_str(struct wbuf *w, const char *s);
 /* v in decimal, with zeros in front up to this many digits (at most 20). All of it, or nothing and the flag.
  * Much cheaper than wbuf_printf, which reads its format each time: half of a log line's cost was numbers. */
