@@ -55,7 +55,7 @@ def pipes(pid):
 def prepare_namespace():
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     subprocess.run(["ip", "address", "add", ORIGIN + "/32", "dev", "lo"], check=True)
-    for name, value in (("ip_local_port_range", "1024 65535"), ("tcp_tw_reuse", "1")):
+    for name, value in (("ip_local_port_range", "4096 65535"), ("tcp_tw_reuse", "1")):
         try:
             with open("/proc/sys/net/ipv4/" + name, "w") as f:
                 f.write(value)
