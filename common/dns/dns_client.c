@@ -6,6 +6,7 @@
 #include "common/dns/dns_rrset.h"
 #include "common/dns/dns_tls.h"
 #include "common/dns/upstream_watch.h"
+#include "common/net/busy_poll.h"
 #include "common/net/deadline.h"
 #include "common/net/udp_burst.h"
 #include "common/net/udp_pool.h"
@@ -68,6 +69,7 @@ struct dns_client {
     int64_t fresh_ms;       /* when the first of them was: the others of a turn of the loop share its time */
     ev_prepare prepare;     /* runs while there are fresh ones … */
     ev_idle idle;           /* … and this keeps the loop from sleeping before it did */
+    struct busy_poll busy_poll; /* on while an only question waits for its reply, where replies are fast */
     struct dns_call *pool;
     size_t pool_count;
     struct dns_entropy entropy[ENTROPY_COUNT];
@@ -126,6 +128,9 @@ static void free_call(struct dns_call *call)
     }
     deadline_cancel(c->deadlines, &call->deadline);
     list_remove(call->is_fresh ? &c->fresh : &c->calls, call);
+    if (c->calls.first == NULL) {
+        busy_poll_stop(&c->busy_poll);
+    }
     free(call->records);
     call->records = NULL;
     if (c->pool_count == POOL_MAX) {
@@ -287,6 +292,7 @@ static void answer(struct dns_call *call, const struct dns_exchange_result *resu
 {
     dns_client_event_fn *fn = call->fn;
     call->fn = NULL;
+    busy_poll_hit(&call->client->busy_poll);
     if (fn != NULL) {
         fn(call->ctx, result, now_ms);
     }
@@ -393,6 +399,9 @@ static void on_prepare_event(struct ev_loop *loop, ev_prepare *w, int revents)
         ev_prepare_stop(loop, &c->prepare);
         ev_idle_stop(loop, &c->idle);
     }
+    if (c->calls.count == 1 && c->fresh.first == NULL) {
+        busy_poll_start(&c->busy_poll);
+    }
 }
 
 static void on_idle_event(struct ev_loop *loop, ev_idle *w, int revents)
@@ -436,6 +445,7 @@ int dns_client_new(struct ev_loop *loop, const struct dns_client_config *cfg, st
     ev_prepare_init(&c->prepare, on_prepare_event);
     c->prepare.data = c;
     ev_idle_init(&c->idle, on_idle_event);
+    busy_poll_init(&c->busy_poll, loop);
     if (cfg->transports != NULL && cfg->upstream_count <= UPSTREAM_MAX) {
         memcpy(c->transports, cfg->transports, cfg->upstream_count * sizeof(c->transports[0]));
     }
@@ -480,6 +490,7 @@ void dns_client_free(struct dns_client *c)
     }
     ev_prepare_stop(c->loop, &c->prepare);
     ev_idle_stop(c->loop, &c->idle);
+    busy_poll_stop(&c->busy_poll);
     deadline_list_free(c->deadlines);
     udp_pool_free(c->sockets);
     free(c);

@@ -23,6 +23,20 @@ static void test_monotonic(void **state)
     assert_true(before <= ours && ours <= after);
 }
 
+static void test_microseconds(void **state)
+{
+    (void)state;
+    const int64_t before_ms = clock_mono_ms();
+    const int64_t us = clock_mono_us();
+    const int64_t after_ms = clock_mono_ms();
+    assert_true(before_ms <= us / 1000 && us / 1000 <= after_ms);
+    int64_t later = us;
+    while (later == us) { /* it counts microseconds, not milliseconds */
+        later = clock_mono_us();
+    }
+    assert_true(later > us && (later - us) % 1000 != 0);
+}
+
 static void test_boot(void **state)
 {
     (void)state;
@@ -54,6 +68,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_monotonic),
+        cmocka_unit_test(test_microseconds),
         cmocka_unit_test(test_boot),
         cmocka_unit_test(test_wall_text),
     };

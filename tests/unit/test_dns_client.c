@@ -307,6 +307,28 @@ static void test_probe_outlives_the_answer(void **state)
     assert_int_equal(s->first.udp_count, before + 1);
 }
 
+/* How often the loop turns while a question to two silent upstreams waits. */
+static unsigned count_turns(struct scene *s)
+{
+    struct asked q = {.client = s->client};
+    const unsigned before = ev_iteration(s->loop);
+    start(&q, "www.example.com");
+    fake_run_for(s->loop, 20);
+    dns_client_cancel(q.call);
+    assert_false(q.is_done);
+    return ev_iteration(s->loop) - before;
+}
+
+/* An only question keeps the loop awake for a moment, but not again after that was in vain. */
+static void test_busy_poll(void **state)
+{
+    struct scene *s = *state;
+    s->first.fn = serve_nothing;
+    s->second.fn = serve_nothing;
+    const unsigned with_wait = count_turns(s);
+    assert_true(count_turns(s) < with_wait);
+}
+
 static void test_bad_config(void **state)
 {
     struct scene *s = *state;
@@ -335,6 +357,7 @@ int main(void)
         CASE(test_call_back_starts_and_cancels),
         CASE(test_free_with_open_calls),
         CASE(test_probe_outlives_the_answer),
+        CASE(test_busy_poll),
         CASE(test_bad_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
