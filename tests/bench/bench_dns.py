@@ -296,6 +296,7 @@ class Verdicts:
 
     def __init__(self, results):
         self.rounds = results["rounds"]
+        self.upstream = results["upstream"]
         self.missed = 0
 
     def line(self, target, bound, values, note=""):
@@ -320,15 +321,30 @@ class Verdicts:
         values = ratios(self.rounds.get(column, {}), row, peer) if peer else []
         self.line(target, bound, values, f" ({peer})")
 
+    def has_fresh_ports(self, row):
+        """Whether a server's misses came from about as many source ports as they were, or as there are."""
+        said = self.upstream.get(MISS, {}).get(row, {"ports": 0, "questions": 1})
+        return said["ports"] * 2 >= min(said["questions"], 20000)
+
+    def misses(self, row):
+        """The target is for a fresh random port each; what a server saves that keeps its ports is shown beside it."""
+        target = "miss, a fresh source port each: CPU to that of the best peer that does so too"
+        if self.has_fresh_ports(row):
+            self.beside_peer(MISS, target, 1.0, row, [p for p in PEERS if self.has_fresh_ports(p)])
+        else:
+            was_measured = row in self.rounds.get(MISS, {})
+            self.line(target, 1.0, [float("inf")] if was_measured else [], f" ({row} had too few ports)")
+        for peer in PEERS + [WITH_CACHE]:
+            if peer in self.upstream.get(MISS, {}) and not self.has_fresh_ports(peer):
+                ports = self.upstream[MISS][peer]["ports"]
+                self.beside_peer(MISS, f"miss: CPU to that of {peer}, which has {ports} ports", None, row, [peer])
+
     def all(self, few, many):
         row = dnsd_row(few)
         for column, share in ((CACHED, 0.7), (DENIED, 1.0), (NEW, 1.0)):
             self.line(f"{column}: CPU to that of the echo server", 1.25, ratios(self.rounds.get(column, {}), row, ECHO))
             self.beside_peer(column, f"{column}: CPU to that of the best peer", share, row)
-        self.beside_peer(MISS, "miss: CPU to that of the best peer", 1.0, row)
-        self.beside_peer(MISS, "miss: CPU to that of the best peer with a fresh port for each question", None, row,
-                         [p for p in PEERS if p != "dnsdist"])
-        self.beside_peer(MISS, "miss: CPU to that of dnsdist as it is for cached answers", None, row, [WITH_CACHE])
+        self.misses(row)
         latency = self.rounds.get(LATENCY, {})
         self.line("latency that a miss adds to that which the forwarder adds", 1.3, ratios(latency, row, FORWARD, DIRECT))
         for peer in PEERS:
