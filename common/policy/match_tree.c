@@ -261,6 +261,24 @@ static void sort_nodes(struct match_tree *t, const uint64_t *ways, struct match_
     t->starts[t->bucket_count] = (uint32_t)t->node_count;
 }
 
+static void add_to_filter(struct match_tree *t, uint64_t way)
+{
+    const uint64_t a = way % MATCH_FILTER_BITS;
+    const uint64_t b = way / MATCH_FILTER_BITS % MATCH_FILTER_BITS;
+    t->filter[a / 64] |= UINT64_C(1) << a % 64;
+    t->filter[b / 64] |= UINT64_C(1) << b % 64;
+}
+
+static void fill_filter(struct match_tree *t, const uint64_t *ways)
+{
+    for (uint32_t i = 1; i < t->node_count; i++) {
+        const struct match_node *n = &t->nodes[i];
+        if (n->kind == MATCH_LABEL) {
+            add_to_filter(t, n->parent == MATCH_ROOT ? ways[i] : ways[n->parent]);
+        }
+    }
+}
+
 int match_tree_seal(struct match_tree *t, uint32_t **places)
 {
     void *bytes = t->bytes;
@@ -278,6 +296,7 @@ int match_tree_seal(struct match_tree *t, uint32_t **places)
         for (size_t i = 1; count_buckets(t, ways) > MATCH_BUCKET_MAX && i < KEYS_TRIED; i++) {
             hash_key_init(&t->key);
         }
+        fill_filter(t, ways);
         sort_nodes(t, ways, sorted, *places);
         free(t->nodes);
         t->nodes = sorted;
@@ -302,6 +321,9 @@ struct match_at match_tree_find(const struct match_tree *t, struct match_at pare
     }
     const struct edge e = {parent.node, kind, bytes};
     uint64_t way = hash_edge(&t->key, parent.way, kind, bytes);
+    if (parent.node == MATCH_ROOT && kind == MATCH_LABEL && !match_tree_may_lead(t, way)) {
+        return (struct match_at){MATCH_NONE, way};
+    }
     size_t b = bucket_of(t, way);
     for (uint32_t i = t->starts[b]; i < t->starts[b + 1]; i++) {
         if (is_edge(t, &t->nodes[i], &e)) {

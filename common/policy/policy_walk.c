@@ -179,8 +179,12 @@ static void prefetch(const struct policy_index *x, const struct host_name *name)
     while (count < PREFETCH_LABELS) {
         size_t start = label_start(name, end);
         way = match_tree_way(&x->tree, way, label_of(name, start, end));
+        const bool may_lead = match_tree_may_lead(&x->tree, way);
+        if (count == 0 && !may_lead) {
+            return; /* no such top-level label */
+        }
         ways[count++] = way;
-        if (start == 0) {
+        if (start == 0 || !may_lead) {
             break;
         }
         end = start - 1;

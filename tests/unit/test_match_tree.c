@@ -17,6 +17,7 @@ static void test_add_and_find(void **state)
     (void)state;
     static uint32_t nodes[EDGES];
     struct match_at ways[10];
+    size_t leading = 0;
     uint32_t *places = NULL;
     struct match_tree t;
     assert_int_equal(match_tree_init(&t), 0);
@@ -49,7 +50,9 @@ static void test_add_and_find(void **state)
         assert_true(span_is_equal(match_tree_bytes(&t, found.node), span_str(text)));
         if (i < 10) {
             ways[i] = found;
+            assert_true(match_tree_may_lead(&t, found.way));
         } else {
+            leading += match_tree_may_lead(&t, found.way);
             assert_int_equal(match_tree_find(&t, ways[(i + 1) % 10], MATCH_LABEL, span_str(text)).node,
                              MATCH_NONE);
         }
@@ -57,11 +60,40 @@ static void test_add_and_find(void **state)
         match_tree_prefetch(&t, &found.way, 1);
     }
     assert_int_equal(match_tree_find(&t, match_tree_root(), MATCH_LABEL, SPAN_LIT("n")).node, MATCH_NONE);
+    assert_true(leading <= EDGES / 100); /* of those that lead nowhere; a tenth of one is to be expected */
     for (size_t b = 0; b < t.bucket_count; b++) {
         assert_true(t.starts[b + 1] - t.starts[b] <= MATCH_BUCKET_MAX);
     }
     free(places);
     match_tree_fini(&t);
+    match_tree_fini(&t);
+}
+
+/* More top-level labels than the filter can tell apart: it says yes, and the tree is asked. */
+static void test_full_filter(void **state)
+{
+    (void)state;
+    uint32_t *places = NULL;
+    struct match_tree t;
+    char text[40];
+    size_t leading = 0;
+    assert_int_equal(match_tree_init(&t), 0);
+    for (size_t i = 0; i < EDGES * 2; i++) {
+        (void)snprintf(text, sizeof text, "n%zu", i);
+        assert_int_equal(match_tree_add(&t, MATCH_ROOT, MATCH_LABEL, span_str(text)), i + 1);
+    }
+    assert_int_equal(match_tree_seal(&t, &places), 0);
+    for (size_t i = 0; i < EDGES * 2; i++) {
+        (void)snprintf(text, sizeof text, "n%zu", i);
+        assert_int_equal(match_tree_find(&t, match_tree_root(), MATCH_LABEL, span_str(text)).node,
+                         places[i + 1]);
+        (void)snprintf(text, sizeof text, "x%zu", i);
+        const struct match_at absent = match_tree_find(&t, match_tree_root(), MATCH_LABEL, span_str(text));
+        assert_int_equal(absent.node, MATCH_NONE);
+        leading += match_tree_may_lead(&t, absent.way);
+    }
+    assert_true(leading > EDGES);
+    free(places);
     match_tree_fini(&t);
 }
 
@@ -120,6 +152,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_add_and_find),
+        cmocka_unit_test(test_full_filter),
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_empty),
     };
