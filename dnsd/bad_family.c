@@ -58,14 +58,19 @@ int bad_family_new(struct bad_family **out)
     return 0;
 }
 
+void bad_family_forget(struct bad_family *b)
+{
+    while (b->table.oldest != NULL) {
+        drop(b, HTAB_ENTRY(b->table.oldest, struct bad_entry, node));
+    }
+}
+
 void bad_family_free(struct bad_family *b)
 {
     if (b == NULL) {
         return;
     }
-    while (b->table.oldest != NULL) {
-        drop(b, HTAB_ENTRY(b->table.oldest, struct bad_entry, node));
-    }
+    bad_family_forget(b);
     htab_fini(&b->table);
     free(b);
 }
@@ -85,26 +90,35 @@ void bad_family_put(struct bad_family *b, const struct host_name *name, enum ip_
         e->name = *name;
         e->family = family;
         htab_insert(&b->table, &e->node, htab_hash(&b->table, host_name_span(name)));
+        e->until_ms = now_ms;
     }
-    e->until_ms = now_ms + BAD_FAMILY_KEEP_MS;
+    if (e->until_ms <= now_ms) {
+        e->until_ms = now_ms + BAD_FAMILY_KEEP_MS;
+    }
 }
 
-bool bad_family_has(struct bad_family *b, const struct host_name *name, enum ip_family family, int64_t now_ms)
+uint32_t bad_family_left_s(struct bad_family *b, const struct host_name *name, enum ip_family family,
+                           int64_t now_ms)
 {
     if (b->table.count == 0) {
-        return false;
+        return 0;
     }
     const struct bad_key key = {.name = name, .family = family};
     struct bad_entry *e = find(b, &key);
     if (e == NULL) {
-        return false;
+        return 0;
     }
     if (e->until_ms <= now_ms) {
         drop(b, e);
-        return false;
+        return 0;
     }
     htab_touch(&b->table, &e->node);
-    return true;
+    return (uint32_t)((e->until_ms - now_ms + 999) / 1000);
+}
+
+bool bad_family_has(struct bad_family *b, const struct host_name *name, enum ip_family family, int64_t now_ms)
+{
+    return bad_family_left_s(b, name, family, now_ms) != 0;
 }
 
 size_t bad_family_count(const struct bad_family *b)

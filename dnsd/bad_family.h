@@ -14,9 +14,16 @@
 struct bad_family;
 MUST_CHECK int bad_family_new(struct bad_family **out); /* 0 or -ENOMEM */
 void bad_family_free(struct bad_family *b);
-/* Best effort: without memory nothing is remembered. */
+/*
+ * Best effort: without memory nothing is remembered. What is remembered already is not remembered for longer:
+ * answers made from this memory say so again and again, and the upstream has to be asked once it is over.
+ */
 void bad_family_put(struct bad_family *b, const struct host_name *name, enum ip_family family,
                     int64_t now_ms);
 bool bad_family_has(struct bad_family *b, const struct host_name *name, enum ip_family family,
                     int64_t now_ms);
+/* How long it will be remembered, in seconds rounded up; 0: it is not. */
+uint32_t bad_family_left_s(struct bad_family *b, const struct host_name *name, enum ip_family family,
+                           int64_t now_ms);
+void bad_family_forget(struct bad_family *b); /* all: there are other upstreams now */
 size_t bad_family_count(const struct bad_family *b);

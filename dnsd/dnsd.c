@@ -290,10 +290,11 @@ static int start_worker(struct worker *w, struct err *err)
     return dnsd_worker_start(w, &d->shared, d->listeners.items, d->listeners.count, err);
 }
 
-/* Every answer is judged by w->policy when it leaves: there is nothing to undo. */
+/* Every answer is judged by w->policy when it leaves; what it denies is not waited for either. */
 static void take_policy(struct worker *w, struct policy *previous)
 {
     (void)previous;
+    dnsd_worker_policy(w);
     log_event(LOG_DEBUG, "policy_in_use",
               LOG_KV(kv_u64("worker", w->index), kv_u64("generation", policy_generation(w->policy))));
 }

@@ -127,6 +127,13 @@ void dnsd_worker_upstreams(struct worker *w, const struct upstream_list *list)
     if (!CHECK(resolver_set_upstreams(d->resolver, list->addrs, list->count, &err) == 0)) {
         log_event(LOG_ERROR, "upstreams_refused", LOG_KV(kv_str("why", err.text)));
     }
+    query_engine_take_upstreams(d->engine);
+}
+
+void dnsd_worker_policy(struct worker *w)
+{
+    struct dnsd_worker *d = w->data;
+    query_engine_take_policy(d->engine);
 }
 
 void dnsd_worker_drain(struct worker *w)

@@ -30,6 +30,7 @@ struct dnsd_socket {
 /* Takes the sockets of w->index out of sockets. Sets w->data. 0 or -errno with *err; w->data is then NULL. */
 MUST_CHECK int dnsd_worker_start(struct worker *w, const struct dnsd_shared *shared,
                                  struct dnsd_socket *sockets, size_t socket_count, struct err *err);
+void dnsd_worker_policy(struct worker *w); /* w->policy is another one */
 void dnsd_worker_upstreams(struct worker *w, const struct upstream_list *list);
 void dnsd_worker_drain(struct worker *w);
 /* After its loop; safe when it never started. */

@@ -8,6 +8,7 @@
 #include "dnsd/direct.h"
 #include "dnsd/dnsd_counters.h"
 #include "dnsd/query_brakes.h"
+#include "dnsd/query_counters.h"
 #include "dnsd/query_family.h"
 #include "dnsd/query_held.h"
 #include "dnsd/query_hot.h"
@@ -56,27 +57,6 @@ static void count(struct query_engine *e, enum dnsd_counter c)
     metrics_add(&e->cfg.worker->metrics, (size_t)c, 1);
 }
 
-static void count_answer(struct query_engine *e, const struct answer *a)
-{
-    static const enum dnsd_counter counters[] = {
-        [ANSWER_EVENT_DENIED] = DNSD_COUNTER_DENIED,       [ANSWER_EVENT_NOISE] = DNSD_COUNTER_NOISE,
-        [ANSWER_EVENT_LOCAL] = DNSD_COUNTER_LOCAL,         [ANSWER_EVENT_ADMITTED] = DNSD_COUNTER_ADMITTED,
-        [ANSWER_EVENT_OPEN_ZONE] = DNSD_COUNTER_OPEN_ZONE, [ANSWER_EVENT_FAILED] = DNSD_COUNTER_FAILED};
-    if (a->event == ANSWER_EVENT_BRAKED) {
-        return; /* counted where they were asked */
-    }
-    count(e, a->reason == REASON_CLIENT_NOT_ALLOWED ? DNSD_COUNTER_CLIENT_REFUSED : counters[a->event]);
-    if (a->is_repaired) {
-        count(e, DNSD_COUNTER_REPAIRED);
-    }
-    if (a->is_stale) {
-        count(e, DNSD_COUNTER_STALE);
-    }
-    if (a->left_out > 0) {
-        metrics_add(&e->cfg.worker->metrics, (size_t)DNSD_COUNTER_RECORDS_LEFT_OUT, a->left_out);
-    }
-}
-
 /* REPLY: the one place where answers leave. */
 static void send_answer(struct query_engine *e, const struct answer_question *q, const struct answer *a,
                         const struct dns_query *ask, const struct reply *to)
@@ -84,7 +64,7 @@ static void send_answer(struct query_engine *e, const struct answer_question *q,
     struct dns_answer wire;
     answer_to_wire(a, ask, e->cfg.soa, (uint32_t)policy_generation(q->policy), &wire);
     reply_answer(to, &wire);
-    count_answer(e, a);
+    query_counters_answer(&e->cfg.worker->metrics, a);
     dnsd_log_answer(&e->log, q, a, to, e->now_ms);
     if (dnsd_log_wants_flush(&e->log) && !ev_is_active(&e->flush)) {
         ev_timer_set(&e->flush, FLUSH_AFTER_S, 0.0);
@@ -170,10 +150,14 @@ static void end_query(struct query *q)
     say_idle(e);
 }
 
-static void remember_bad(struct query_engine *e, const struct answer_question *q, const struct answer *a)
+/* The client, too, is not to hold it for longer than it is remembered here. */
+static void remember_bad(struct query_engine *e, const struct answer_question *q, struct answer *a)
 {
     if (a->is_repaired) {
-        bad_family_put(e->bad, q->name, q->qtype == DNS_A ? IP_V4 : IP_V6, e->now_ms);
+        const enum ip_family family = q->qtype == DNS_A ? IP_V4 : IP_V6;
+        bad_family_put(e->bad, q->name, family, e->now_ms);
+        const uint32_t left_s = bad_family_left_s(e->bad, q->name, family, e->now_ms);
+        a->soa_ttl_s = left_s > 0 ? left_s : a->soa_ttl_s;
     }
 }
 
@@ -540,6 +524,22 @@ enum query_outcome query_handle(struct query_engine *e, struct span message, uin
         answer_query(e, &ask, to);
     }
     return QUERY_TAKEN;
+}
+
+/* A step ends its own conversation at most, whose memory is still there then. */
+void query_engine_take_policy(struct query_engine *e)
+{
+    e->now_ms = clock_mono_ms();
+    for (struct query *q = e->first, *next; q != NULL; q = next) {
+        next = q->next;
+        query_step(q);
+    }
+    resolver_drop_unwanted(e->cfg.resolver);
+}
+
+void query_engine_take_upstreams(struct query_engine *e)
+{
+    bad_family_forget(e->bad);
 }
 
 size_t query_in_flight(const struct query_engine *e)

@@ -45,6 +45,12 @@ void query_engine_free(struct query_engine *e);
 /* Takes no new conversations (they are answered SERVFAIL) and calls on_idle, maybe at once. */
 void query_engine_drain(struct query_engine *e);
 
+/* The worker's policy is another one: names that it does not admit are answered so, and not asked for any
+ * more. */
+void query_engine_take_policy(struct query_engine *e);
+/* The resolver's upstreams are others: which family the last ones did not answer is forgotten. */
+void query_engine_take_upstreams(struct query_engine *e);
+
 /*
  * The message is handled soon, after others: memory that it is likely to need is fetched while they are.
  * Without any effect otherwise. Returns what query_handle() need not find out again; 0 is nothing.

@@ -151,6 +151,11 @@ void resolver_cancel(struct resolver *r, resolver_ticket t)
     resolver_core_cancel(r->core, t);
 }
 
+void resolver_drop_unwanted(struct resolver *r)
+{
+    resolver_core_drop_unwanted(r->core);
+}
+
 bool resolver_take_stale(struct resolver *r, resolver_ticket t, struct resolver_answer *out)
 {
     return resolver_core_take_stale(r->core, t, clock_mono_ms(), out);

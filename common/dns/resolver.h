@@ -64,6 +64,8 @@ MUST_CHECK resolver_ticket resolver_ask_at(struct resolver *r, const struct reso
                                            int64_t now_ms);
 void resolver_cancel(struct resolver *r,
                      resolver_ticket t); /* no call back after it; a stale ticket is ignored */
+/* Ends what is asked for the cache alone: nobody waits for it, and perhaps nobody may ask for it any more. */
+void resolver_drop_unwanted(struct resolver *r);
 /* For one who cannot wait any longer: true if a stale answer is there. Then the ticket is over. */
 bool resolver_take_stale(struct resolver *r, resolver_ticket t, struct resolver_answer *out);
 

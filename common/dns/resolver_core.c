@@ -385,6 +385,25 @@ resolver_ticket resolver_core_ask(struct resolver_core *c, const struct resolver
     return ticket;
 }
 
+/* Its exchange, which is not over, ends with it. */
+static void drop_question(struct resolver_core *c, struct resolver_question *q)
+{
+    c->cfg.driver.cancel(c->cfg.driver.ctx, q->exchange);
+    leave_table(c, q);
+    free_question(c, q);
+}
+
+void resolver_core_drop_unwanted(struct resolver_core *c)
+{
+    for (struct htab_node *n = c->asking.oldest, *newer; n != NULL; n = newer) {
+        newer = n->newer;
+        struct resolver_question *q = HTAB_ENTRY(n, struct resolver_question, node);
+        if (q->waiters.first == WAITER_NONE) {
+            drop_question(c, q);
+        }
+    }
+}
+
 void resolver_core_cancel(struct resolver_core *c, resolver_ticket t)
 {
     const uint32_t slot = waiters_find(&c->waiters, t);
@@ -395,9 +414,7 @@ void resolver_core_cancel(struct resolver_core *c, resolver_ticket t)
     waiters_remove(&c->waiters, &q->waiters, slot);
     /* Nobody wants it any more. A ready one goes when its turn comes. */
     if (q->waiters.first == WAITER_NONE && q->exchange != NULL && !q->outlives_waiters) {
-        c->cfg.driver.cancel(c->cfg.driver.ctx, q->exchange);
-        leave_table(c, q);
-        free_question(c, q);
+        drop_question(c, q);
     }
 }
 

@@ -109,6 +109,9 @@ int64_t resolver_core_until_ms(const struct resolver_core *c);
 /* Calls back whom it is time to answer. False: a call back freed the core. */
 bool resolver_core_run(struct resolver_core *c, int64_t now_ms);
 
+/* Ends every exchange that nobody waits for (renewals, news behind a stale answer). */
+void resolver_core_drop_unwanted(struct resolver_core *c);
+
 /* Other upstreams are asked from now on: what failed is worth asking again at once. */
 void resolver_core_forgive(struct resolver_core *c);
 

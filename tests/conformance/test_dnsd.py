@@ -120,6 +120,12 @@ class Case(unittest.TestCase):
         if ttl is not None:
             self.assertEqual(minimum, ttl)
 
+    def assert_repaired(self, m):
+        """NODATA of a bad family: for as long as that is remembered, 30 s at first."""
+        self.assert_negative(m, w.NOERROR, ttl=None)
+        self.assertIn(m.soa()[4], range(20, 31))
+        return m.soa()[4]
+
     def assert_addresses(self, m, *texts):
         self.assert_common(m)
         self.assertEqual(m.rcode, w.NOERROR)
@@ -240,7 +246,7 @@ class TestFamilies(Case):
             name = "bad-%s.t.example.net" % kind
             self.assert_negative(self.dnsd.ask(name, w.AAAA), w.NOERROR, ttl=30)  # before A was ever asked
             self.assert_addresses(self.dnsd.ask(name), V4)
-            self.assert_negative(self.dnsd.ask(name, w.AAAA), w.NOERROR, ttl=30)
+            self.assert_repaired(self.dnsd.ask(name, w.AAAA))
 
     def test_a_bad_a_does_not_poison_aaaa(self):
         self.assert_negative(self.dnsd.ask("a-bad-servfail.t.example.net"), w.NOERROR, ttl=30)
@@ -253,10 +259,23 @@ class TestFamilies(Case):
         self.assertTrue(0.9 < time.monotonic() - start < 3.0)
         asked = len(self.stub.asked(name, w.AAAA))
         start = time.monotonic()
-        self.assert_negative(self.dnsd.ask(name, w.AAAA), w.NOERROR, ttl=30)
+        self.assert_repaired(self.dnsd.ask(name, w.AAAA))
         self.assertLess(time.monotonic() - start, 0.8)
         self.assertEqual(len(self.stub.asked(name, w.AAAA)), asked)
         self.assert_addresses(self.dnsd.ask(name), V4)
+
+    def test_a_bad_family_is_not_remembered_for_longer_because_it_is_asked_for(self):
+        stub = Stub({("well.t.example.net", w.A): rcode(w.SERVFAIL), ("well.t.example.net", w.AAAA): addresses(V6)})
+        dnsd = Daemon(POLICY, "--upstream", stub.address, "--aaaa", "pass", *NO_BRAKES)
+        start = time.monotonic()
+        left = [self.assert_repaired(dnsd.ask("well.t.example.net"))]
+        self.assertEqual(left, [30])
+        while time.monotonic() - start < 3.2:
+            time.sleep(0.2)
+            left.append(self.assert_repaired(dnsd.ask("well.t.example.net")))
+        self.assertEqual(left, sorted(left, reverse=True))
+        self.assertLessEqual(left[-1], 27)
+        self.assertEqual(dnsd.stop(), 0)
 
     def test_no_such_name_does_not_wait_for_a_silent_aaaa(self):
         name = "gone-silent.t.example.net"
@@ -934,6 +953,26 @@ class TestAlone(unittest.TestCase):
             dnsd.process.send_signal(signal.SIGHUP)
             dnsd.wait_log("policy_in_use worker=0 generation=2")
             self.assertEqual(w.Message(s.recv(4096)).rcode, w.NXDOMAIN)
+
+    def test_what_a_reload_denies_is_not_asked_for_any_more(self):
+        stub = Stub({**both("mute.t.example.net", silence, silence), **both("mute.slack.com", silence, silence)})
+        dnsd = Daemon(POLICY, "--upstream", stub.address, *NO_BRAKES)
+        with dnsd.udp() as s, dnsd.udp() as kept:
+            s.settimeout(10)
+            kept.settimeout(10)
+            s.send(w.query("mute.t.example.net"))
+            kept.send(w.query("mute.slack.com"))
+            lab.wait_until(lambda: stub.asked("mute.t.example.net") and stub.asked("mute.slack.com"))
+            start = time.monotonic()
+            dnsd.write_policy(POLICY.replace("*.t.example.net", "*.u.example.net"))
+            dnsd.process.send_signal(signal.SIGHUP)
+            self.assertEqual(w.Message(s.recv(4096)).rcode, w.NXDOMAIN)
+            self.assertLess(time.monotonic() - start, 2.5)  # the question would have been given up after 3.5 s
+            asked = len(stub.asked("mute.t.example.net"))
+            self.assertEqual(w.Message(kept.recv(4096)).rcode, w.SERVFAIL)  # still asked for, to its end
+            self.assertEqual(len(stub.asked("mute.t.example.net")), asked)
+            self.assertGreater(len(stub.asked("mute.slack.com")), asked)
+        self.assertEqual(dnsd.stop(), 0)
 
     def test_every_client_gets_its_answer_before_the_end(self):
         dnsd = Daemon(POLICY, "--upstream", Stub(ZONE).address)

@@ -352,6 +352,42 @@ static void a_new_policy_judges_what_is_in_flight(void **state)
     assert_int_equal(answers_of(f), 0);
 }
 
+static void use_policy(struct fixture *f, const char *text, uint64_t generation)
+{
+    policy_unref(f->worker.policy);
+    f->worker.policy = compile(text, generation);
+    query_engine_take_policy(f->engine);
+}
+
+static void a_new_policy_ends_what_it_denies(void **state)
+{
+    struct fixture *f = *state;
+    f->is_silent = true;
+    use_policy(f, policy_a, 2); /* nothing is in flight */
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(ask(f, "a.t.example.net", DNS_A), QUERY_TAKEN);
+    }
+    assert_int_equal(ask(f, "b.t.example.net", DNS_AAAA), QUERY_TAKEN);
+    use_policy(f, policy_a, 3); /* another one that admits them too */
+    assert_int_equal(f->reply_count, 0);
+    assert_int_equal(query_in_flight(f->engine), 4);
+    while (f->upstream_count < 2) {
+        ev_run(f->worker.loop, EVRUN_ONCE);
+    }
+    use_policy(f, policy_b, 4);
+    assert_int_equal(f->reply_count, 4);
+    assert_int_equal(rcode_of(f), DNS_NXDOMAIN);
+    assert_int_equal(query_in_flight(f->engine), 0);
+    struct resolver_stats stats;
+    resolver_stats_read(f->resolver, &stats);
+    const uint64_t sent = stats.sent_udp;
+    ev_sleep(0.9); /* after 800 ms each would have been asked again */
+    ev_run(f->worker.loop, EVRUN_NOWAIT);
+    ev_run(f->worker.loop, EVRUN_NOWAIT);
+    resolver_stats_read(f->resolver, &stats);
+    assert_int_equal(stats.sent_udp, sent);
+}
+
 static void too_many_in_flight_are_told_at_once(void **state)
 {
     struct fixture *f = *state;
@@ -467,6 +503,7 @@ int main(void)
         TEST(a_denial_is_the_same_denial),
         TEST(equal_questions_join),
         TEST(a_new_policy_judges_what_is_in_flight),
+        TEST(a_new_policy_ends_what_it_denies),
         TEST(too_many_in_flight_are_told_at_once),
         TEST(brakes_stand_before_the_upstream),
         TEST(over_the_rate_is_a_failure_that_is_tried_again),

@@ -246,6 +246,27 @@ static void stale_without_asking(void **state)
     assert_int_equal(f->started, 1);
 }
 
+static void unwanted_ones_are_dropped(void **state)
+{
+    struct fixture *f = *state;
+    resolver_core_drop_unwanted(f->core); /* there is none */
+    assert_true(ask(f, "www.example", 0) != 0);
+    reply(f, 100, 0);
+    assert_true(resolver_core_run(f->core, 0));
+    assert_true(ask(f, "other.example", 0) != 0);
+    for (int64_t now_ms = 90000; f->started == 2 && now_ms < 100000; now_ms += 100) {
+        assert_true(peek(f, "www.example", now_ms)); /* until it is renewed */
+    }
+    assert_int_equal(f->started, 3);
+    resolver_core_drop_unwanted(f->core);
+    assert_int_equal(f->cancelled, 1); /* the renewal; the other one is waited for */
+    assert_true(peek(f, "www.example", 99900));
+    assert_int_equal(f->started, 4); /* renewed again: it is not thought to be under way */
+    resolver_core_drop_unwanted(f->core);
+    assert_int_equal(f->cancelled, 2);
+    assert_int_equal(f->answered, 1);
+}
+
 int main(void)
 {
 #define CORE_CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -253,7 +274,7 @@ int main(void)
         CORE_CASE(freed_by_a_ready_answer), CORE_CASE(freed_by_a_stale_answer),
         CORE_CASE(counts_where_it_is_told), CORE_CASE(many_wait_for_one),
         CORE_CASE(many_names_at_once),      CORE_CASE(renewal_is_of_each_route),
-        CORE_CASE(stale_without_asking),
+        CORE_CASE(stale_without_asking),    CORE_CASE(unwanted_ones_are_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
