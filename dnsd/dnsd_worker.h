@@ -23,6 +23,7 @@ struct dnsd_shared { /* immutable once the workers run; what it points to outliv
 struct dnsd_socket {
     int fd; /* -1 once a worker has taken it */
     bool is_tcp;
+    bool is_v6_only; /* [::] is not 0.0.0.0 too: so are those we bind, passed ones may be otherwise */
     unsigned worker; /* whose it is */
     struct addr local;
 };

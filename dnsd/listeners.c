@@ -22,6 +22,13 @@ int listeners_check(const struct str_list *listen, struct err *err)
     return 0;
 }
 
+static bool is_v6_only(int fd)
+{
+    int is_on = 0;
+    socklen_t len = (socklen_t)sizeof(is_on);
+    return getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &is_on, &len) == 0 && is_on != 0;
+}
+
 /* Takes fd, also on failure. */
 static int add(struct listeners *l, int fd, bool is_tcp, unsigned worker, struct err *err)
 {
@@ -35,7 +42,8 @@ static int add(struct listeners *l, int fd, bool is_tcp, unsigned worker, struct
         return rc;
     }
     l->items = items;
-    items[l->count++] = (struct dnsd_socket){.fd = fd, .is_tcp = is_tcp, .worker = worker, .local = local};
+    items[l->count++] = (struct dnsd_socket){
+        .fd = fd, .is_tcp = is_tcp, .is_v6_only = is_v6_only(fd), .worker = worker, .local = local};
     return 0;
 }
 
@@ -200,16 +208,27 @@ static bool is_wildcard(const struct ip *ip)
     return memcmp(ip->bytes, zero, sizeof(zero)) == 0;
 }
 
-static bool is_same_socket(const struct addr *listener, const struct addr *upstream)
+static bool is_same_socket(const struct dnsd_socket *s, const struct addr *upstream)
 {
+    const struct addr *listener = &s->local;
     if (listener->port != upstream->port) {
         return false;
     }
     if (is_wildcard(&listener->ip) &&
-        (listener->ip.family == upstream->ip.family || listener->ip.family == IP_V6)) {
+        (listener->ip.family == upstream->ip.family || (listener->ip.family == IP_V6 && !s->is_v6_only))) {
         return is_own_address(&upstream->ip);
     }
     return ip_is_equal(&listener->ip, &upstream->ip);
+}
+
+/* As the kernel sees it: an IPv4-mapped address leads to an IPv4 one. */
+static struct addr destination_of(const struct addr *upstream)
+{
+    struct sockaddr_storage ss;
+    struct addr to = *upstream;
+    const socklen_t len = addr_to_sockaddr(upstream, &ss);
+    (void)CHECK(addr_from_sockaddr((const struct sockaddr *)&ss, len, &to) == 0);
+    return to;
 }
 
 int listeners_check_upstreams(const struct listeners *l, const struct addr *upstreams, size_t count,
@@ -219,8 +238,9 @@ int listeners_check_upstreams(const struct listeners *l, const struct addr *upst
         return 0;
     }
     for (size_t i = 0; i < count; i++) {
+        const struct addr to = destination_of(&upstreams[i]);
         for (size_t j = 0; j < l->count; j++) {
-            if (is_same_socket(&l->items[j].local, &upstreams[i])) {
+            if (is_same_socket(&l->items[j], &to)) {
                 char up[ADDR_TEXT_CAP];
                 char own[ADDR_TEXT_CAP];
                 err_set(err, "upstream %s is our own listener %s: it would ask itself; give --upstream",

@@ -93,6 +93,7 @@ void match_tree_fini(struct match_tree *t)
     free(t->slots);
     free(t->starts);
     free(t->bytes);
+    free(t->filter);
     *t = (struct match_tree){0};
 }
 
@@ -109,7 +110,7 @@ struct span match_tree_bytes(const struct match_tree *t, uint32_t node)
 size_t match_tree_memory(const struct match_tree *t)
 {
     size_t tables = t->slots != NULL ? t->slot_count : t->bucket_count + 1;
-    return t->node_cap * sizeof *t->nodes + tables * sizeof *t->slots + t->byte_cap;
+    return t->node_cap * sizeof *t->nodes + tables * sizeof *t->slots + t->byte_cap + t->filter_bits / 8;
 }
 
 static inline bool is_edge(const struct match_tree *t, const struct match_node *n, const struct edge *e)
@@ -263,20 +264,47 @@ static void sort_nodes(struct match_tree *t, const uint64_t *ways, struct match_
 
 static void add_to_filter(struct match_tree *t, uint64_t way)
 {
-    const uint64_t a = way % MATCH_FILTER_BITS;
-    const uint64_t b = way / MATCH_FILTER_BITS % MATCH_FILTER_BITS;
+    const size_t a = (size_t)way & (t->filter_bits - 1);
+    const size_t b = (size_t)(way >> 20) & (t->filter_bits - 1);
     t->filter[a / 64] |= UINT64_C(1) << a % 64;
     t->filter[b / 64] |= UINT64_C(1) << b % 64;
 }
 
-static void fill_filter(struct match_tree *t, const uint64_t *ways)
+/* Which nodes lead anywhere, before they are sorted. Returns how many. */
+static size_t find_leading(const struct match_tree *t, uint8_t *leads)
 {
+    size_t count = 0;
     for (uint32_t i = 1; i < t->node_count; i++) {
         const struct match_node *n = &t->nodes[i];
         if (n->kind == MATCH_LABEL) {
-            add_to_filter(t, n->parent == MATCH_ROOT ? ways[i] : ways[n->parent]);
+            const uint32_t at = n->parent == MATCH_ROOT ? i : n->parent;
+            count += leads[at] == 0;
+            leads[at] = 1;
         }
     }
+    return count;
+}
+
+/* False: no memory. */
+static bool make_filter(struct match_tree *t, const uint64_t *ways)
+{
+    uint8_t *leads = calloc(t->node_count, sizeof *leads);
+    if (leads == NULL) {
+        return false;
+    }
+    const size_t wanted = find_leading(t, leads) * 8;
+    t->filter_bits = MATCH_FILTER_BITS_MIN;
+    while (t->filter_bits < wanted && t->filter_bits < MATCH_FILTER_BITS_MAX) {
+        t->filter_bits *= 2;
+    }
+    t->filter = calloc(t->filter_bits / 64, sizeof *t->filter);
+    for (uint32_t i = 1; t->filter != NULL && i < t->node_count; i++) {
+        if (leads[i] != 0) {
+            add_to_filter(t, ways[i]);
+        }
+    }
+    free(leads);
+    return t->filter != NULL;
 }
 
 int match_tree_seal(struct match_tree *t, uint32_t **places)
@@ -296,13 +324,14 @@ int match_tree_seal(struct match_tree *t, uint32_t **places)
         for (size_t i = 1; count_buckets(t, ways) > MATCH_BUCKET_MAX && i < KEYS_TRIED; i++) {
             hash_key_init(&t->key);
         }
-        fill_filter(t, ways);
+        rc = make_filter(t, ways) ? 0 : -ENOMEM;
+    }
+    if (rc == 0) {
         sort_nodes(t, ways, sorted, *places);
         free(t->nodes);
         t->nodes = sorted;
         t->node_cap = t->node_count;
         sorted = NULL;
-        rc = 0;
     }
     free(sorted);
     free(ways);

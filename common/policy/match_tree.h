@@ -20,7 +20,8 @@
 #define MATCH_BYTES_MAX 63U /* of one edge */
 #define MATCH_INLINE_BYTES 16U
 #define MATCH_BUCKET_MAX 16U
-#define MATCH_FILTER_BITS 4096U
+#define MATCH_FILTER_BITS_MIN ((size_t)1 << 12)
+#define MATCH_FILTER_BITS_MAX ((size_t)1 << 20)
 
 enum match_kind {
     MATCH_LABEL = 0, /* a whole label, "*" or "**" */
@@ -77,8 +78,9 @@ struct match_tree {
     size_t slot_count; /* a power of two */
     uint32_t *starts;  /* sealed: where each bucket's nodes start */
     size_t bucket_count;
-    uint64_t filter[MATCH_FILTER_BITS / 64]; /* sealed: of match_tree_may_lead() */
-    uint8_t *bytes;                          /* edges that do not fit into their nodes */
+    uint64_t *filter;   /* sealed: of match_tree_may_lead() */
+    size_t filter_bits; /* a power of two */
+    uint8_t *bytes;     /* edges that do not fit into their nodes */
     size_t byte_count, byte_cap;
 };
 
@@ -106,14 +108,15 @@ struct match_at match_tree_find(const struct match_tree *t, struct match_at pare
 uint64_t match_tree_way(const struct match_tree *t, uint64_t parent_way, struct span label);
 /*
  * False: the way leads to no top-level label, and to no label that has others to its left (a Bloom filter;
- * true for some that do not, the more the more there are that do). Half a kilobyte that stays in the caches
- * tells of most names that were never asked for that they are not there, however large the tree is.
+ * true for some that do not). Eight to sixteen bits for each that does, half a kilobyte as a rule, stay in
+ * the caches and tell of most names that were never asked for that they are not there, however large the tree
+ * is.
  */
 static inline bool match_tree_may_lead(const struct match_tree *t, uint64_t way)
 {
-    /* two places from the lower half; the upper one chooses the bucket */
-    const uint64_t a = way % MATCH_FILTER_BITS;
-    const uint64_t b = way / MATCH_FILTER_BITS % MATCH_FILTER_BITS;
+    /* two places from lower bits; the highest choose the bucket */
+    const size_t a = (size_t)way & (t->filter_bits - 1);
+    const size_t b = (size_t)(way >> 20) & (t->filter_bits - 1);
     return (t->filter[a / 64] >> a % 64 & t->filter[b / 64] >> b % 64 & 1) != 0;
 }
 /* Ways that will be looked at soon: memory is asked for all of them before any is waited for. */

@@ -147,17 +147,25 @@ static void an_upstream_may_not_be_a_listener(void **state)
     struct dnsd_socket socket = {.fd = -1};
     static const struct {
         const char *listen, *upstream;
-        bool is_same;
+        bool is_same, is_v6_only;
     } rows[] = {
-        {"127.0.0.1:5300", "127.0.0.1:5300", true},  {"127.0.0.1:5300", "127.0.0.1:5301", false},
-        {"127.0.0.1:5300", "127.0.0.2:5300", false}, {"0.0.0.0:5300", "127.0.0.1:5300", true},
-        {"0.0.0.0:5300", "127.5.5.5:5300", true},    {"0.0.0.0:5300", "192.0.2.53:5300", false},
-        {"[::]:5300", "127.0.0.1:5300", true}, /* a passed one may be dual-stack */
+        {"127.0.0.1:5300", "127.0.0.1:5300", true, false},
+        {"127.0.0.1:5300", "127.0.0.1:5301", false, false},
+        {"127.0.0.1:5300", "127.0.0.2:5300", false, false},
+        {"127.0.0.1:5300", "[::ffff:127.0.0.1]:5300", true, false},
+        {"0.0.0.0:5300", "127.0.0.1:5300", true, false},
+        {"0.0.0.0:5300", "127.5.5.5:5300", true, false},
+        {"0.0.0.0:5300", "[::ffff:127.0.0.1]:5300", true, false},
+        {"0.0.0.0:5300", "192.0.2.53:5300", false, false},
+        {"[::]:5300", "127.0.0.1:5300", true, false}, /* a passed one may be dual-stack */
+        {"[::]:5300", "127.0.0.1:5300", false, true},
+        {"[::]:5300", "[::ffff:127.0.0.1]:5300", false, true},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct addr upstream;
         struct err err = {0};
         assert_int_equal(addr_parse(span_str(rows[i].listen), 0, &socket.local), 0);
+        socket.is_v6_only = rows[i].is_v6_only;
         assert_int_equal(addr_parse(span_str(rows[i].upstream), 0, &upstream), 0);
         const struct listeners l = {.items = &socket, .count = 1};
         assert_int_equal(listeners_check_upstreams(&l, &upstream, 1, &err), rows[i].is_same ? -EINVAL : 0);
