@@ -26,23 +26,35 @@ for expect in nxdomain echo; do
   esac
 done
 
-# What bench-dns says of the targets, of figures that are given.
-figures='
+# What bench-dns says of the targets, of figures that are given. A target of misses counts only with fresh source ports.
+verdicts_of() { # PORTS: as many of ours has the authority seen
+  python3 "${top_srcdir:-.}/tests/bench/bench_dns.py" --from-json /dev/stdin <<EOF_FIGURES
 {"rounds": {"cached": {"floor: echo": [3.0, 6.0, 3.0], "unbound": [5.0, 10.0, 4.0],
-                       "openshell-dnsd, 10000 rules": [3.6, 7.2, 2.7], "openshell-dnsd, 100000 rules": [4.0, 8.0, 3.0]}},
- "upstream": {"cached": {"unbound": {"answers": 10, "questions": 2, "ports": 2, "repeats": 0}}}}
-'
-verdicts=$(python3 "${top_srcdir:-.}/tests/bench/bench_dns.py" --from-json /dev/stdin <<EOF_FIGURES
-$figures
+                       "openshell-dnsd, 10000 rules": [3.6, 7.2, 2.7], "openshell-dnsd, 100000 rules": [4.0, 8.0, 3.0]},
+            "miss": {"openshell-dnsd, 10000 rules": [9.0, 18.0, 9.0], "dnsmasq": [18.0, 36.0, 20.0],
+                     "unbound": [30.0, 60.0, 30.0], "dnsdist": [7.5, 15.0, 9.0]}},
+ "upstream": {"cached": {"unbound": {"answers": 10, "questions": 2, "ports": 2, "repeats": 0}},
+              "miss": {"openshell-dnsd, 10000 rules": {"answers": 90000, "questions": 90000, "ports": $1, "repeats": 0},
+                       "dnsmasq": {"answers": 90000, "questions": 90000, "ports": 28000, "repeats": 0},
+                       "unbound": {"answers": 900, "questions": 900, "ports": 880, "repeats": 0},
+                       "dnsdist": {"answers": 90000, "questions": 90000, "ports": 18, "repeats": 0}}}}
 EOF_FIGURES
-)
+}
+expect_line() { # VERDICTS LINE
+  printf '%s\n' "$1" | grep -qxF "$2" || { echo "bench_dns.py does not say \"$2\":" >&2; printf '%s\n' "$1" >&2; exit 1; }
+}
+verdicts=$(verdicts_of 28000)
 for line in \
   'met    cached: CPU to that of the echo server: at most 1.25, measured 1.20 (0.90 to 1.20)' \
   'MISSED cached: CPU to that of the best peer: at most 0.7, measured 0.72 (0.68 to 0.72) (unbound)' \
   'MISSED cached: 100000 rules to 10000 rules: at most 1.1, measured 1.11 (1.11 to 1.11)' \
-  'not measured: miss: CPU to that of the best peer'; do
-  printf '%s\n' "$verdicts" | grep -qxF "$line" || { echo "bench_dns.py does not say \"$line\":" >&2; printf '%s\n' "$verdicts" >&2; exit 1; }
+  'met    miss, a fresh source port each: CPU to that of the best peer that does so too: at most 1, measured 0.50 (0.45 to 0.50) (dnsmasq)' \
+  '       miss: CPU to that of dnsdist, which has 18 ports: no target, measured 1.20 (1.00 to 1.20) (dnsdist)' \
+  'not measured: denied: CPU to that of the best peer'; do
+  expect_line "$verdicts" "$line"
 done
+expect_line "$(verdicts_of 18)" \
+  'MISSED miss, a fresh source port each: CPU to that of the best peer that does so too: at most 1, measured inf (openshell-dnsd, 10000 rules had too few ports)'
 
 # The tools of `make bench-tunnel` against each other: through both floors all bytes arrive, and a load that is sent to
 # no origin must not find anything good.
