@@ -73,6 +73,7 @@ void dns_exchange_begin_name(struct dns_exchange *x)
     x->given_up = 0;
     x->tcp_due = 0;
     x->tcp_done = 0;
+    x->case_doubted = 0;
     x->round = 0;
     x->hedge_ms = INT64_MAX;
 }
@@ -170,7 +171,7 @@ static struct dns_exchange_slot *ask_beside(struct dns_exchange *x, size_t upstr
     return &x->slots[i];
 }
 
-/* An upstream that was silent to UDP, or refused it, over TCP. */
+/* An upstream that was silent to UDP, or refused it, or whose reply there was doubted, over TCP. */
 static void choose_tcp(struct dns_exchange *x, int64_t now_ms)
 {
     for (size_t i = 0; i < x->env->upstreams.count; i++) {
@@ -465,6 +466,7 @@ void dns_exchange_upstreams_moved(struct dns_exchange *x, const uint8_t moved[UP
     x->given_up = move_bits(x->given_up, moved);
     x->tcp_due = move_bits(x->tcp_due, moved);
     x->tcp_done = move_bits(x->tcp_done, moved);
+    x->case_doubted = move_bits(x->case_doubted, moved);
     for (size_t i = 0; i < x->slot_count; i++) {
         struct dns_exchange_slot *s = &x->slots[i];
         if (!is_in_use(s)) {

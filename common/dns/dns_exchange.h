@@ -10,8 +10,8 @@
  * silent one over TCP beside that, in case only UDP is blocked; SERVFAIL, REFUSED, a lame
  * answer, an unreachable upstream: the next one at once; TC=1: the same one over TCP; FORMERR, NOTIMP or
  * BADVERS to a query with OPT: the same one without; NXDOMAIN is final; CNAMEs are followed by new questions,
- * 8 hops in all, loops refused; what does not match is ignored. It ends with one result, at the latest
- * total_ms after the start.
+ * 8 hops in all, loops refused; what does not match is ignored, and if only the case of the name does not,
+ * the same one is asked over TCP beside. It ends with one result, at the latest total_ms after the start.
  */
 #pragma once
 
@@ -89,7 +89,7 @@ struct dns_exchange_slot {
         is_probe; /* asks whether a failed upstream is back, or UDP; outlives the answer until its deadline */
     bool is_overtaken; /* a hedge went out beside it; outlives the answer too: does it answer at all? */
     bool is_hedge;
-    bool is_beside; /* over TCP after silence over UDP */
+    bool is_beside; /* over TCP after silence over UDP, or after a reply there that was doubted */
     bool tcp;
     bool with_opt;
     bool is_edns_retry;
@@ -115,10 +115,11 @@ struct dns_exchange {
     size_t current;    /* the attempt that is waited for, or DNS_EXCHANGE_SLOTS */
     uint32_t tried;    /* upstreams asked in this round, a bit each */
     uint32_t given_up; /* upstreams that answered badly: not asked again for this name */
-    uint32_t tcp_due;  /* upstreams that were silent over UDP: to be asked over TCP */
+    uint32_t tcp_due;  /* upstreams that were silent over UDP, or are doubted: to be asked over TCP */
     uint32_t tcp_done;
-    int64_t hedge_ms; /* when to ask another one beside, or INT64_MAX */
-    unsigned round;   /* how often all of them were tried */
+    uint32_t case_doubted; /* upstreams whose reply over UDP fitted but for the case of the name */
+    int64_t hedge_ms;      /* when to ask another one beside, or INT64_MAX */
+    unsigned round;        /* how often all of them were tried */
     unsigned sends;
     unsigned hops;
     unsigned name_count; /* names asked so far, hashed, against loops */

@@ -144,7 +144,8 @@ static void learn(struct dns_exchange *x, const struct dns_exchange_slot *s, str
     x->env->stats.replies++;
     if (!s->tcp) {
         upstream_note_udp_reply(u, now_ms);
-    } else if (s->is_beside && u->udp_reply_ms < s->sent_ms - x->env->attempt_ms) {
+    } else if (s->is_beside && (x->case_doubted & 1U << s->upstream) == 0 &&
+               u->udp_reply_ms < s->sent_ms - x->env->attempt_ms) {
         upstream_note_udp_blocked(u, now_ms);
     }
     if (s->tcp == u->is_stream_only) {
@@ -158,6 +159,19 @@ static void learn(struct dns_exchange *x, const struct dns_exchange_slot *s, str
         return; /* no question in it, or nothing to see: the dice fell on lower case only */
     }
     upstream_note_case(u, span_is_equal(qname, span_sub(msg, DNS_HEADER_LEN, qname.len)));
+}
+
+/*
+ * All but the case of its name fits: forged, or the upstream has changed. TCP tells, which nobody can forge
+ * blindly. The true reply may still come to the socket meanwhile.
+ */
+static void doubt_case(struct dns_exchange *x, const struct dns_exchange_slot *s)
+{
+    const uint32_t bit = 1U << s->upstream;
+    if ((x->tcp_done & bit) == 0) {
+        x->tcp_due |= bit;
+        x->case_doubted |= bit;
+    }
 }
 
 bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, int64_t now_ms)
@@ -179,16 +193,13 @@ bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, in
         x->env->stats.mismatches++;
         dns_exchange_slot_upstream(x, s)->mismatches++;
         sent.exact_case = false;
-        if (s->is_exact_case) {
+        if (s->is_exact_case && !x->is_done) {
             dns_reply_parse(msg, &sent, &r);
+            if (r.kind != DNS_REPLY_MISMATCH) {
+                doubt_case(x, s);
+            }
         }
-        if (r.kind == DNS_REPLY_MISMATCH || x->is_done) {
-            return false;
-        }
-        /* All but the case fits: forged, or the upstream has changed. TCP tells, which nobody can forge
-         * blindly. */
-        ask_again(x, slot, true, s->with_opt);
-        return true;
+        return false;
     }
 
     learn(x, s, sent.qname, msg, now_ms);
