@@ -135,6 +135,28 @@ static bool has_upper(struct span wire)
     return false;
 }
 
+/* Its upstream has not answered the same question with OPT over UDP. */
+static bool was_silent_to_opt(const struct dns_exchange *x, const struct dns_exchange_slot *s)
+{
+    for (size_t i = 0; i < x->slot_count; i++) {
+        const struct dns_exchange_slot *o = &x->slots[i];
+        if (o->is_open && o->is_late && o->with_opt && !o->tcp && o->upstream == s->upstream) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void learn_edns(struct dns_exchange *x, const struct dns_exchange_slot *s, int64_t now_ms)
+{
+    struct upstream *u = dns_exchange_slot_upstream(x, s);
+    if (s->with_opt) {
+        upstream_note_opt_reply(u);
+    } else if (was_silent_to_opt(x, s)) {
+        upstream_note_opt_silent(u, now_ms);
+    }
+}
+
 /* What a matching reply to qname, as sent, tells about the upstream, whatever it says about the name. */
 static void learn(struct dns_exchange *x, const struct dns_exchange_slot *s, struct span qname,
                   struct span msg, int64_t now_ms)
@@ -144,6 +166,7 @@ static void learn(struct dns_exchange *x, const struct dns_exchange_slot *s, str
     x->env->stats.replies++;
     if (!s->tcp) {
         upstream_note_udp_reply(u, now_ms);
+        learn_edns(x, s, now_ms);
     } else if (s->is_beside && (x->case_doubted & 1U << s->upstream) == 0 &&
                u->udp_reply_ms < s->sent_ms - x->env->attempt_ms) {
         upstream_note_udp_blocked(u, now_ms);

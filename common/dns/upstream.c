@@ -11,6 +11,7 @@
 #define PROBE_MIN_MS 1000
 #define PROBE_MAX_MS 30000
 #define NO_EDNS_MS ((int64_t)3600 * 1000)
+#define OPT_SILENCES 3
 #define LATE_MIN_MS 50
 #define LATE_UNKNOWN_MS 250
 #define RTT_MAX_MS 10000
@@ -256,6 +257,20 @@ void upstream_note_failure(struct upstream *u, int64_t sent_ms, int64_t now_ms)
 void upstream_note_no_edns(struct upstream *u, int64_t now_ms)
 {
     u->no_edns_until_ms = now_ms + NO_EDNS_MS;
+    u->opt_silences = 0;
+}
+
+void upstream_note_opt_silent(struct upstream *u, int64_t now_ms)
+{
+    u->opt_silences++;
+    if (u->opt_silences >= OPT_SILENCES) {
+        upstream_note_no_edns(u, now_ms);
+    }
+}
+
+void upstream_note_opt_reply(struct upstream *u)
+{
+    u->opt_silences = 0;
 }
 
 bool upstream_wants_edns(const struct upstream *u, int64_t now_ms)
