@@ -256,6 +256,21 @@ def test_flood_of_heads_does_not_stop_others(env):
 
 # ---- descriptors ----
 
+def test_descriptor_table_is_large_from_the_start(env):
+    """Growing it would hold up a worker, and all its tunnels, until every processor has been through the scheduler."""
+    def size():
+        with open("/proc/%d/status" % d.process.pid, encoding="ascii") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("FDSize:"))
+
+    with env.daemon(ALL) as d:
+        at_start = size()
+        assert at_start >= min(resource.prlimit(d.process.pid, resource.RLIMIT_NOFILE)[0], 65536), at_start
+        held = [connect(d, FOUR) for _ in range(200)]
+        assert size() == at_start, (at_start, size())
+        for s in held:
+            s.close()
+
+
 def test_no_descriptor_for_a_client(env):
     """503 with Retry-After at once; what stands goes on; nothing spins; it serves again by itself."""
     with env.scratch() as where:
