@@ -10,7 +10,7 @@
 #define UDP_BATCH 32
 /* In one wake-up. Then replies from upstream come to their turn: with fewer questions under way at a time,
  * what belongs to each is still in the processor's cache when its reply comes. */
-#define UDP_BATCHES_MAX 2
+#define UDP_TURN_MAX (2 * UDP_BATCH)
 #define UDP_MESSAGE_MAX 2048 /* one question and an OPT need far less; more is malformed */
 #define UDP_CONTROL_MAX CMSG_SPACE(sizeof(struct in6_pktinfo))
 
@@ -206,8 +206,8 @@ static void prepare_messages(struct listen_udp *u)
     }
 }
 
-/* False when the socket is empty. */
-static bool read_batch(struct listen_udp *u)
+/* How many there were. */
+static int read_batch(struct listen_udp *u)
 {
     struct mmsghdr *msgs = u->in_msgs;
     int n = recvmmsg(u->fd, msgs, UDP_BATCH, MSG_DONTWAIT, NULL);
@@ -223,22 +223,24 @@ static bool read_batch(struct listen_udp *u)
     }
     u->is_batching = false;
     flush_out(u);
-    return n == UDP_BATCH;
+    return n < 0 ? 0 : n;
 }
 
-/* False when the socket is empty. */
-static bool read_batches(struct listen_udp *u)
+/* How many there were; as many as UDP_TURN_MAX: the socket may hold more. */
+static int read_batches(struct listen_udp *u)
 {
-    bool has_more = true;
-    for (int i = 0; i < UDP_BATCHES_MAX && has_more; i++) {
-        has_more = read_batch(u);
+    int count = 0, n = UDP_BATCH;
+    while (n == UDP_BATCH && count < UDP_TURN_MAX) {
+        n = read_batch(u);
+        count += n;
     }
-    return has_more;
+    return count;
 }
 
 /*
- * Under load the socket is read in every turn, asked or not. Once it is out of the loop's epoll the kernel
- * has nobody to tell that a datagram came in, or left: that alone is a tenth of what an answer costs.
+ * Under load the socket is read in every turn, asked or not, until one finds nothing in it. Once it is out of
+ * the loop's epoll the kernel has nobody to tell that a datagram came in, or left: that alone is a tenth of
+ * what an answer costs.
  */
 static void set_busy(struct listen_udp *u, bool is_busy)
 {
@@ -259,7 +261,7 @@ static void on_datagram_event(struct ev_loop *loop, ev_io *w, int revents)
     (void)loop;
     (void)revents;
     struct listen_udp *u = w->data;
-    if (read_batches(u)) {
+    if (read_batches(u) == UDP_TURN_MAX) {
         set_busy(u, true);
     }
 }
@@ -269,7 +271,7 @@ static void on_again_event(struct ev_loop *loop, ev_check *w, int revents)
     (void)loop;
     (void)revents;
     struct listen_udp *u = w->data;
-    if (!read_batches(u)) {
+    if (read_batches(u) == 0) {
         set_busy(u, false);
     }
 }
