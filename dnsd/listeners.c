@@ -52,19 +52,6 @@ static int bind_one(const struct addr *a, bool is_tcp, bool is_shared, struct er
     return is_tcp ? sock_listen_tcp(a, is_shared, err) : sock_listen_udp(a, is_shared, err);
 }
 
-/* The first socket was bound without SO_REUSEPORT: a port in use would have been refused. Now others may
- * join. */
-static int allow_sharing(int fd, struct err *err)
-{
-    const int on = 1;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, (socklen_t)sizeof(on)) != 0) {
-        int rc = -errno;
-        err_set(err, "SO_REUSEPORT: %s", strerror(-rc));
-        return rc;
-    }
-    return 0;
-}
-
 /* One protocol of one address for every worker. *a gets the port that port 0 became. */
 static int bind_protocol(struct listeners *l, struct addr *a, bool is_tcp, unsigned worker_count,
                          struct err *err)
@@ -74,7 +61,7 @@ static int bind_protocol(struct listeners *l, struct addr *a, bool is_tcp, unsig
         if (fd < 0) {
             return fd;
         }
-        int rc = i == 0 && worker_count > 1 ? allow_sharing(fd, err) : 0;
+        int rc = i == 0 && worker_count > 1 ? sock_allow_sharing(fd, err) : 0;
         if (rc != 0) {
             (void)close(fd);
             return rc;
@@ -125,6 +112,8 @@ int listeners_bind(struct listeners *l, const struct str_list *listen, unsigned 
         }
         int rc = bind_addr(l, &a, worker_count, err);
         if (rc != 0) {
+            err_prefix(err, "--listen");
+            err_add_hint(err, sock_listen_hint(-rc));
             return rc;
         }
     }

@@ -87,16 +87,20 @@ static int bind_at(struct listen_set *set, struct addr addr, enum listen_kind ki
         return out_of_memory(err);
     }
     for (unsigned i = 0; i < set->worker_count; i++) {
-        int fd = sock_listen_tcp(&addr, set->worker_count > 1, err);
+        int fd = sock_listen_tcp(&addr, i > 0, err);
         if (fd < 0) {
             return fd;
         }
         s->fds[i] = fd;
+        int rc = i == 0 && set->worker_count > 1 ? sock_allow_sharing(fd, err) : 0;
+        if (rc != 0) {
+            return rc;
+        }
         if (kind == LISTEN_CAPTURE) { /* without the privilege only TPROXY is not to be had */
             s->takes_tproxy = sock_set_transparent(fd, (enum ip_family)addr.ip.family) == 0;
         }
         if (i == 0) { /* port 0: the others share the one the kernel chose */
-            int rc = sock_local_addr(fd, &addr);
+            rc = sock_local_addr(fd, &addr);
             if (rc != 0) {
                 err_set(err, "getsockname: %s", strerror(-rc));
                 return rc;
@@ -117,6 +121,7 @@ static int bind_one(struct listen_set *set, const char *text, enum listen_kind k
     rc = bind_at(set, addr, kind, err);
     if (rc != 0) {
         err_prefix(err, "%s", option_of(kind));
+        err_add_hint(err, sock_listen_hint(-rc));
     }
     return rc;
 }

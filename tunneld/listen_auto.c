@@ -2,6 +2,7 @@
 #include "tunneld/listen_auto.h"
 
 #include "common/base/log.h"
+#include "common/net/sock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -70,19 +71,11 @@ static const char *remedy(const struct listen_set *set, int error)
     if (set->is_asking) {
         return remedy_there(error);
     }
-    switch (error) {
-    case EADDRINUSE:
-        return "another program has the port: end it, or name the addresses to listen on with "
-               "--transparent ADDR:auto";
-    case EACCES:
-        return "a port below net.ipv4.ip_unprivileged_port_start needs CAP_NET_BIND_SERVICE: start as root "
-               "(with "
-               "--user), give the capability, or lower the number";
-    case EMFILE:
-        return "raise the limit of open files (LimitNOFILE=), or start with fewer --workers";
-    default:
-        return "";
+    if (error == EADDRINUSE) {
+        return "another program has the port (ss -lnp names it): end it, or name the addresses to listen on "
+               "with --transparent ADDR:auto";
     }
+    return sock_listen_hint(error);
 }
 
 /* Listeners may have half of the descriptors; tunnels need the others. */

@@ -56,6 +56,15 @@ void err_prefix(struct err *e, const char *fmt, ...)
 }
 
 /* One write(2): whole lines even when several threads fail at once; no lock, no memory, no log. */
+void err_add_hint(struct err *e, const char *hint)
+{
+    if (e == NULL || *hint == '\0') {
+        return;
+    }
+    size_t len = strnlen(e->text, sizeof e->text - 1);
+    (void)snprintf(e->text + len, sizeof e->text - len, ": %s", hint);
+}
+
 static void write_line(const char *kind, const char *what, const char *file, int line)
 {
     char text[512];

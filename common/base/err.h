@@ -17,6 +17,8 @@ struct err {
 void err_set(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Puts "prefix: " in front of what is there. */
 void err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Puts ": hint" behind it, unless the hint is empty. */
+void err_add_hint(struct err *e, const char *hint);
 
 void err_require_failed(const char *what, const char *file, int line) __attribute__((noreturn));
 bool err_check_failed(const char *what, const char *file, int line); /* returns false */

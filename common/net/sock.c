@@ -106,6 +106,32 @@ int sock_listen_udp(const struct addr *a, bool reuseport, struct err *err)
     return rc == 0 ? fd : fail_listen(fd, a, "udp", rc, err);
 }
 
+int sock_allow_sharing(int fd, struct err *err)
+{
+    int rc = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (rc != 0) {
+        err_set(err, "SO_REUSEPORT: %s", strerror(-rc));
+    }
+    return rc;
+}
+
+const char *sock_listen_hint(int error)
+{
+    switch (error) {
+    case EADDRINUSE:
+        return "another program has it (ss -lnp names it): end that, or listen on another address";
+    case EADDRNOTAVAIL:
+        return "no interface here has this address";
+    case EACCES:
+        return "a port below net.ipv4.ip_unprivileged_port_start needs CAP_NET_BIND_SERVICE: start as root "
+               "(with --user), give the capability, lower that number, or listen on a higher port";
+    case EMFILE:
+        return "raise the limit of open files (LimitNOFILE=), or start with fewer --workers";
+    default:
+        return "";
+    }
+}
+
 int sock_local_addr(int fd, struct addr *out)
 {
     struct sockaddr_storage ss = {0};

@@ -12,10 +12,17 @@ struct sock_keepalive { /* 0 idle_s = off */
     unsigned user_timeout_ms; /* TCP_USER_TIMEOUT; 0 = the kernel's */
 };
 
-/* SO_REUSEADDR always, SO_REUSEPORT if reuseport, IPV6_V6ONLY on IPv6. Backlog 1024. */
+/*
+ * SO_REUSEADDR always, SO_REUSEPORT if reuseport, IPV6_V6ONLY on IPv6. Backlog 1024. The first listener of an
+ * address is made without reuseport, so that one of another process there is an error; sock_allow_sharing()
+ * then lets others of the same user join it.
+ */
 MUST_CHECK int sock_listen_tcp(const struct addr *a, bool reuseport, struct err *err);
 /* With IP_PKTINFO / IPV6_RECVPKTINFO so that answers leave from the address asked. */
 MUST_CHECK int sock_listen_udp(const struct addr *a, bool reuseport, struct err *err);
+MUST_CHECK int sock_allow_sharing(int fd, struct err *err);
+/* What to do about a listener that could not be had, as half a sentence; "" if there is nothing to say. */
+const char *sock_listen_hint(int error);
 MUST_CHECK int sock_local_addr(int fd, struct addr *out);
 MUST_CHECK int sock_peer_addr(int fd, struct addr *out);
 /*

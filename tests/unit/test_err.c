@@ -29,6 +29,11 @@ static void test_set_and_prefix(void **state)
     assert_string_equal(e.text, "another");
     err_set(NULL, "nobody listens");
     err_prefix(NULL, "nobody listens");
+    err_add_hint(&e, "do this");
+    assert_string_equal(e.text, "another: do this");
+    err_add_hint(&e, "");
+    assert_string_equal(e.text, "another: do this");
+    err_add_hint(NULL, "nobody listens");
 }
 
 /* What an error quotes may come from anywhere: it must not steer a terminal, nor add a line of its own. */

@@ -77,18 +77,56 @@ static void test_auto_is_not_here(void **state)
     listen_fini(&set);
 }
 
+/* Another process there would take a part of our clients, and answer them by its own policy. */
 static void test_port_in_use(void **state)
 {
     (void)state;
-    struct listen_set one = {.worker_count = 1};
-    struct listen_set two = {.worker_count = 1};
+    const unsigned workers[] = {1, 3};
+    for (size_t i = 0; i < 4; i++) {
+        struct listen_set one = {.worker_count = workers[i / 2]};
+        struct listen_set two = {.worker_count = workers[i % 2]};
+        struct err err = {""};
+        char text[ADDR_TEXT_CAP];
+        assert_int_equal(bind_text(&one, "127.0.0.1:0", LISTEN_CONNECT, &err), 0);
+        assert_int_equal(bind_text(&two, addr_text(&one.items[0].addr, text), LISTEN_CONNECT, &err),
+                         -EADDRINUSE);
+        assert_non_null(strstr(err.text, text));
+        assert_non_null(strstr(err.text, "--listen"));
+        assert_non_null(strstr(err.text, "ss -lnp"));
+        struct addr all = {.ip = {.family = IP_V4}, .port = one.items[0].addr.port};
+        assert_int_equal(bind_text(&two, addr_text(&all, text), LISTEN_CONNECT, &err), -EADDRINUSE);
+        listen_fini(&one);
+        listen_fini(&two);
+    }
+}
+
+/* The kernel shares connections out to all of them. */
+static void test_workers_share_the_clients(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 64 };
+    struct listen_set set = {.worker_count = 3};
     struct err err = {""};
-    char text[ADDR_TEXT_CAP];
-    assert_int_equal(bind_text(&one, "127.0.0.1:0", LISTEN_CONNECT, &err), 0);
-    assert_int_equal(bind_text(&two, addr_text(&one.items[0].addr, text), LISTEN_CONNECT, &err), -EADDRINUSE);
-    assert_non_null(strstr(err.text, text));
-    listen_fini(&one);
-    listen_fini(&two);
+    int clients[CLIENTS];
+    unsigned used = 0, count = 0;
+    assert_int_equal(bind_text(&set, "127.0.0.1:0", LISTEN_CONNECT, &err), 0);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        clients[i] = sock_connect_tcp(&set.items[0].addr);
+        assert_true(clients[i] >= 0);
+    }
+    for (unsigned k = 0; k < set.worker_count; k++) {
+        const unsigned before = count;
+        for (int fd; (fd = accept(set.items[0].fds[k], NULL, NULL)) >= 0; count++) {
+            (void)close(fd);
+        }
+        used += count > before;
+    }
+    assert_int_equal(count, CLIENTS);
+    assert_true(used > 1);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        (void)close(clients[i]);
+    }
+    listen_fini(&set);
 }
 
 static int passed_listener(void)
@@ -169,9 +207,13 @@ static void test_passed_askers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_workers_share_a_port), cmocka_unit_test(test_auto_is_not_here),
-        cmocka_unit_test(test_bad_addresses),        cmocka_unit_test(test_port_in_use),
-        cmocka_unit_test(test_passed_sockets),       cmocka_unit_test(test_wrong_passed_sockets),
+        cmocka_unit_test(test_workers_share_a_port),
+        cmocka_unit_test(test_auto_is_not_here),
+        cmocka_unit_test(test_bad_addresses),
+        cmocka_unit_test(test_port_in_use),
+        cmocka_unit_test(test_workers_share_the_clients),
+        cmocka_unit_test(test_passed_sockets),
+        cmocka_unit_test(test_wrong_passed_sockets),
         cmocka_unit_test(test_passed_askers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
