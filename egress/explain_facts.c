@@ -225,11 +225,7 @@ static bool would_help(const struct explain_facts *f, uint16_t port)
         return f->dns_count == 0 || f->dns[0].answer.event != ANSWER_EVENT_LOCAL ||
                f->dns[0].answer.addr_count == 0;
     }
-    const struct policy_endpoint named = {.host_kind = ENDPOINT_IP, .ip = f->target.host.ip};
-    const struct dest_guard *guard = &f->cfg->tunneld_guard.view;
-    struct dest_verdict v;
-    judge_dest(f->policy, guard, &named, &f->target.host.ip, port, false, &v);
-    return v.verdict == VERDICT_ALLOW;
+    return judge_never_helps(f->policy, &f->cfg->tunneld_guard.view, &f->target.host.ip, port) == NULL;
 }
 
 static void suggest(const struct explain_facts *f, struct explain_tunnel *t)

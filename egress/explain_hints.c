@@ -176,12 +176,10 @@ static void hint_reason(struct explain_facts *f, const struct explain_tunnel *t)
 /* Without a suggestion: no rule would help. */
 static void hint_literal(struct explain_facts *f)
 {
-    const struct policy_endpoint named = {.host_kind = ENDPOINT_IP, .ip = f->target.host.ip};
-    uint16_t port = f->target.port == 0 ? EXPLAIN_GUESSED_PORT : f->target.port;
-    struct dest_verdict v;
-    judge_dest(f->policy, &f->cfg->tunneld_guard.view, &named, &f->target.host.ip, port, false, &v);
-    if (v.verdict != VERDICT_ALLOW && f->reason != REASON_SSRF_DENIED) {
-        hint(f, "a rule that names it would not help: %s", v.why);
+    const uint16_t port = f->target.port == 0 ? EXPLAIN_GUESSED_PORT : f->target.port;
+    const char *why = judge_never_helps(f->policy, &f->cfg->tunneld_guard.view, &f->target.host.ip, port);
+    if (why != NULL && f->reason != REASON_SSRF_DENIED) {
+        hint(f, "a rule that names it would not help: %s", why);
     }
 }
 

@@ -242,7 +242,18 @@ static bool has_port_elsewhere(const struct run_report *r, const char *host)
     return false;
 }
 
-static void print_rules(const struct run_report *r, FILE *out)
+/* An address that no rule opens, or one that stands for a name. */
+static bool is_hopeless(const struct host *host, const struct synth_pools *pools)
+{
+    if (host->kind != HOST_IP) {
+        return false;
+    }
+    return ip_class_group(ip_classify(&host->ip)) == IP_GROUP_NEVER ||
+           (pools != NULL && ((pools->has_v4 && ip_prefix_contains(&pools->v4, &host->ip)) ||
+                              (pools->has_v6 && ip_prefix_contains(&pools->v6, &host->ip))));
+}
+
+static void print_rules(const struct run_report *r, const struct synth_pools *pools, FILE *out)
 {
     static const char head[] = "network_policies:\n";
     bool is_first = true;
@@ -253,7 +264,7 @@ static void print_rules(const struct run_report *r, FILE *out)
         const uint16_t port = d->port == 0 ? GUESSED_PORT : d->port;
         if (strcmp(d->reason, reason_text(REASON_POLICY_DENIED)) != 0 ||
             (d->port == 0 && has_port_elsewhere(r, d->host)) ||
-            host_parse(span_str(d->host), &host) != HOST_FAULT_NONE ||
+            host_parse(span_str(d->host), &host) != HOST_FAULT_NONE || is_hopeless(&host, pools) ||
             judge_suggest(&host, port, yaml, sizeof yaml) < sizeof head) {
             continue;
         }
@@ -279,5 +290,5 @@ void run_report_print(const struct run_report *r, struct synth_map *map, const s
     }
     print_endpoints(r, out);
     print_denials(r, out);
-    print_rules(r, out);
+    print_rules(r, pools, out);
 }

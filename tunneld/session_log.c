@@ -7,6 +7,7 @@
 #include "tunneld/tunneld_counters.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #define KV_MAX 16
 #define RETRY_AFTER_S 5
@@ -390,6 +391,7 @@ size_t session_write_reply(const struct session *s, const struct session_fault *
 {
     char addr[ADDR_TEXT_CAP];
     char rule[1024];
+    char why[256];
     uint8_t detail[HOST_TEXT_CAP + 256];
     const struct addr *a = fault_addr(s);
     struct wbuf w = wbuf_make(detail, sizeof detail - 1);
@@ -414,9 +416,17 @@ size_t session_write_reply(const struct session *s, const struct session_fault *
                            .has_no_body = fault->has_no_body,
                            .why = fault_why(fault)};
     if (fault->reason == REASON_POLICY_DENIED) {
-        r.why = "no endpoint of the policy names this host and port";
         const struct host host = session_host(s);
-        r.rule_missing = judge_suggest(&host, s->port, rule, sizeof rule) > 0 ? rule : NULL;
+        const struct admit *admit = &s->tw->admit;
+        const char *never =
+            host.kind == HOST_IP ? judge_never_helps(admit->policy, admit->guard, &host.ip, s->port) : NULL;
+        r.why = "no endpoint of the policy names this host and port";
+        if (never != NULL) {
+            (void)snprintf(why, sizeof why, "%s, and one that did would not help: %s", r.why, never);
+            r.why = why;
+        } else if (judge_suggest(&host, s->port, rule, sizeof rule) > 0) {
+            r.rule_missing = rule;
+        }
     } else if (fault->reason == REASON_LIMIT_REACHED) {
         r.retry_after_s = RETRY_AFTER_S;
     } else if (fault->reason == REASON_RATE_LIMITED) {

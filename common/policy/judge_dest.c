@@ -242,6 +242,15 @@ void judge_dest(const struct policy *p, const struct dest_guard *guard,
     tell(&d, endpoint, port, out);
 }
 
+const char *judge_never_helps(const struct policy *p, const struct dest_guard *guard, const struct ip *ip,
+                              uint16_t port)
+{
+    const struct policy_endpoint named = {.host_kind = ENDPOINT_IP, .ip = *ip};
+    struct dest_verdict v;
+    judge_dest(p, guard, &named, ip, port, false, &v);
+    return v.verdict == VERDICT_ALLOW ? NULL : v.why;
+}
+
 static enum policy_next try_endpoint(const struct policy_dial *dial, void *ctx)
 {
     struct dest *d = ctx;

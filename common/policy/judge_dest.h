@@ -46,6 +46,11 @@ void judge_dest(const struct policy *p, const struct dest_guard *guard,
                 const struct policy_endpoint *endpoint, const struct ip *ip, uint16_t port, bool is_static,
                 struct dest_verdict *out);
 
+/* Why not even a rule with this very address as its host would open it on port, as dest_verdict.why; NULL: it
+ * would. */
+const char *judge_never_helps(const struct policy *p, const struct dest_guard *guard, const struct ip *ip,
+                              uint16_t port);
+
 /*
  * For dnsd: may the address be answered for a name that no endpoint decides about (--zone ...,open)? The
  * never classes, the guard and egress.never forbid it, nothing else: private addresses pass. A guard's item

@@ -497,7 +497,11 @@ def test_denied(env):
         assert denied["reason"] == "policy_denied" and denied["via"] == "connect", denied
         assert refused(d, "four.example.org:443").status == 403  # a name that is admitted on other ports
         assert refused(d, "45.33.32.9:%d" % ECHO).json()["error"] == "policy_denied"
-        assert refused(d, "127.0.0.1:%d" % ECHO).json()["error"] == "policy_denied"
+        assert "45.33.32.9" in refused(d, "45.33.32.9:%d" % ECHO).json()["rule_missing"]
+        for never in ("127.0.0.1", "[::1]", "169.254.169.254", "198.18.0.9"):  # no rule would open these
+            body = refused(d, "%s:%d" % (never, ECHO)).json()
+            assert body["error"] == "policy_denied" and "rule_missing" not in body, body
+            assert "would not help: " in body["reason"], body
     assert not any(name.startswith("other.") for name, _ in env.dns.asked)
 
 

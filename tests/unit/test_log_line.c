@@ -80,7 +80,7 @@ static void test_what_is_no_line_is_refused(void **state)
     assert_false(parse(longest));
 }
 
-static char *printed(struct run_report *r, const char *const *lines)
+static char *printed(struct run_report *r, const char *const *lines, const struct synth_pools *pools)
 {
     char *text = NULL;
     size_t len = 0;
@@ -89,7 +89,7 @@ static char *printed(struct run_report *r, const char *const *lines)
     for (size_t i = 0; lines[i] != NULL; i++) {
         run_report_line(r, span_str(lines[i]), out);
     }
-    run_report_print(r, NULL, NULL, 0, out);
+    run_report_print(r, NULL, pools, 0, out);
     assert_int_equal(fclose(out), 0);
     return text;
 }
@@ -111,7 +111,7 @@ static void test_report(void **state)
         NULL};
     struct run_report *r = run_report_new();
     assert_non_null(r);
-    char *text = printed(r, lines);
+    char *text = printed(r, lines, NULL);
     assert_string_equal(text,
                         "openshell-egress: denied: a.example policy_denied\n"
                         "openshell-egress: denied: a.example:22 policy_denied\n"
@@ -136,12 +136,43 @@ static void test_report(void **state)
     run_report_free(r);
 }
 
+/* No rule opens what is never dialled, nor an address that stands for a name. */
+static void test_rules_that_would_not_help(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "t warn d tunnel_denied reason=policy_denied host=127.0.0.1 port=22 rule=none via=connect",
+        "t warn d tunnel_denied reason=policy_denied host=169.254.169.254 port=80 rule=none via=connect",
+        "t warn d tunnel_denied reason=policy_denied host=::1 port=80 rule=none via=connect",
+        "t warn d tunnel_denied reason=policy_denied host=198.18.0.9 port=80 rule=none via=connect",
+        "t warn d tunnel_denied reason=policy_denied host=fd00::9 port=80 rule=none via=connect",
+        "t warn d tunnel_denied reason=policy_denied host=8.8.8.8 port=80 rule=none via=connect",
+        NULL};
+    struct synth_pools pools = {.has_v4 = true, .has_v6 = true};
+    assert_int_equal(ip_prefix_parse(span_str("198.18.0.0/15"), &pools.v4), 0);
+    assert_int_equal(ip_prefix_parse(span_str("fd00::/64"), &pools.v6), 0);
+    struct run_report *r = run_report_new();
+    assert_non_null(r);
+    char *text = printed(r, lines, &pools);
+    const char *rules = strstr(text, "network_policies:\n");
+    assert_non_null(rules);
+    assert_string_equal(rules, "network_policies:\n"
+                               "  8_8_8_8_80:\n"
+                               "    endpoints:\n"
+                               "      - { host: \"8.8.8.8\", port: 80 }\n"
+                               "    binaries:\n"
+                               "      - { path: \"/**\" }\n");
+    free(text);
+    run_report_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_written_is_read),
         cmocka_unit_test(test_what_is_no_line_is_refused),
         cmocka_unit_test(test_report),
+        cmocka_unit_test(test_rules_that_would_not_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
