@@ -33,41 +33,14 @@ struct fail_text {
 
 #define REMEMBERED "remembered for some seconds: "
 #define STALE "expired, and "
-#define ALL_THREE(text)                                                                                      \
-    {                                                                                                        \
-        text, REMEMBERED text, STALE text                                                                    \
-    }
+#define ALL_THREE(why, text) [why] = {text, REMEMBERED text, STALE text},
 
 static const struct fail_text *fail_text(enum resolver_fail why)
 {
-    static const struct fail_text texts[] = {
-        [RESOLVER_FAIL_NONE] = {"the upstreams failed", REMEMBERED "the upstreams failed",
-                                STALE "no upstream has answered yet"},
-        [RESOLVER_FAIL_TIMEOUT] = {"no upstream answered in time", REMEMBERED "no upstream answered in time",
-                                   STALE "no upstream answered in time"},
-        [RESOLVER_FAIL_SERVFAIL] = ALL_THREE("the upstreams answer SERVFAIL, or what is no answer"),
-        [RESOLVER_FAIL_REFUSED] = {"the upstreams answer REFUSED", REMEMBERED "the upstreams answer REFUSED",
-                                   STALE "the upstreams answer REFUSED"},
-        [RESOLVER_FAIL_NETWORK] = {"no upstream can be reached", REMEMBERED "no upstream can be reached",
-                                   STALE "no upstream can be reached"},
-        [RESOLVER_FAIL_TLS] = ALL_THREE("TLS with the upstream fails"),
-        [RESOLVER_FAIL_TLS_UNTRUSTED] = ALL_THREE("the upstream's certificate is not trusted"),
-        [RESOLVER_FAIL_TLS_EXPIRED] = ALL_THREE("the upstream's certificate has expired or is not valid yet"),
-        [RESOLVER_FAIL_TLS_NAME] = ALL_THREE("the upstream's certificate is for another name"),
-        [RESOLVER_FAIL_CNAME] = {"the chain of CNAMEs is too long, loops, or leads to no host name",
-                                 REMEMBERED
-                                 "the chain of CNAMEs is too long, loops, or leads to no host name",
-                                 STALE "the chain of CNAMEs is too long, loops, or leads to no host name"},
-        [RESOLVER_FAIL_LOCAL] = {"out of descriptors, ports or memory",
-                                 REMEMBERED "out of descriptors, ports or memory",
-                                 STALE "out of descriptors, ports or memory"},
-        [RESOLVER_FAIL_HELD] = {"this client may not ask upstream now",
-                                REMEMBERED "this client may not ask upstream now",
-                                STALE "this client may not ask upstream now"},
-        [RESOLVER_FAIL_BUSY] = {"too many questions in flight", REMEMBERED "too many questions in flight",
-                                STALE "too many questions in flight"},
-        [RESOLVER_FAIL_MEMORY] = {"out of memory", REMEMBERED "out of memory", STALE "out of memory"},
-    };
+    static const struct fail_text texts[] = {[RESOLVER_FAIL_NONE] = {"the upstreams failed",
+                                                                     REMEMBERED "the upstreams failed",
+                                                                     STALE "no upstream has answered yet"},
+                                             RESOLVER_FAIL_SAYS(ALL_THREE)};
     return &texts[(size_t)why < sizeof(texts) / sizeof(texts[0]) ? why : RESOLVER_FAIL_NONE];
 }
 

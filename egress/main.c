@@ -4,12 +4,11 @@
 #include "common/base/log.h"
 #include "common/base/shown.h"
 #include "common/run/exit_status.h"
+#include "common/run/std_fds.h"
 
-#include <fcntl.h>
-#include <stdbool.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static void usage(FILE *out)
 {
@@ -27,17 +26,13 @@ static void usage(FILE *out)
         "openshell-egress(1), openshell-dnsd(8) and openshell-tunneld(8) say more.\n");
 }
 
-/* A caller may have closed 0, 1 or 2: a socket of ours must not get that number and pass for it. */
-static bool has_standard_descriptors(void)
+static int printed(void)
 {
-    int fd = 0;
-    while (fd >= 0 && fd <= STDERR_FILENO) {
-        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-        if (fd >= 0 && fd <= STDERR_FILENO && fcntl(fd, F_SETFD, 0) != 0) {
-            return false;
-        }
+    if (fflush(stdout) == 0 && ferror(stdout) == 0) {
+        return EXIT_STATUS_OK;
     }
-    return fd >= 0 && close(fd) == 0;
+    (void)fprintf(stderr, "openshell-egress: cannot write to standard output: %s\n", strerror(errno));
+    return EXIT_STATUS_OS;
 }
 
 int main(int argc, char **argv)
@@ -49,7 +44,7 @@ int main(int argc, char **argv)
                     {"run", command_run},      {"capture", command_capture}, {"listen", command_listen},
                     {"doctor", command_doctor}};
 
-    if (!has_standard_descriptors()) {
+    if (!std_fds_open()) {
         return EXIT_STATUS_OS;
     }
     log_init("openshell-egress", LOG_ERROR, LOG_TEXT, 2);
@@ -59,11 +54,11 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0) {
         usage(stdout);
-        return 0;
+        return printed();
     }
     if (strcmp(argv[1], "--version") == 0) {
         (void)printf("openshell-egress %s (%s)\n", PACKAGE_VERSION, BUILD_SUMMARY);
-        return 0;
+        return printed();
     }
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {

@@ -127,7 +127,7 @@ static const char *resolve_why(const struct resolve_result *r)
     case RESOLVER_FAILED:
         break;
     }
-    return resolver_fail_text(r->why);
+    return resolver_fail_sentence(r->why);
 }
 
 struct session_fault session_resolve_fault(const struct resolve_result *r)

@@ -36,6 +36,15 @@ const char *resolver_fail_text(enum resolver_fail f)
     return "unknown";
 }
 
+const char *resolver_fail_sentence(enum resolver_fail f)
+{
+#define SENTENCE(code, text) [code] = (text),
+    static const char *const sentences[] = {[RESOLVER_FAIL_NONE] = "the upstreams failed",
+                                            RESOLVER_FAIL_SAYS(SENTENCE)};
+#undef SENTENCE
+    return sentences[(size_t)f < sizeof sentences / sizeof sentences[0] ? f : RESOLVER_FAIL_NONE];
+}
+
 void resolver_answer_set(struct resolver_answer *out, enum resolver_status status, enum resolver_fail why)
 {
     out->status = status;

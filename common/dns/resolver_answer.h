@@ -47,7 +47,25 @@ struct resolver_answer {
     struct ip addrs[DNS_ADDRS_MAX]; /* only the first addr_count are set */
 };
 
+/* One word, for scripts. */
 const char *resolver_fail_text(enum resolver_fail f);
+/* What happened, for people: X(code, sentence) for each code but NONE. Literals, so that others can be made
+ * of them. */
+#define RESOLVER_FAIL_SAYS(X)                                                                                \
+    X(RESOLVER_FAIL_TIMEOUT, "no upstream answered in time")                                                 \
+    X(RESOLVER_FAIL_SERVFAIL, "the upstreams answer SERVFAIL, or what is no answer")                         \
+    X(RESOLVER_FAIL_REFUSED, "the upstreams answer REFUSED")                                                 \
+    X(RESOLVER_FAIL_NETWORK, "no upstream can be reached")                                                   \
+    X(RESOLVER_FAIL_TLS, "TLS with the upstream fails")                                                      \
+    X(RESOLVER_FAIL_TLS_UNTRUSTED, "the upstream's certificate is not trusted")                              \
+    X(RESOLVER_FAIL_TLS_EXPIRED, "the upstream's certificate has expired or is not valid yet")               \
+    X(RESOLVER_FAIL_TLS_NAME, "the upstream's certificate is for another name")                              \
+    X(RESOLVER_FAIL_CNAME, "the chain of CNAMEs is too long, loops, or leads to no host name")               \
+    X(RESOLVER_FAIL_LOCAL, "out of descriptors, ports or memory")                                            \
+    X(RESOLVER_FAIL_HELD, "this client may not ask upstream now")                                            \
+    X(RESOLVER_FAIL_BUSY, "too many questions in flight")                                                    \
+    X(RESOLVER_FAIL_MEMORY, "out of memory")
+const char *resolver_fail_sentence(enum resolver_fail f);
 
 /* A failure, or an answer without addresses and TTL. */
 void resolver_answer_set(struct resolver_answer *out, enum resolver_status status, enum resolver_fail why);

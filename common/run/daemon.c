@@ -12,6 +12,7 @@
 #include "common/run/policy_pools.h"
 #include "common/run/policy_report.h"
 #include "common/run/privs.h"
+#include "common/run/std_fds.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,9 +56,14 @@ static int fail_with(const struct start *s, int rc, const struct err *err)
     return fail(s, rc == -EINVAL ? EXIT_STATUS_CONFIG : EXIT_STATUS_OS, err);
 }
 
-static int printed(void)
+static int printed(const struct start *s)
 {
-    return fflush(stdout) == 0 ? EXIT_STATUS_OK : EXIT_STATUS_OS;
+    struct err err = {""};
+    if (fflush(stdout) == 0 && ferror(stdout) == 0) {
+        return EXIT_STATUS_OK;
+    }
+    err_set(&err, "cannot write to standard output: %s", strerror(errno));
+    return fail(s, EXIT_STATUS_OS, &err);
 }
 
 /* ---- settings ---- */
@@ -72,18 +78,18 @@ static int read_settings(struct start *s)
     }
     if (spec->shared->help) { /* also before a mistake further right */
         settings_help(spec->table, spec->program, spec->summary);
-        return printed();
+        return printed(s);
     }
     if (spec->shared->version) {
         printf("%s %s\n%s\n", spec->program, PACKAGE_VERSION, BUILD_SUMMARY);
-        return printed();
+        return printed(s);
     }
     if (rc < 0) {
         return fail(s, EXIT_STATUS_USAGE, &err);
     }
     if (spec->shared->dump_config) {
         settings_dump(&s->source, spec->settings, s->arena);
-        return spec->shared->check ? GO_ON : printed();
+        return spec->shared->check ? GO_ON : printed(s);
     }
     return GO_ON;
 }
@@ -183,7 +189,7 @@ static int check_only(struct start *s)
         count_policy(c.policy, &rules, &endpoints);
         printf("%s: settings and policy are good: %ju rules, %ju endpoints\n", s->spec->program,
                (uintmax_t)rules, (uintmax_t)endpoints);
-        status = printed();
+        status = printed(s);
     }
     policy_check_fini(&c);
     return status;
@@ -378,6 +384,9 @@ int daemon_main(const struct daemon_spec *spec, int argc, char **argv)
         .source = {.table = spec->table, .env_prefix = spec->env_prefix, .argc = argc, .argv = argv},
         .loop = {.control_fd = -1},
     };
+    if (!std_fds_open()) {
+        return EXIT_STATUS_OS;
+    }
     loop_memory_init(realloc);
     int status = run(&s);
     daemon_admin_stop(&s.admin);

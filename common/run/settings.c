@@ -157,7 +157,10 @@ static int read_option(const struct settings_source *src, void *out, struct sett
     *at += 1;
     if (equals == NULL && row->kind != SETTING_FLAG) {
         if (*at >= src->argc || strncmp(src->argv[*at], "--", 2) == 0) {
-            err_set(err, "--%s: needs a value: --%s %s", row->name, row->name, row->arg);
+            char arg[64] = "";
+            struct wbuf w = wbuf_make(arg, sizeof(arg) - 1);
+            settings_arg_text(row, &w);
+            err_set(err, "--%s: needs a value: --%s %s", row->name, row->name, arg);
             return -EINVAL;
         }
         value = src->argv[*at];

@@ -31,8 +31,12 @@ void settings_dump(const struct settings_source *src, const void *settings,
     }
 }
 
-static void print_choices(const struct setting *row, struct wbuf *w)
+void settings_arg_text(const struct setting *row, struct wbuf *w)
 {
+    if (row->kind != SETTING_CHOICE) {
+        wbuf_str(w, row->arg);
+        return;
+    }
     for (size_t i = 0; row->choices[i] != NULL; i++) {
         wbuf_printf(w, "%s%s", i == 0 ? "" : "|", row->choices[i]);
     }
@@ -45,11 +49,9 @@ void settings_help(const struct setting *table, const char *program, const char 
         char left[96];
         struct wbuf w = wbuf_make(left, sizeof(left));
         wbuf_printf(&w, "--%s", row->name);
-        if (row->kind == SETTING_CHOICE) {
+        if (row->kind != SETTING_FLAG) {
             wbuf_str(&w, " ");
-            print_choices(row, &w);
-        } else if (row->kind != SETTING_FLAG) {
-            wbuf_printf(&w, " %s", row->arg);
+            settings_arg_text(row, &w);
         }
         printf("  %-38.*s %s", (int)w.len, left, row->help);
         if (row->kind == SETTING_LIST) {

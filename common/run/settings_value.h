@@ -24,3 +24,5 @@ MUST_CHECK int settings_value_set(struct settings_arena *a, const struct setting
                                   const char *text, struct err *err);
 /* The value as it could be written on the command line; "(unset)" if there is none. */
 void settings_value_text(const struct setting *row, const void *settings, struct wbuf *out);
+/* What its value looks like, for a reader: "N", "a|b|c". Not for a flag. */
+void settings_arg_text(const struct setting *row, struct wbuf *out);

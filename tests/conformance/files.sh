@@ -87,6 +87,19 @@ for command in 'check' 'check --format json' 'export' 'explain a.example.com:443
     : >"$scratch/out"
     [ "$found" != 0 ] || fail "$command: status 0 with a full disk"
     [ -s "$scratch/err" ] || fail "$command: nothing is said of a full disk"
+    found=0
+    # shellcheck disable=SC2086
+    "$egress" $command "$scratch/good.yaml" >&- 2>"$scratch/err" || found=$?
+    [ "$found" != 0 ] || fail "$command: status 0 without standard output"
+    [ -s "$scratch/err" ] || fail "$command: nothing is said of the lack of standard output"
+done
+for program in openshell-dnsd openshell-tunneld openshell-egress; do
+    for option in --help --version; do
+        found=0
+        "$top_builddir/$program" $option >/dev/full 2>"$scratch/err" || found=$?
+        [ "$found" = 71 ] || fail "$program $option: status $found with a full disk"
+        [ -s "$scratch/err" ] || fail "$program $option: nothing is said of a full disk"
+    done
 done
 
 [ "$failed" = 0 ]

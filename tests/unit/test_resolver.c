@@ -387,7 +387,10 @@ static void test_defaults_and_texts(void **state)
         "tls_expired", "tls_name", "cname",    "local",   "held",    "busy",          "memory"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         assert_string_equal(resolver_fail_text((enum resolver_fail)i), texts[i]);
+        assert_true(strlen(resolver_fail_sentence((enum resolver_fail)i)) > strlen(texts[i]));
     }
+    assert_string_equal(resolver_fail_sentence(RESOLVER_FAIL_REFUSED), "the upstreams answer REFUSED");
+    assert_string_equal(resolver_fail_sentence((enum resolver_fail)99), "the upstreams failed");
     resolver_free(NULL);
 }
 
