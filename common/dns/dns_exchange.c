@@ -136,11 +136,17 @@ void dns_exchange_want_open(struct dns_exchange *x, size_t i, size_t upstream, b
     };
 }
 
+/* Whose reply is welcome, but not waited for: UDP is asked again meanwhile. */
+static bool is_only_doubt(const struct dns_exchange *x, const struct dns_exchange_slot *s)
+{
+    return s->is_beside && dns_exchange_is_doubted(x, s);
+}
+
 static size_t find_asking(const struct dns_exchange *x, size_t upstream)
 {
     for (size_t i = 0; i < x->slot_count; i++) {
         const struct dns_exchange_slot *s = &x->slots[i];
-        if (is_in_use(s) && !s->is_late && s->upstream == upstream) {
+        if (is_in_use(s) && !s->is_late && s->upstream == upstream && !is_only_doubt(x, s)) {
             return i;
         }
     }
@@ -152,7 +158,7 @@ static size_t find_beside(const struct dns_exchange *x, bool is_hedge)
 {
     for (size_t i = 0; i < x->slot_count; i++) {
         const struct dns_exchange_slot *s = &x->slots[i];
-        if ((is_hedge ? s->is_hedge : s->is_beside) && is_in_use(s) && !s->is_late) {
+        if ((is_hedge ? s->is_hedge : s->is_beside && !is_only_doubt(x, s)) && is_in_use(s) && !s->is_late) {
             return i;
         }
     }
@@ -371,8 +377,9 @@ static void open_slot(struct dns_exchange *x, size_t i, int64_t now_ms, const st
     s->is_open = true;
     s->wants_open = false;
     s->id = rnd->id;
-    s->is_mixed_case = upstream_wants_random_case(u);
-    s->is_exact_case = u->casing == UPSTREAM_CASE_ECHOED && !s->tcp;
+    /* After a doubt that TCP has not settled: one attempt in vain is enough. */
+    s->is_mixed_case = upstream_wants_random_case(u) && (s->tcp || !dns_exchange_is_doubted(x, s));
+    s->is_exact_case = u->casing == UPSTREAM_CASE_ECHOED && !s->tcp && s->is_mixed_case;
     memcpy(s->case_bits, rnd->case_bits, sizeof(s->case_bits));
     s->sent_ms = now_ms;
     s->deadline_ms = now_ms + x->env->attempt_ms;

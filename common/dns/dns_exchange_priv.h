@@ -12,6 +12,12 @@ static inline struct upstream *dns_exchange_slot_upstream(struct dns_exchange *x
     return &x->env->upstreams.list[s->upstream];
 }
 
+/* A reply to this question from the slot's upstream over UDP fitted but for the case of the name. */
+static inline bool dns_exchange_is_doubted(const struct dns_exchange *x, const struct dns_exchange_slot *s)
+{
+    return (x->case_doubted & 1U << s->upstream) != 0;
+}
+
 /* Of several reasons the highest is kept. */
 void dns_exchange_note_why(struct dns_exchange *x, enum dns_exchange_fail why);
 /* It is closed at the next opportunity; nothing more is wanted of it. */

@@ -8,15 +8,42 @@
 static void give_up(struct dns_exchange *x, size_t i, enum dns_exchange_fail why)
 {
     size_t upstream = x->slots[i].upstream;
+    const bool decides_doubt = x->slots[i].is_beside && dns_exchange_is_doubted(x, &x->slots[i]);
     x->given_up |= 1U << upstream;
     dns_exchange_note_why(x, why);
     dns_exchange_drop_slot(x, i);
     for (size_t j = 0; j < x->slot_count; j++) {
-        if (x->slots[j].is_beside && x->slots[j].upstream == upstream) {
-            dns_exchange_drop_slot(x, j); /* it has spoken: no need to find out over TCP */
+        if ((x->slots[j].is_beside || decides_doubt) && x->slots[j].upstream == upstream) {
+            dns_exchange_drop_slot(x, j); /* it has spoken: no need to find out the other way */
         }
     }
     x->tcp_due &= ~(1U << upstream);
+}
+
+/* The question over TCP beside one over UDP to the same upstream, or NO_SLOT. */
+static size_t beside_of(const struct dns_exchange *x, const struct dns_exchange_slot *s)
+{
+    for (size_t i = 0; i < x->slot_count; i++) {
+        const struct dns_exchange_slot *b = &x->slots[i];
+        if (!s->tcp && b->is_beside && b->upstream == s->upstream && !b->is_late && !b->wants_close &&
+            (b->is_open || b->wants_open)) {
+            return i;
+        }
+    }
+    return NO_SLOT;
+}
+
+/* What the slot asked is asked over TCP already: that decides. False: it is not. */
+static bool leave_to_beside(struct dns_exchange *x, size_t i)
+{
+    const size_t beside = beside_of(x, &x->slots[i]);
+    const bool was_waited_for = x->current == i;
+    if (beside == NO_SLOT) {
+        return false;
+    }
+    dns_exchange_drop_slot(x, i);
+    x->current = was_waited_for ? beside : x->current;
+    return true;
 }
 
 /* Asks the same upstream again, in another way. */
@@ -95,7 +122,7 @@ static void take_reply(struct dns_exchange *x, size_t i, const struct dns_reply 
     case DNS_REPLY_TRUNCATED:
         if (s->tcp) {
             give_up(x, i, DNS_EXCHANGE_FAIL_SERVFAIL); /* TCP has nothing to be cut for */
-        } else {
+        } else if (!leave_to_beside(x, i)) {
             ask_again(x, i, true, s->with_opt);
         }
         break;
@@ -136,24 +163,28 @@ static bool has_upper(struct span wire)
 }
 
 /* Its upstream has not answered the same question with OPT over UDP. */
-static bool was_silent_to_opt(const struct dns_exchange *x, const struct dns_exchange_slot *s)
+static const struct dns_exchange_slot *find_silent_to_opt(const struct dns_exchange *x,
+                                                          const struct dns_exchange_slot *s)
 {
     for (size_t i = 0; i < x->slot_count; i++) {
         const struct dns_exchange_slot *o = &x->slots[i];
         if (o->is_open && o->is_late && o->with_opt && !o->tcp && o->upstream == s->upstream) {
-            return true;
+            return o;
         }
     }
-    return false;
+    return NULL;
 }
 
 static void learn_edns(struct dns_exchange *x, const struct dns_exchange_slot *s, int64_t now_ms)
 {
     struct upstream *u = dns_exchange_slot_upstream(x, s);
     if (s->with_opt) {
-        upstream_note_opt_reply(u);
-    } else if (was_silent_to_opt(x, s)) {
-        upstream_note_opt_silent(u, now_ms);
+        upstream_note_opt_reply(u, now_ms);
+        return;
+    }
+    const struct dns_exchange_slot *o = find_silent_to_opt(x, s);
+    if (o != NULL && now_ms - s->sent_ms <= upstream_late_ms(u)) {
+        upstream_note_opt_silent(u, o->sent_ms, now_ms);
     }
 }
 
@@ -167,7 +198,7 @@ static void learn(struct dns_exchange *x, const struct dns_exchange_slot *s, str
     if (!s->tcp) {
         upstream_note_udp_reply(u, now_ms);
         learn_edns(x, s, now_ms);
-    } else if (s->is_beside && (x->case_doubted & 1U << s->upstream) == 0 &&
+    } else if (s->is_beside && !dns_exchange_is_doubted(x, s) &&
                u->udp_reply_ms < s->sent_ms - x->env->attempt_ms) {
         upstream_note_udp_blocked(u, now_ms);
     }
@@ -273,6 +304,10 @@ void dns_exchange_io_failed(struct dns_exchange *x, size_t slot, bool is_local, 
     }
     if (!is_local) {
         upstream_note_failure(u, s->sent_ms, now_ms);
+    }
+    dns_exchange_note_why(x, why);
+    if (leave_to_beside(x, slot)) {
+        return;
     }
     uint32_t bit = 1U << s->upstream;
     bool is_udp_refused = !s->tcp && !s->is_probe && !is_local && (x->tcp_done & bit) == 0;

@@ -260,16 +260,22 @@ void upstream_note_no_edns(struct upstream *u, int64_t now_ms)
     u->opt_silences = 0;
 }
 
-void upstream_note_opt_silent(struct upstream *u, int64_t now_ms)
+void upstream_note_opt_silent(struct upstream *u, int64_t sent_ms, int64_t now_ms)
 {
+    if ((u->opt_reply_ms != 0 && u->opt_reply_ms >= sent_ms) ||
+        (u->opt_silent_ms != 0 && u->opt_silent_ms >= sent_ms)) {
+        return;
+    }
+    u->opt_silent_ms = now_ms;
     u->opt_silences++;
     if (u->opt_silences >= OPT_SILENCES) {
         upstream_note_no_edns(u, now_ms);
     }
 }
 
-void upstream_note_opt_reply(struct upstream *u)
+void upstream_note_opt_reply(struct upstream *u, int64_t now_ms)
 {
+    u->opt_reply_ms = now_ms;
     u->opt_silences = 0;
 }
 

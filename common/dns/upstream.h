@@ -34,6 +34,8 @@ struct upstream {
     int64_t reply_ms;  /* the last valid reply */
     int64_t no_edns_until_ms;
     uint32_t opt_silences; /* questions in a row that it answered without OPT and not with */
+    int64_t opt_reply_ms;  /* the last reply over UDP to a question with OPT */
+    int64_t opt_silent_ms; /* when the last of opt_silences was counted */
     enum upstream_case casing;
     bool is_stream_only;   /* never UDP: what is below about UDP does not concern it */
     bool is_private;       /* nobody on the way sees the questions: they are padded (RFC 8467) */
@@ -114,11 +116,12 @@ void upstream_note_failure(struct upstream *u, int64_t sent_ms, int64_t now_ms);
 /* It choked on our OPT and answered without: for an hour it is asked without. */
 void upstream_note_no_edns(struct upstream *u, int64_t now_ms);
 /*
- * Over UDP it answered a question without OPT, having been silent to it with OPT: one packet may have been
- * lost; three times in a row, and no answer to OPT between them, is a middlebox that drops EDNS (RFC 8906 5).
+ * Over UDP it answered a question without OPT, having been silent to it with OPT, sent at sent_ms: one packet
+ * may have been lost; three times in a row, each asked after the last, and no answer to OPT since the first,
+ * is a middlebox that drops EDNS (RFC 8906 5).
  */
-void upstream_note_opt_silent(struct upstream *u, int64_t now_ms);
-void upstream_note_opt_reply(struct upstream *u);
+void upstream_note_opt_silent(struct upstream *u, int64_t sent_ms, int64_t now_ms);
+void upstream_note_opt_reply(struct upstream *u, int64_t now_ms);
 bool upstream_wants_edns(const struct upstream *u, int64_t now_ms);
 
 bool upstream_wants_random_case(const struct upstream *u);

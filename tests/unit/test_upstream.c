@@ -141,6 +141,26 @@ static void test_edns(void **state)
     assert_true(upstream_wants_edns(u, T0 + 3600000));
 }
 
+static void test_silence_to_opt(void **state)
+{
+    (void)state;
+    struct upstream u = {0};
+    upstream_note_opt_silent(&u, 1000, 1800); /* four questions that one gap has swallowed */
+    upstream_note_opt_silent(&u, 1001, 1801);
+    upstream_note_opt_silent(&u, 1002, 1802);
+    upstream_note_opt_silent(&u, 1003, 1803);
+    assert_true(upstream_wants_edns(&u, 1803));
+    upstream_note_opt_silent(&u, 2000, 2800);
+    upstream_note_opt_reply(&u, 2900);
+    upstream_note_opt_silent(&u, 2200, 3000); /* asked before that reply */
+    upstream_note_opt_silent(&u, 3100, 3900);
+    upstream_note_opt_silent(&u, 4000, 4800);
+    assert_true(upstream_wants_edns(&u, 4800));
+    upstream_note_opt_silent(&u, 5000, 5800);
+    assert_false(upstream_wants_edns(&u, 5800));
+    assert_true(upstream_wants_edns(&u, 5800 + 3600 * 1000));
+}
+
 static void test_case(void **state)
 {
     (void)state;
@@ -243,6 +263,7 @@ int main(void)
         cmocka_unit_test(test_a_burst_is_one_failure),
         cmocka_unit_test(test_silence_on_one_name),
         cmocka_unit_test(test_edns),
+        cmocka_unit_test(test_silence_to_opt),
         cmocka_unit_test(test_case),
         cmocka_unit_test(test_late),
         cmocka_unit_test(test_udp_blocked),
