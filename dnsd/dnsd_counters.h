@@ -23,10 +23,10 @@
     X(REPAIRED, "repaired", "Answers NODATA for a family that is bad upstream while the other is good")             \
     X(RECORDS_LEFT_OUT, "records_left_out", "SRV and TXT records not given out: targets that no endpoint admits, too many") \
     X(FAILED, "failed", "Answers SERVFAIL")                                                                         \
-    X(BUSY, "busy", "Answers SERVFAIL because too many questions were in flight")                                   \
-    X(RATE_LIMITED, "rate_limited", "Answers SERVFAIL for --rate-limit")                                            \
-    X(WILDCARD_BUDGET, "wildcard_budget", "Questions denied for --wildcard-budget")                                 \
-    X(WILDCARD_LENGTH, "wildcard_length", "Questions denied for --wildcard-length")                                 \
+    X(BUSY, "busy", "Questions stopped because too many were in flight, or for the end")                            \
+    X(RATE_LIMITED, "rate_limited", "Questions stopped by --rate-limit")                                            \
+    X(WILDCARD_BUDGET, "wildcard_budget", "Questions stopped by --wildcard-budget")                                 \
+    X(WILDCARD_LENGTH, "wildcard_length", "Questions stopped by --wildcard-length")                                 \
     X(WILDCARD_NAMES, "wildcard_names", "Names that first went upstream through a wildcard")                        \
     X(UNSENT, "unsent", "Answers that the transport could not take")                                                \
     X(TCP_CONNECTIONS, "tcp_connections", "TCP connections accepted")                                               \

@@ -20,6 +20,7 @@ struct dnsd_worker {
     size_t udp_count;
     struct listen_tcp **tcp;
     size_t tcp_count;
+    size_t undrained; /* while it drains: the engine and the TCP listeners that have something left */
 };
 
 static bool has_ipv6(void *ctx, int64_t now_ms)
@@ -28,10 +29,14 @@ static bool has_ipv6(void *ctx, int64_t now_ms)
     return ipv6_route_has(&d->ipv6, now_ms);
 }
 
-static void on_idle(void *ctx)
+/* The engine has nothing in flight, or a listener no connection: with the last of them all is answered. */
+static void on_part_drained(void *ctx)
 {
     struct dnsd_worker *d = ctx;
-    d->shared->on_drained(d->worker);
+    d->undrained--;
+    if (d->undrained == 0) {
+        d->shared->on_drained(d->worker);
+    }
 }
 
 static int start_engine(struct dnsd_worker *d, struct err *err)
@@ -60,7 +65,7 @@ static int start_engine(struct dnsd_worker *d, struct err *err)
                                             .direct_grace_s = d->shared->direct_grace_s,
                                             .marker = d->shared->resolver->marker,
                                             .has_ipv6 = has_ipv6,
-                                            .on_idle = on_idle,
+                                            .on_idle = on_part_drained,
                                             .ctx = d};
     rc = query_engine_new(&cfg, &d->engine);
     if (rc != 0) {
@@ -142,8 +147,9 @@ void dnsd_worker_drain(struct worker *w)
     for (size_t i = 0; i < d->udp_count; i++) {
         listen_udp_drain(d->udp[i]);
     }
+    d->undrained = d->tcp_count + 1;
     for (size_t i = 0; i < d->tcp_count; i++) {
-        listen_tcp_drain(d->tcp[i]);
+        listen_tcp_drain(d->tcp[i], on_part_drained, d);
     }
     query_engine_drain(d->engine);
 }

@@ -12,9 +12,7 @@
 #include <unistd.h>
 
 #define FRAME_LEN 2
-/* Unsent bytes beyond which a connection is not read: room for what its questions in flight may still bring.
- */
-#define UNSENT_PAUSE (LISTEN_TCP_UNSENT_MAX / 2)
+#define SEND_BUFFER 65536 /* the kernel's */
 
 struct tcp_client { /* an address with connections */
     struct ip ip;
@@ -50,6 +48,8 @@ struct listen_tcp {
     struct deadline_list *deadlines;
     struct tcp_conn *newest, *oldest;
     size_t count;
+    void (*on_empty)(void *ctx); /* while it drains, until it has been called */
+    void *on_empty_ctx;
     struct tcp_client clients[LISTEN_TCP_CONNECTIONS_MAX];
     struct tcp_conn *slots[LISTEN_TCP_CONNECTIONS_MAX];
     uint32_t generations[LISTEN_TCP_CONNECTIONS_MAX]; /* of what is or was last in the slot; never 0 in use */
@@ -80,6 +80,15 @@ static void free_conn(struct reap_node *n)
     free(HTAB_ENTRY(n, struct tcp_conn, reap));
 }
 
+static void say_empty(struct listen_tcp *t)
+{
+    void (*on_empty)(void *ctx) = t->on_empty;
+    if (t->count == 0 && on_empty != NULL) {
+        t->on_empty = NULL;
+        on_empty(t->on_empty_ctx);
+    }
+}
+
 /* The one end of a connection. Answers that come later find its ticket stale. */
 static void end_conn(struct tcp_conn *c)
 {
@@ -99,6 +108,7 @@ static void end_conn(struct tcp_conn *c)
     buf_fini(&c->out);
     c->reap.free_fn = free_conn;
     reap_later(t->worker->reap, &c->reap);
+    say_empty(t);
 }
 
 /* The next deadline. At the end of its life the connection gets the usual time to take what is under way. */
@@ -120,10 +130,11 @@ static void note_activity(struct tcp_conn *c)
     (void)arm_deadline(c, clock_mono_ms());
 }
 
-static bool wants_read(const struct tcp_conn *c)
+/* Is there room for one question more, whatever the answers will be? */
+static bool may_take(const struct tcp_conn *c)
 {
-    return !c->is_eof && !c->is_closing && c->in_flight < LISTEN_TCP_IN_FLIGHT_MAX &&
-           c->out.len < UNSENT_PAUSE;
+    return c->fd >= 0 && !c->is_closing &&
+           c->out.len + (c->in_flight + 1) * (FRAME_LEN + REPLY_MAX) <= LISTEN_TCP_UNSENT_MAX;
 }
 
 static void set_watcher(struct ev_loop *loop, ev_io *w, bool is_wanted)
@@ -145,7 +156,7 @@ static void settle_conn(struct tcp_conn *c)
         end_conn(c);
         return;
     }
-    set_watcher(c->listener->worker->loop, &c->reader, wants_read(c));
+    set_watcher(c->listener->worker->loop, &c->reader, !c->is_eof && may_take(c));
     set_watcher(c->listener->worker->loop, &c->writer, c->out.len > 0);
 }
 
@@ -188,8 +199,7 @@ static void send_stream(const struct reply *to, struct span message)
     }
     c->in_flight--;
     const uint8_t frame[FRAME_LEN] = {(uint8_t)(message.len >> 8), (uint8_t)(message.len & 0xff)};
-    if (message.len == 0 || message.len > DNS_MESSAGE_MAX ||
-        c->out.len + FRAME_LEN + message.len > LISTEN_TCP_UNSENT_MAX ||
+    if (message.len == 0 || !CHECK(message.len <= REPLY_MAX) ||
         buf_append(&c->out, span_make(frame, sizeof(frame)), LISTEN_TCP_UNSENT_MAX) != 0 ||
         buf_append(&c->out, message, LISTEN_TCP_UNSENT_MAX) != 0) {
         /* A stream with a hole in it is worth nothing to the client. */
@@ -242,12 +252,6 @@ static bool next_frame(struct tcp_conn *c, size_t *at)
     *at += FRAME_LEN + len;
     handle_message(c, span_make(p + FRAME_LEN, len));
     return true;
-}
-
-static bool may_take(const struct tcp_conn *c)
-{
-    return c->fd >= 0 && !c->is_closing && c->in_flight < LISTEN_TCP_IN_FLIGHT_MAX &&
-           c->out.len < UNSENT_PAUSE;
 }
 
 /* True if it took anything; more may be left when a limit was met. */
@@ -403,7 +407,7 @@ static bool make_room(struct listen_tcp *t, const struct tcp_client *client)
  */
 static void set_options(int fd)
 {
-    const int bytes = LISTEN_TCP_UNSENT_MAX;
+    const int bytes = SEND_BUFFER;
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, (socklen_t)sizeof(bytes));
     sock_set_nodelay(fd);
 }
@@ -486,7 +490,7 @@ int listen_tcp_new(struct worker *w, struct query_engine *engine, int fd,
     return 0;
 }
 
-void listen_tcp_drain(struct listen_tcp *t)
+void listen_tcp_drain(struct listen_tcp *t, void (*on_empty)(void *ctx), void *ctx)
 {
     acceptor_stop(t->acceptor);
     t->acceptor = NULL;
@@ -496,6 +500,9 @@ void listen_tcp_drain(struct listen_tcp *t)
         settle_conn(c);
         c = next;
     }
+    t->on_empty = on_empty;
+    t->on_empty_ctx = ctx;
+    say_empty(t);
 }
 
 void listen_tcp_free(struct listen_tcp *t)
@@ -504,6 +511,7 @@ void listen_tcp_free(struct listen_tcp *t)
         return;
     }
     acceptor_stop(t->acceptor);
+    t->on_empty = NULL;
     while (t->oldest != NULL) {
         end_conn(t->oldest);
     }

@@ -328,14 +328,18 @@ static void on_query_deadline(void *ctx, struct deadline *d, int64_t now_ms)
     query_step(q);
 }
 
+/* Why no conversation may begin, or NULL. */
+static const char *why_full(const struct query_engine *e)
+{
+    const char *many = e->count >= QUERY_IN_FLIGHT_MAX ? "too many questions in flight" : NULL;
+    return e->is_draining ? "shutting down" : many;
+}
+
 static struct query *new_query(struct query_engine *e, const struct dns_query *ask,
                                const struct host_name *name, const struct reply *to)
 {
-    if (e->is_draining || e->count >= QUERY_IN_FLIGHT_MAX || !CHECK(ask->question.len <= QUESTION_MAX) ||
-        name == NULL) {
-        return NULL;
-    }
-    struct query *q = malloc(sizeof(*q));
+    const bool is_sound = CHECK(ask->question.len <= QUESTION_MAX && name != NULL);
+    struct query *q = is_sound ? malloc(sizeof(*q)) : NULL;
     if (q == NULL) {
         return NULL;
     }
@@ -411,8 +415,7 @@ static void start_query(struct query_engine *e, const struct answer_question *qu
     struct query *q = new_query(e, ask, question->name, to);
     if (q == NULL) {
         SCRATCH struct answer a;
-        count(e, DNSD_COUNTER_BUSY);
-        answer_failure(&a, DNS_EDE_OTHER, e->is_draining ? "shutting down" : "too many questions in flight");
+        answer_failure(&a, DNS_EDE_OTHER, "out of memory");
         send_answer(e, question, &a, ask, to);
         return;
     }
@@ -444,7 +447,7 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
         known.wants = answer_from_lookup(question, &lookup, a);
     }
     if (known.wants != 0) {
-        if (query_brakes_pass(&e->brakes, question, &to->client.ip, e->now_ms, a)) {
+        if (query_brakes_pass(&e->brakes, question, &to->client.ip, why_full(e), e->now_ms, a)) {
             start_query(e, question, ask, to, &known);
             return;
         }
@@ -559,12 +562,8 @@ int query_engine_new(const struct query_engine_config *cfg, struct query_engine 
     ev_timer_init(&e->flush, on_flush_event, 0.0, 0.0);
     e->flush.data = e;
     int rc = deadline_list_new(cfg->worker->loop, on_query_deadline, e, &e->deadlines);
-    if (rc == 0) {
-        rc = bad_family_new(&e->bad);
-    }
-    if (rc == 0) {
-        rc = hot_answers_new(cfg->hot_bytes, &e->hot);
-    }
+    rc = rc == 0 ? bad_family_new(&e->bad) : rc;
+    rc = rc == 0 ? hot_answers_new(cfg->hot_bytes, &e->hot) : rc;
     if (rc != 0) {
         bad_family_free(e->bad);
         deadline_list_free(e->deadlines);

@@ -31,8 +31,13 @@ static enum dnsd_counter counter_of(enum brakes_verdict v)
 }
 
 bool query_brakes_pass(struct query_brakes *b, const struct answer_question *question,
-                       const struct ip *client, int64_t now_ms, struct answer *out)
+                       const struct ip *client, const char *full, int64_t now_ms, struct answer *out)
 {
+    if (full != NULL) {
+        metrics_add(&b->worker->metrics, DNSD_COUNTER_BUSY, 1);
+        answer_failure(out, DNS_EDE_OTHER, full);
+        return false;
+    }
     const struct policy_endpoint *endpoint = out->endpoint;
     const bool is_wildcard = endpoint != NULL && endpoint->host_kind == ENDPOINT_WILDCARD;
     const struct brakes_question q = {.sandbox = question->sandbox,

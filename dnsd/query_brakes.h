@@ -18,7 +18,8 @@ void query_brakes_fini(struct query_brakes *b);
 /*
  * May the question go upstream? If not, *out is the answer; else it is as it was. *out is that of
  * answer_decide(): its endpoint admits the name. Call it once for a question, however often it is asked
- * upstream.
+ * upstream. full is NULL, or why there is no room for another question: then nothing is taken from the
+ * brakes.
  */
 bool query_brakes_pass(struct query_brakes *b, const struct answer_question *question,
-                       const struct ip *client, int64_t now_ms, struct answer *out);
+                       const struct ip *client, const char *full, int64_t now_ms, struct answer *out);

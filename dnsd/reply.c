@@ -3,10 +3,6 @@
 
 #include "common/base/scratch.h"
 
-/* Header, question, 64 IPv6 records of 28 bytes or a full dns_rrset with 32 heads of 12, SOA, OPT with EDE:
- * no answer of ours is longer. */
-#define REPLY_MAX 4096
-
 size_t reply_limit(const struct reply *to, const struct dns_query *query)
 {
     if (to->is_stream) {

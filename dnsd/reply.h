@@ -9,6 +9,10 @@
 #include "common/dns/dns_wire.h"
 #include "common/net/addr.h"
 
+/* No answer of ours is longer: header, question, 64 IPv6 records of 28 bytes or a full dns_rrset with 32
+ * heads of 12, SOA, OPT with EDE. */
+#define REPLY_MAX 4096
+
 struct reply;
 /*
  * Sends one whole message, or drops it (an empty one always). Every message taken by query_handle() gets
@@ -26,7 +30,7 @@ struct reply {
     reply_send_fn *send;
     void *owner;
     struct addr client;        /* for the access list and the log */
-    bool is_stream;            /* a message may have any length up to 65535 */
+    bool is_stream;            /* a message may be as long as any answer is */
     uint64_t ticket;           /* stream: the connection */
     union reply_sockaddr peer; /* datagram: where from ... */
     socklen_t peer_len;

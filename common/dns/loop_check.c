@@ -215,9 +215,10 @@ int loop_check_all(const struct loop_check_config *cfg, const struct addr *addrs
     REQUIRE(count <= UPSTREAM_MAX);
     struct dns_streams *streams[UPSTREAM_MAX] = {NULL};
     struct loop_check *l = NULL;
+    errno = 0;
     struct start_check s = {.loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV), .found = found};
     if (s.loop == NULL) {
-        return -ENOMEM;
+        return errno != 0 ? -errno : -ENOMEM;
     }
     memset(found, 0, UPSTREAM_MAX * sizeof(found[0]));
     int rc = loop_check_new(s.loop, cfg, on_found, &s, &l);

@@ -126,7 +126,7 @@ const char *sock_listen_hint(int error)
         return "a port below net.ipv4.ip_unprivileged_port_start needs CAP_NET_BIND_SERVICE: start as root "
                "(with --user), give the capability, lower that number, or listen on a higher port";
     case EMFILE:
-        return "raise the limit of open files (LimitNOFILE=), or start with fewer --workers";
+        return SOCK_EMFILE_HINT;
     default:
         return "";
     }

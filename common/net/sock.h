@@ -21,6 +21,7 @@ MUST_CHECK int sock_listen_tcp(const struct addr *a, bool reuseport, struct err 
 /* With IP_PKTINFO / IPV6_RECVPKTINFO so that answers leave from the address asked. */
 MUST_CHECK int sock_listen_udp(const struct addr *a, bool reuseport, struct err *err);
 MUST_CHECK int sock_allow_sharing(int fd, struct err *err);
+#define SOCK_EMFILE_HINT "raise the limit of open files (LimitNOFILE=), or start with fewer --workers"
 /* What to do about a listener that could not be had, as half a sentence; "" if there is nothing to say. */
 const char *sock_listen_hint(int error);
 MUST_CHECK int sock_local_addr(int fd, struct addr *out);

@@ -377,6 +377,18 @@ static int run(struct start *s)
     return status;
 }
 
+/* libev cannot go on. For want of descriptors at the start that is no bug of anybody's. */
+static void on_loop_error(const char *message)
+{
+    const bool is_limit = errno == EMFILE || errno == ENFILE;
+    fprintf(stderr, "%s: %s%s%s\n", message, strerror(errno), is_limit ? ": " : "",
+            is_limit ? SOCK_EMFILE_HINT : "");
+    if (!is_limit) {
+        abort();
+    }
+    _exit(EXIT_STATUS_OS);
+}
+
 int daemon_main(const struct daemon_spec *spec, int argc, char **argv)
 {
     struct start s = {
@@ -388,6 +400,7 @@ int daemon_main(const struct daemon_spec *spec, int argc, char **argv)
         return EXIT_STATUS_OS;
     }
     loop_memory_init(realloc);
+    ev_set_syserr_cb(on_loop_error);
     int status = run(&s);
     daemon_admin_stop(&s.admin);
     worker_pool_free(s.pool);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/run/worker_pool.h"
 
+#include "common/net/sock.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -116,10 +118,13 @@ static int init_worker(struct worker_pool *p, unsigned index, struct policy *pol
     (void)pthread_mutex_init(&w->lock, NULL); /* cannot fail for a default mutex on Linux */
     ev_async_init(&w->wake, on_wake_async);
     w->wake.data = w;
+    errno = 0;
     w->pub.loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
-    int rc = w->pub.loop == NULL ? -ENOMEM : reap_new(w->pub.loop, &w->pub.reap);
+    const int why = errno != 0 ? -errno : -ENOMEM;
+    int rc = w->pub.loop == NULL ? why : reap_new(w->pub.loop, &w->pub.reap);
     if (rc < 0) {
-        err_set(err, "worker %u: cannot make its event loop (epoll, eventfd)", index);
+        err_set(err, "worker %u: cannot make its event loop: %s", index, strerror(-rc));
+        err_add_hint(err, rc == -EMFILE ? SOCK_EMFILE_HINT : "");
         w->pub.reap = NULL;
         fini_worker(w);
         return rc;

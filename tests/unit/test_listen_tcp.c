@@ -197,6 +197,84 @@ static void questions_in_flight_are_limited(void **state)
     stop(&f);
 }
 
+/* However long the answers are and however late they are read: none is lost. */
+static void a_late_reader_gets_every_answer(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f, 10000, 600000);
+    int fd = dial(&f, 1);
+    f.wants_hold = true;
+    f.reply_len = REPLY_MAX;
+    for (int i = 0; i < LISTEN_TCP_IN_FLIGHT_MAX; i++) {
+        ask(fd, (uint8_t)i);
+    }
+    run_until_held(&f, LISTEN_TCP_IN_FLIGHT_MAX);
+    for (size_t i = 0; i < LISTEN_TCP_IN_FLIGHT_MAX; i++) { /* all of them at the same time */
+        send_reply(&f.held[i], f.marks[i], REPLY_MAX);
+    }
+    f.wants_hold = false;
+    for (int i = LISTEN_TCP_IN_FLIGHT_MAX; i < 200; i++) {
+        ask(fd, (uint8_t)i);
+    }
+    for (int i = 0; i < 50; i++) {
+        ev_run(f.worker.loop, EVRUN_NOWAIT);
+    }
+    assert_int_equal(listen_tcp_count(f.tcp), 1);
+    for (int i = 0; i < 200; i++) {
+        assert_int_equal(take(&f, fd), i);
+    }
+    assert_int_equal(metrics_read(&f.worker.metrics, DNSD_COUNTER_UNSENT), 0);
+    (void)close(fd);
+    stop(&f);
+}
+
+static void count_call(void *ctx)
+{
+    ++*(int *)ctx;
+}
+
+/* A daemon that ends waits for what its clients have yet to take. */
+static void draining_ends_behind_the_last_answer(void **state)
+{
+    (void)state;
+    struct fixture f;
+    int calls = 0;
+    start(&f, 10000, 600000);
+    int idle = dial(&f, 1);
+    int fd = dial(&f, 1);
+    f.wants_hold = true;
+    for (int i = 0; i < LISTEN_TCP_IN_FLIGHT_MAX; i++) {
+        ask(fd, (uint8_t)i);
+    }
+    run_until_held(&f, LISTEN_TCP_IN_FLIGHT_MAX);
+    listen_tcp_drain(f.tcp, count_call, &calls);
+    assert_int_equal(take(&f, idle), -1);
+    assert_int_equal(calls, 0);
+    for (size_t i = 0; i < LISTEN_TCP_IN_FLIGHT_MAX; i++) {
+        send_reply(&f.held[i], f.marks[i], REPLY_MAX);
+    }
+    for (int i = 0; i < LISTEN_TCP_IN_FLIGHT_MAX; i++) {
+        assert_int_equal(take(&f, fd), i);
+    }
+    assert_int_equal(take(&f, fd), -1);
+    assert_int_equal(calls, 1);
+    (void)close(idle);
+    (void)close(fd);
+    stop(&f);
+}
+
+static void draining_nothing_is_said_at_once(void **state)
+{
+    (void)state;
+    struct fixture f;
+    int calls = 0;
+    start(&f, 10000, 600000);
+    listen_tcp_drain(f.tcp, count_call, &calls);
+    assert_int_equal(calls, 1);
+    stop(&f);
+}
+
 /* One client with all the places: another one gets in, also past those that wait for an answer. */
 static void a_client_keeps_no_other_out(void **state)
 {
@@ -316,7 +394,7 @@ static void answers_taken_in_drops_end_the_connection(void **state)
     struct fixture f;
     start(&f, 200, 600000);
     int fd = dial(&f, 1);
-    f.reply_len = 30000;
+    f.reply_len = REPLY_MAX;
     const int small = 4096;
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, (socklen_t)sizeof(small));
     for (int i = 0; i < 30; i++) {
@@ -399,7 +477,7 @@ static void the_longest_question_and_answer_pass(void **state)
     start(&f, 10000, 600000);
     int fd = dial(&f, 1);
     static uint8_t frame[2 + LISTEN_TCP_MESSAGE_MAX] = {LISTEN_TCP_MESSAGE_MAX >> 8, 0, 0, 7};
-    f.reply_len = LISTEN_TCP_UNSENT_MAX - 2;
+    f.reply_len = REPLY_MAX;
     assert_int_equal(send(fd, frame, sizeof(frame), MSG_NOSIGNAL), sizeof(frame));
     assert_int_equal(take(&f, fd), 7);
     assert_true(is_open(fd));
@@ -412,6 +490,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_leave_in_the_order_they_are_ready),
         cmocka_unit_test(questions_in_flight_are_limited),
+        cmocka_unit_test(a_late_reader_gets_every_answer),
+        cmocka_unit_test(draining_ends_behind_the_last_answer),
+        cmocka_unit_test(draining_nothing_is_said_at_once),
         cmocka_unit_test(a_client_keeps_no_other_out),
         cmocka_unit_test(an_idle_one_of_its_own_makes_room),
         cmocka_unit_test(many_clients_with_one_each),

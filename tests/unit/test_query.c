@@ -402,6 +402,16 @@ static void too_many_in_flight_are_told_at_once(void **state)
     assert_int_equal(counter(f, DNSD_COUNTER_BUSY), 1);
     assert_int_equal(ask(f, "evil.example.org", DNS_A), QUERY_TAKEN); /* denying needs no room */
     assert_int_equal(rcode_of(f), DNS_NXDOMAIN);
+    char name[64];
+    for (unsigned i = 0; i < 30;
+         i++) { /* what does not go upstream is nothing to the brakes, whose burst is 10 */
+        (void)snprintf(name, sizeof(name), "n%u.t.example.net", i);
+        assert_int_equal(ask(f, name, DNS_A), QUERY_TAKEN);
+        assert_int_equal(rcode_of(f), DNS_SERVFAIL);
+    }
+    assert_int_equal(counter(f, DNSD_COUNTER_BUSY), 31);
+    assert_int_equal(counter(f, DNSD_COUNTER_WILDCARD_NAMES), 1);
+    assert_int_equal(counter(f, DNSD_COUNTER_WILDCARD_BUDGET), 0);
     /* tear_down() frees the engine with all of them in flight */
 }
 
