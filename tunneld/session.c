@@ -300,6 +300,14 @@ void session_fail(struct session *s, const struct session_fault *fault)
     session_linger_start(s);
 }
 
+void session_shut_down(struct session *s)
+{
+    if (s->state == SESSION_RESOLVE || s->state == SESSION_DIAL || s->state == SESSION_CHAIN) {
+        session_fail(s, &(struct session_fault){.reason = REASON_SHUTDOWN, .why = "tunneld is stopping"});
+    }
+    session_end(s, REASON_SHUTDOWN);
+}
+
 static void on_relay_event(void *ctx, enum relay_event e)
 {
     struct session *s = ctx;

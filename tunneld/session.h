@@ -44,6 +44,8 @@ void session_refuse(struct tunneld_worker *tw, int fd, const struct addr *client
 void session_rejudge(struct session *s, const struct policy *previous);
 /* Closes at once, whatever the state. Idempotent. */
 void session_end(struct session *s, enum reason reason);
+/* The worker ends, and so does the session; a client that waits for an answer still gets one. */
+void session_shut_down(struct session *s);
 /* No request has been made on it yet: nothing is lost when it goes. */
 bool session_is_unused(const struct session *s);
 struct session *session_next(struct session *s);

@@ -365,11 +365,12 @@ static const char *outcome_text(enum reason r)
     case REASON_CLIENT_RESET:
     case REASON_HALF_CLOSED:
     case REASON_SNI_MISMATCH:
-    case REASON_SHUTDOWN:
     case REASON_INTERNAL:
     case REASON_NONE:
     case REASON_COUNT:
         break;
+    case REASON_SHUTDOWN:
+        return "failed: the proxy is stopping";
     case REASON_PROXY_LOOP:
         return "refused: it leads back to this proxy";
     case REASON_BAD_RESPONSE:

@@ -266,7 +266,7 @@ void tunneld_worker_stop(struct worker *w)
     stop_listeners(tw);
     tw->is_draining = false;
     while (tw->sessions != NULL) {
-        session_end(tw->sessions, REASON_SHUTDOWN);
+        session_shut_down(tw->sessions);
     }
     ev_timer_stop(tw->worker->loop, &tw->use_timer);
     brakes_log_fini(&tw->brakes_log);

@@ -841,6 +841,26 @@ def test_drain(env):
         d.wait_log("tunnel_close", reason="shutdown", who="tunneld")
 
 
+def test_drain_answers_who_waits(env):
+    """Whose name is being resolved, or whose server does not answer, is told that this is the end."""
+    asked = (b"CONNECT silence.example.org:%d HTTP/1.1\r\n\r\n" % ECHO,
+             b"CONNECT four.example.org:%d HTTP/1.1\r\n\r\n" % SILENT,
+             b"GET http://silence.example.org:%d/ HTTP/1.1\r\nHost: silence.example.org:%d\r\n\r\n" % (ECHO, ECHO))
+    with env.daemon(ALL, "--drain-timeout", "300ms") as d:
+        waiting = [d.dial() for _ in asked]
+        for s, raw in zip(waiting, asked):
+            s.sendall(raw)
+        wait_until(lambda: all(is_accepted(s) for s in waiting))
+        time.sleep(0.2)  # their heads have been read
+        d.process.send_signal(signal.SIGTERM)
+        for s in waiting:
+            with s:
+                head, body = lab.read_head(s), read_to_end(s)
+                assert head.startswith(b"HTTP/1.1 503 ") and json.loads(body)["error"] == "shutdown", (head, body)
+        assert d.process.wait(lab.END_S) == 0
+        d.wait_count(3, "tunnel_failed", reason="shutdown")
+
+
 # ---- capture ----
 
 def captured(addr, port):
