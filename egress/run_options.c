@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* The same default as the daemons have (product contract), not below a build prefix. */
 #define DEFAULT_POLICY "/etc/openshell/policy.yaml"
@@ -136,6 +137,40 @@ static int own_option(struct run_options *out, struct cli *c, struct err *err)
     return rc == 0 ? 1 : rc;
 }
 
+/* The level that a daemon will log at, as far as it was said: the option's, else the variable's. */
+static const char *level_said(const struct arg_list *args, const char *variable)
+{
+    static const char option[] = "--log-level";
+    const char *level = getenv(variable);
+    for (size_t i = 0; i < args->count; i++) {
+        const char *rest = strncmp(args->items[i], option, sizeof option - 1) == 0
+                               ? args->items[i] + sizeof option - 1
+                               : "x";
+        if (*rest == '=') {
+            level = rest + 1;
+        } else if (*rest == '\0' && i + 1 < args->count) {
+            level = args->items[++i];
+        }
+    }
+    return level;
+}
+
+static int check_summary(const struct run_options *o, struct err *err)
+{
+    const char *levels[] = {level_said(&o->daemons.dnsd, "OPENSHELL_DNSD_LOG_LEVEL"),
+                            level_said(&o->daemons.tunneld, "OPENSHELL_TUNNELD_LOG_LEVEL")};
+    for (size_t i = 0; o->summary && i < sizeof levels / sizeof levels[0]; i++) {
+        if (levels[i] != NULL && (strcmp(levels[i], "warn") == 0 || strcmp(levels[i], "error") == 0)) {
+            err_set(err,
+                    "--summary is made from the log, and %s logs at level %s: leave --log-level at info, or "
+                    "--summary out",
+                    i == 0 ? "openshell-dnsd" : "openshell-tunneld", levels[i]);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
 int run_options_parse(int argc, char **argv, struct run_options *out, struct err *err)
 {
     static const struct daemon_args_spec spec = {
@@ -165,6 +200,7 @@ int run_options_parse(int argc, char **argv, struct run_options *out, struct err
         rc = -EINVAL;
     }
     out->cmd = argv + c.at;
+    rc = rc == 0 ? check_summary(out, err) : rc;
     if (rc == -ENOMEM) {
         err_set(err, "out of memory");
     }

@@ -71,7 +71,7 @@ class TestAddresses(unittest.TestCase):
             s.connect(d.addresses["udp"][0])
             for name in ("denied.example", "localhost", "gateway.discord.gg"):
                 os.kill(d.process.pid, signal.SIGSTOP)
-                idents = set(range(150))  # more than a turn's 128, less than the daemon's socket holds
+                idents = set(range(150))  # more than a turn's 64, less than the daemon's socket holds
                 for ident in idents:
                     s.send(w.query(name, ident=ident))
                 os.kill(d.process.pid, signal.SIGCONT)

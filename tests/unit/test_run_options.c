@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -97,6 +99,8 @@ static void test_usage_errors_name_the_option(void **state)
         {{"--user", "nobody", "--", "true"}, "--user"},
         {{"--ready-fd=3", "--", "true"}, "--ready-fd"},
         {{"--check", "--", "true"}, "--check"},
+        {{"--summary", "--log-level", "warn", "--", "true"}, "--summary"},
+        {{"--log-level=error", "--summary", "--", "true"}, "--summary"},
         {{"--dump-config", "--", "true"}, "--dump-config"},
         {{"--policy"}, "--policy"},
         {{"--idle-timeout"}, "--idle-timeout"},
@@ -117,6 +121,23 @@ static void test_usage_errors_name_the_option(void **state)
     }
 }
 
+static void test_summary_needs_the_log(void **state)
+{
+    (void)state;
+    struct run_options o;
+    struct err err;
+    assert_int_equal(parse(ARGS("--summary", "--log-level=debug", "--", "true"), &o, &err), 0);
+    run_options_fini(&o);
+    assert_int_equal(setenv("OPENSHELL_TUNNELD_LOG_LEVEL", "warn", 1), 0);
+    assert_int_equal(parse(ARGS("--", "true"), &o, &err), 0);
+    run_options_fini(&o);
+    assert_int_equal(parse(ARGS("--summary", "--log-level", "info", "--", "true"), &o, &err), 0);
+    run_options_fini(&o);
+    assert_int_equal(parse(ARGS("--summary", "--", "true"), &o, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "openshell-tunneld"));
+    assert_int_equal(unsetenv("OPENSHELL_TUNNELD_LOG_LEVEL"), 0);
+}
+
 static void test_help_needs_no_command(void **state)
 {
     (void)state;
@@ -133,6 +154,7 @@ int main(void)
         cmocka_unit_test(test_default_policy_and_command),
         cmocka_unit_test(test_options_go_to_the_daemon_that_has_them),
         cmocka_unit_test(test_usage_errors_name_the_option),
+        cmocka_unit_test(test_summary_needs_the_log),
         cmocka_unit_test(test_help_needs_no_command),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
