@@ -305,9 +305,6 @@ class Verdicts:
             return
         middle = statistics.median(values)
         spread = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
-        if bound is None:
-            print(f"       {target}: no target, measured {middle:.2f}{spread}{note}")
-            return
         is_met = middle <= bound
         self.missed += 0 if is_met else 1
         print(f"{'met   ' if is_met else 'MISSED'} {target}: at most {bound:g}, measured {middle:.2f}{spread}{note}")
@@ -335,7 +332,7 @@ class Verdicts:
         else:
             was_measured = row in self.rounds.get(MISS, {})
             self.line(target, 1.0, [float("inf")] if was_measured else [], f" ({row} had too few ports)")
-        self.beside_peer(MISS, "miss: CPU to that of dnsdist as it is for cached answers", None, row, [WITH_CACHE])
+        self.beside_peer(MISS, "miss: CPU to that of dnsdist as it is for cached answers", 1.0, row, [WITH_CACHE])
 
     def all(self, few, many):
         row = dnsd_row(few)
@@ -347,7 +344,7 @@ class Verdicts:
         self.line("latency that a miss adds to that which the forwarder adds", 1.3, ratios(latency, row, FORWARD, DIRECT))
         for peer in PEERS:
             self.line(f"latency that a miss adds to that which {peer} adds", 1.0, ratios(latency, row, peer, DIRECT))
-        self.line("latency that a miss adds to that which dnsdist as it is for cached answers adds", None,
+        self.line("latency that a miss adds to that which dnsdist as it is for cached answers adds", 1.0,
                   ratios(latency, row, WITH_CACHE, DIRECT))
         self.line(f"resident MB with {few} rules and {NAMES} cached names", 20, self.rounds.get(RSS, {}).get(row, []))
         for column in (CACHED, DENIED, NEW, MISS, LATENCY):
