@@ -338,9 +338,9 @@ static const char *why_full(const struct query_engine *e)
 static struct query *new_query(struct query_engine *e, const struct dns_query *ask,
                                const struct host_name *name, const struct reply *to)
 {
-    const bool is_sound = CHECK(ask->question.len <= QUESTION_MAX && name != NULL);
+    const bool is_sound = name != NULL && CHECK(ask->question.len <= QUESTION_MAX);
     struct query *q = is_sound ? malloc(sizeof(*q)) : NULL;
-    if (q == NULL) {
+    if (q == NULL || name == NULL) {
         return NULL;
     }
     memset(&q->reap, 0, sizeof(q->reap));

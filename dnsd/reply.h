@@ -11,7 +11,7 @@
 
 /* No answer of ours is longer: header, question, 64 IPv6 records of 28 bytes or a full dns_rrset with 32
  * heads of 12, SOA, OPT with EDE. */
-#define REPLY_MAX 4096
+#define REPLY_MAX ((size_t)4096)
 
 struct reply;
 /*

@@ -55,7 +55,6 @@ void err_prefix(struct err *e, const char *fmt, ...)
     (void)shown_clean(e->text);
 }
 
-/* One write(2): whole lines even when several threads fail at once; no lock, no memory, no log. */
 void err_add_hint(struct err *e, const char *hint)
 {
     if (e == NULL || *hint == '\0') {
@@ -65,6 +64,7 @@ void err_add_hint(struct err *e, const char *hint)
     (void)snprintf(e->text + len, sizeof e->text - len, ": %s", hint);
 }
 
+/* One write(2): whole lines even when several threads fail at once; no lock, no memory, no log. */
 static void write_line(const char *kind, const char *what, const char *file, int line)
 {
     char text[512];

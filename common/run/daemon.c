@@ -235,17 +235,18 @@ static void raise_descriptor_limit(void)
  */
 static void grow_descriptor_table(void)
 {
-    struct rlimit limit;
-    const int any = eventfd(0, EFD_CLOEXEC);
-    if (any < 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0) {
-        return; /* it grows when it has to */
-    }
+    struct rlimit limit = {.rlim_cur = 0};
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
     const int last = limit.rlim_cur < DESCRIPTORS_AHEAD ? (int)limit.rlim_cur - 1 : DESCRIPTORS_AHEAD - 1;
-    const int fd = fcntl(any, F_DUPFD_CLOEXEC, last);
+    const int any = eventfd(0, EFD_CLOEXEC);
+    const int fd =
+        any < 0 ? -1 : fcntl(any, F_DUPFD_CLOEXEC, last); /* if it fails, it grows when it has to */
     if (fd >= 0) {
         (void)close(fd);
     }
-    (void)close(any);
+    if (any >= 0) {
+        (void)close(any);
+    }
 }
 
 static unsigned usable_cpus(void)
