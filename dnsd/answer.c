@@ -308,7 +308,7 @@ static unsigned from_real(const struct answer_question *q, const struct answer_l
     }
     if (is_bad(asked)) {
         const bool counts = answer_other_counts(q);
-        if (counts && other->state == ANSWER_UNKNOWN) {
+        if (counts && other->state == ANSWER_UNKNOWN && !asked->is_nobody_there) {
             return is_v4 ? ANSWER_WANTS_V6 : ANSWER_WANTS_V4;
         }
         answer_bad(q, asked, counts ? other : NULL, out);
@@ -348,7 +348,7 @@ static unsigned from_synthetic(const struct answer_question *q, const struct ans
     }
     unsigned wants = (l->v4.state == ANSWER_UNKNOWN ? ANSWER_WANTS_V4 : 0U) |
                      (l->v6.state == ANSWER_UNKNOWN ? ANSWER_WANTS_V6 : 0U);
-    if (wants != 0) {
+    if (wants != 0 && !l->v4.is_nobody_there && !l->v6.is_nobody_there) {
         return wants;
     }
     const char *why = v4.why != NULL ? v4.why : v6.why;

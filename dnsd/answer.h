@@ -127,7 +127,8 @@ enum answer_family_state {
 struct answer_family {
     enum answer_family_state state;
     uint32_t ttl_s;
-    bool is_stale; /* it had expired; text says why there is nothing newer */
+    bool is_stale;        /* it had expired; text says why there is nothing newer */
+    bool is_nobody_there; /* FAILED, remembered, and the other family would fail alike if it were asked */
     enum dns_ede ede;
     const char *text;       /* a literal */
     const struct ip *addrs; /* borrowed */

@@ -77,6 +77,7 @@ void from_resolver(const struct resolver_answer *a, bool is_silent, struct answe
     if (a->status == RESOLVER_FAILED) {
         out->ede = a->from_cache ? DNS_EDE_CACHED_ERROR : failure_ede(a->why);
         out->text = a->from_cache ? fail_text(a->why)->remembered : fail_text(a->why)->now;
+        out->is_nobody_there = a->is_nobody_there;
     } else if (a->is_stale) {
         out->is_stale = true;
         out->text = fail_text(a->why)->stale;

@@ -64,7 +64,11 @@ bool query_known_peek(struct query_known *k, const struct answer_question *quest
     struct resolver_answer *answer = &k->answers[family == IP_V4 ? 0 : 1];
     const uint16_t qtype = query_family_type(question->qtype, family);
     f->answer = resolver_peek(k->resolver, question->name, qtype, k->now_ms, answer) ? answer : NULL;
-    f->is_silent = f->answer == NULL && !dns_rrset_is_type(qtype) &&
-                   bad_family_has(k->bad, question->name, family, k->now_ms);
+    f->is_silent = false;
+    if ((f->answer == NULL || answer->is_nobody_there) && !dns_rrset_is_type(qtype) &&
+        bad_family_has(k->bad, question->name, family, k->now_ms)) {
+        f->is_silent = f->answer == NULL;
+        answer->is_nobody_there = false; /* the other family was good, and is worth a question */
+    }
     return f->answer != NULL || f->is_silent;
 }

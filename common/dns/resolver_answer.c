@@ -50,6 +50,7 @@ void resolver_answer_set(struct resolver_answer *out, enum resolver_status statu
     out->status = status;
     out->why = why;
     out->from_cache = false;
+    out->is_nobody_there = false;
     out->is_stale = false;
     out->ttl_s = 0;
     out->expires_ms = 0;

@@ -325,6 +325,7 @@ static bool look_up(struct resolver_core *c, const struct cache_key *k, int64_t 
     } else {
         resolver_answer_set(out, RESOLVER_FAILED, (enum resolver_fail)found.why);
         out->from_cache = true;
+        out->is_nobody_there = is_no_upstream(out->why) && *failing_of(c, k->name);
     }
     count(c, RESOLVER_COUNTER_CACHE_HITS, 1);
     return true;

@@ -36,6 +36,8 @@ void replay_check_resolver(const struct replay_line *w, const struct resolver_an
             is_right = a->is_stale == replay_is(word, "stale");
         } else if (replay_is(word, "cached") || replay_is(word, "new")) {
             is_right = a->from_cache == replay_is(word, "cached");
+        } else if (replay_is(word, "nobody") || replay_is(word, "somebody")) {
+            is_right = a->is_nobody_there == replay_is(word, "nobody");
         } else if (a->records != NULL) {
             replay_add_record(w, word, &want);
             is_right = true;

@@ -259,8 +259,8 @@ static void gives_aaaa_as_the_option_says(void **state)
     assert_is(NODATA, answer_decide(&a.q, &out, &reverse), &out, "no IPv6 pool");
 }
 
-/* One letter for what the upstream said: U unknown, F failed, S silent, X NXDOMAIN, N NODATA, A public
- * address, P private, L loopback. */
+/* One letter for what the upstream said: U unknown, F failed, D failed with nobody there, S silent, X
+ * NXDOMAIN, N NODATA, A public address, P private, L loopback. */
 static void family_of(char c, bool is_v4, struct ip *ip, struct answer_family *out)
 {
     static const struct {
@@ -272,11 +272,15 @@ static void family_of(char c, bool is_v4, struct ip *ip, struct answer_family *o
         {'S', ANSWER_SILENT, NULL, NULL},           {'X', ANSWER_NXDOMAIN, NULL, NULL},
         {'N', ANSWER_NODATA, NULL, NULL},           {'A', ANSWER_ADDRS, "162.159.135.232", "2606:4700::1"},
         {'P', ANSWER_ADDRS, "10.1.2.3", "fd12::1"}, {'L', ANSWER_ADDRS, "127.0.0.1", "::1"},
+        {'D', ANSWER_FAILED, NULL, NULL},
     };
     for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
         if (map[i].letter == c) {
-            *out = (struct answer_family){
-                .state = map[i].state, .ttl_s = 55, .ede = DNS_EDE_NETWORK, .text = "t"};
+            *out = (struct answer_family){.state = map[i].state,
+                                          .ttl_s = 55,
+                                          .is_nobody_there = c == 'D',
+                                          .ede = DNS_EDE_NETWORK,
+                                          .text = "t"};
             if (map[i].state == ANSWER_ADDRS) {
                 assert_int_equal(ip_parse(span_str(is_v4 ? map[i].v4 : map[i].v6), ip), 0);
                 out->addrs = ip;
@@ -377,6 +381,8 @@ static void judges_families_in_real_mode(void **state)
         {EXACT, 'F', 'F', 'F', 0},   {EXACT, 'X', 'X', 'X', 0},   {EXACT, 'X', 'F', 'X', 0},
         {EXACT, 'F', 'X', 'F', 'X'}, {EXACT, 'S', 'X', 'F', 'X'}, {UPPER, 'F', 'X', 'F', 'N'},
         {EXACT, 'F', 'S', 'F', 0},   {UPPER, 'X', 'X', 'N', 0},   {WILD, 'F', 'P', 'R', 0},
+        {EXACT, 'D', 'U', 'F', 0},   {EXACT, 'U', 'D', 'a', 0},   {EXACT, 'D', 'A', 'R', 0},
+        {EXACT, 'D', 'X', 'F', 'X'}, {EXACT, 'X', 'D', 'X', 0},
     };
     struct fixture *f = *state;
     check_lookups(f, &f->real, rows, sizeof(rows) / sizeof(rows[0]));
@@ -392,7 +398,8 @@ static void judges_families_in_synthetic_mode(void **state)
         {EXACT, 'X', 'N', 'X', 0},   {WILD, 'P', 'U', 'o', 0},  {WILD, 'P', 'N', 'B', 0},
         {WILD, 'N', 'P', 'B', 0},    {WILD, 'P', 'A', 'Y', 0},  {WILD, 'A', 'P', 'Y', 0},
         {EXACT, 'L', 'S', 'B', 0},   {EXACT, 'F', 'L', 'B', 0}, {UPPER, 'X', 'X', 'N', 0},
-        {EXACT, 'F', 'X', 'F', 'X'},
+        {EXACT, 'F', 'X', 'F', 'X'}, {EXACT, 'D', 'U', 'F', 0}, {EXACT, 'U', 'D', 'a', 0},
+        {EXACT, 'D', 'A', 'Y', 0},   {EXACT, 'A', 'D', 'Y', 0}, {WILD, 'P', 'D', 'B', 0},
     };
     struct fixture *f = *state;
     check_lookups(f, &f->synthetic, rows, sizeof(rows) / sizeof(rows[0]));

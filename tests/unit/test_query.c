@@ -174,7 +174,9 @@ static int tear_down(void **state)
     resolver_free(f->resolver);
     brakes_free(f->brakes);
     ev_io_stop(f->worker.loop, &f->upstream);
-    (void)close(f->upstream_fd);
+    if (f->upstream_fd >= 0) {
+        (void)close(f->upstream_fd);
+    }
     reap_free(f->worker.reap);
     policy_unref(f->worker.policy);
     ev_loop_destroy(f->worker.loop);
@@ -339,6 +341,37 @@ static void equal_questions_join(void **state)
     run_until(f, 10);
     assert_int_equal(f->upstream_count, 1);
     assert_int_equal(answers_of(f), 1);
+}
+
+static void on_failure(void *ctx, const struct resolver_answer *a)
+{
+    assert_int_equal(a->status, RESOLVER_FAILED);
+    *(bool *)ctx = true;
+}
+
+/* While A is remembered to have found nobody, AAAA is not asked on its behalf; it is on its own. */
+static void what_found_nobody_is_told_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct host_name name;
+    bool has_failed = false;
+    assert_int_equal(host_name_parse(SPAN_LIT("dead.t.example.net"), &name), HOST_FAULT_NONE);
+    ev_io_stop(f->worker.loop, &f->upstream);
+    (void)close(f->upstream_fd);
+    f->upstream_fd = -1;
+    assert_int_not_equal(resolver_ask(f->resolver, &name, DNS_A, on_failure, &has_failed), 0);
+    while (!has_failed) {
+        ev_run(f->worker.loop, EVRUN_ONCE);
+    }
+    assert_int_equal(ask(f, "dead.t.example.net", DNS_A), QUERY_TAKEN);
+    assert_int_equal(f->reply_count, 1);
+    assert_int_equal(rcode_of(f), DNS_SERVFAIL);
+    assert_int_equal(query_in_flight(f->engine), 0);
+    assert_int_equal(ask(f, "dead.t.example.net", DNS_AAAA), QUERY_TAKEN);
+    assert_int_equal(f->reply_count, 1);
+    assert_int_equal(query_in_flight(f->engine), 1);
+    run_until(f, 2);
+    assert_int_equal(rcode_of(f), DNS_SERVFAIL);
 }
 
 static void a_new_policy_judges_what_is_in_flight(void **state)
@@ -512,6 +545,7 @@ int main(void)
         TEST(a_hot_answer_ends_with_its_policy),
         TEST(a_denial_is_the_same_denial),
         TEST(equal_questions_join),
+        TEST(what_found_nobody_is_told_at_once),
         TEST(a_new_policy_judges_what_is_in_flight),
         TEST(a_new_policy_ends_what_it_denies),
         TEST(too_many_in_flight_are_told_at_once),

@@ -8,7 +8,10 @@
 
 #include "dnsd/query_family.h"
 
+#include "common/net/sock.h"
+
 #include <stdlib.h>
+#include <unistd.h>
 
 static void type_of_each_family(void **state)
 {
@@ -67,12 +70,83 @@ static void families_are_told_apart(void **state)
     free(v4.kept);
 }
 
+/* A port that nobody listens on. */
+static struct addr nobody(void)
+{
+    struct addr a = {.ip = ip_v4(127, 0, 0, 1), .port = 0};
+    struct err err = {0};
+    int fd = sock_listen_udp(&a, false, &err);
+    assert_true(fd >= 0);
+    assert_int_equal(sock_local_addr(fd, &a), 0);
+    (void)close(fd);
+    return a;
+}
+
+static void on_failure(void *ctx, const struct resolver_answer *a)
+{
+    assert_int_equal(a->status, RESOLVER_FAILED);
+    *(bool *)ctx = true;
+}
+
+/* A family that was given up while the other one was good is no reason to leave that one unasked. */
+static void nobody_is_there_but_for_the_other_family(void **state)
+{
+    (void)state;
+    const int64_t now_ms = 1000;
+    struct ev_loop *loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    const struct addr upstream = nobody();
+    struct resolver_config cfg;
+    struct resolver *resolver = NULL;
+    struct bad_family *bad = NULL;
+    struct err err = {0};
+    struct host_name name;
+    bool has_failed = false;
+    assert_non_null(loop);
+    resolver_config_defaults(&cfg);
+    cfg.upstreams = &upstream;
+    cfg.upstream_count = 1;
+    assert_int_equal(resolver_new(loop, &cfg, &resolver, &err), 0);
+    assert_int_equal(bad_family_new(&bad), 0);
+    assert_int_equal(host_name_parse(SPAN_LIT("www.example"), &name), HOST_FAULT_NONE);
+    const struct resolver_ask ask = {.name = &name, .qtype = DNS_A, .fn = on_failure, .ctx = &has_failed};
+    assert_int_not_equal(resolver_ask_at(resolver, &ask, now_ms), 0);
+    while (!has_failed) {
+        ev_run(loop, EVRUN_ONCE);
+    }
+
+    const struct answer_question q = {.name = &name, .qtype = DNS_A};
+    struct query_known known;
+    struct answer_lookup l;
+    query_known_init(&known, resolver, bad, now_ms);
+    assert_true(query_known_peek(&known, &q, IP_V4));
+    assert_false(query_known_peek(&known, &q, IP_V6));
+    query_family_lookup(DNS_A, &known.v4, &known.v6, &l);
+    assert_int_equal(l.v4.state, ANSWER_FAILED);
+    assert_true(l.v4.is_nobody_there);
+    assert_int_equal(l.v6.state, ANSWER_UNKNOWN);
+
+    bad_family_put(bad, &name, IP_V6, now_ms);
+    assert_true(query_known_peek(&known, &q, IP_V4));
+    query_family_lookup(DNS_A, &known.v4, &known.v6, &l);
+    assert_true(l.v4.is_nobody_there);
+    bad_family_put(bad, &name, IP_V4, now_ms);
+    assert_true(query_known_peek(&known, &q, IP_V4));
+    query_family_lookup(DNS_A, &known.v4, &known.v6, &l);
+    assert_int_equal(l.v4.state, ANSWER_FAILED);
+    assert_false(l.v4.is_nobody_there);
+
+    bad_family_free(bad);
+    resolver_free(resolver);
+    ev_loop_destroy(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(type_of_each_family),
         cmocka_unit_test(kept_answer_has_its_records),
         cmocka_unit_test(families_are_told_apart),
+        cmocka_unit_test(nobody_is_there_but_for_the_other_family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
