@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The manual is clean mdoc, speaks of every option and every environment variable the settings tables have, and of
-# every key of a policy that the loader knows, and of no other.
+# The manual is clean mdoc, speaks of every option and every environment variable the settings tables have, of every
+# event of the log, and of every key of a policy that the loader knows, and of no other.
 set -eu
 cd "${top_srcdir:-.}"
 command -v mandoc >/dev/null 2>&1 || {
@@ -23,6 +23,29 @@ for daemon in dnsd tunneld; do
   for option in $options; do
     printf '%s\n' "$text" | grep -q -e "$option" || {
       echo "openshell-$daemon.8 does not mention $option" >&2
+      bad=1
+    }
+  done
+done
+
+# Events: each name that log_event() is given, if the program has it. Those left out are in objects that both programs
+# link, or are words of another list, and the program never logs them.
+events=$(cat common/*/*.c dnsd/*.c tunneld/*.c | tr '\n' ' ' |
+  grep -oE 'log_event\([^;"()]*, *([a-z_]+ \? )?"[a-z0-9_]+"( : "[a-z0-9_]+")?|LOG_(ERROR|WARN|INFO|DEBUG), *"[a-z0-9_]+"' |
+  grep -oE '"[a-z0-9_]+"' | tr -d '"' | sort -u)
+[ "$(printf '%s\n' "$events" | wc -l)" -gt 50 ] || {
+  echo "no events found in common, dnsd and tunneld" >&2
+  exit 1
+}
+for daemon in dnsd tunneld; do
+  for event in $events; do
+    case $daemon:$event in
+    dnsd:map_refused | dnsd:map_use_refused | dnsd:sni_mismatch) continue ;;
+    tunneld:dns_braked | tunneld:map_damaged | tunneld:upstream_ignored) continue ;;
+    esac
+    grep -aqE "(^|[^a-z_])$event([^a-z_]|\$)" "${top_builddir:-.}/openshell-$daemon" || continue
+    grep -qE "Ql $event( |\$)" "man/openshell-$daemon.8" || {
+      echo "openshell-$daemon.8 does not mention the event $event" >&2
       bad=1
     }
   done
