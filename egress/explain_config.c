@@ -122,8 +122,10 @@ static int check_same_policy(const struct explain_config *c, struct err *err)
         is_same = strcmp(a->items[i], b->items[i]) == 0;
     }
     if (!is_same) {
-        err_set(err, "OPENSHELL_DNSD_POLICY and OPENSHELL_TUNNELD_POLICY name different files: say with "
-                     "--policy which to explain");
+        err_set(err,
+                "OPENSHELL_DNSD_POLICY (%.60s) and OPENSHELL_TUNNELD_POLICY (%.60s) "
+                "name different files, the default where unset: say with --policy which to explain",
+                a->count > 0 ? a->items[0] : "-", b->count > 0 ? b->items[0] : "-");
         return -EINVAL;
     }
     return 0;

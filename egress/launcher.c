@@ -238,14 +238,17 @@ static int start_pump(struct launcher *l, const struct fence_config *fence)
     return 0;
 }
 
-/* The daemon's own words are the best message: what was logged since it was started, at most 8 KiB. */
+/* The daemon's own words are the best message: what was logged since it was started, at most 8 KiB. They
+ * cannot be had again from a log that is no file. */
 static void copy_log(struct launcher *l, const char *program)
 {
     char text[8192];
     daemon_proc_stop(&l->tunneld);
     daemon_proc_stop(&l->dnsd);
     log_pump_stop(&l->pump); /* all is written then */
-    int fd = open(log_path(l), O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    const bool is_file = stat(log_path(l), &st) == 0 && S_ISREG(st.st_mode);
+    int fd = is_file ? open(log_path(l), O_RDONLY | O_CLOEXEC) : -1;
     ssize_t got = fd < 0 ? -1 : pread(fd, text, sizeof text, l->log_start);
     if (got > 0) {
         (void)fwrite(text, 1, (size_t)got, stderr);
@@ -253,7 +256,12 @@ static void copy_log(struct launcher *l, const char *program)
     if (fd >= 0) {
         (void)close(fd);
     }
-    (void)fprintf(stderr, "openshell-egress: %s did not start; its words are above\n", program);
+    if (got > 0) {
+        (void)fprintf(stderr, "openshell-egress: %s did not start; its words are above\n", program);
+    } else {
+        (void)fprintf(stderr, "openshell-egress: %s did not start; its words went to %s\n", program,
+                      log_path(l));
+    }
 }
 
 /* The exit status, or 0. What a signal interrupted has nothing to say. */

@@ -19,7 +19,8 @@
 /* More than one line of the daemons (LINE_CAP of common/base/log.c); a longer one is looked at in part. */
 #define INPUT_CAP 16384
 
-static void write_all(int fd, const uint8_t *data, size_t len)
+/* 0 or -errno. */
+static int write_all(int fd, const uint8_t *data, size_t len)
 {
     while (len > 0) {
         ssize_t n = write(fd, data, len);
@@ -27,10 +28,22 @@ static void write_all(int fd, const uint8_t *data, size_t len)
             continue;
         }
         if (n <= 0) {
-            return; /* a full disk stops no daemon */
+            return n < 0 ? -errno : -EIO;
         }
         data += n;
         len -= (size_t)n;
+    }
+    return 0;
+}
+
+/* A full disk stops no daemon; it is told once. */
+static void write_log(const struct log_pump_config *cfg, int fd, struct span lines, bool *has_failed)
+{
+    int rc = write_all(fd, lines.data, lines.len);
+    if (rc != 0 && !*has_failed) {
+        *has_failed = true;
+        (void)fprintf(stderr, "openshell-egress: %s: %s: what the daemons log is lost\n", cfg->log_path,
+                      strerror(-rc));
     }
 }
 
@@ -47,8 +60,9 @@ static size_t take_lines(struct run_report *report, const uint8_t *data, size_t 
     return start;
 }
 
-static void pump(int in, int log_fd, struct run_report *report)
+static void pump(const struct log_pump_config *cfg, int in, int log_fd, struct run_report *report)
 {
+    bool has_failed = false;
     uint8_t data[INPUT_CAP];
     size_t len = 0;
     for (;;) {
@@ -59,7 +73,7 @@ static void pump(int in, int log_fd, struct run_report *report)
         if (n <= 0) {
             return;
         }
-        write_all(log_fd, data + len, (size_t)n);
+        write_log(cfg, log_fd, span_make(data + len, (size_t)n), &has_failed);
         len += (size_t)n;
         size_t used = report == NULL ? len : take_lines(report, data, len);
         used = used == 0 && len == sizeof data ? len : used;
@@ -113,7 +127,7 @@ static int pump_main(const struct log_pump_config *cfg, int in, int log_fd, pid_
         return EXIT_STATUS_OS;
     }
     struct run_report *report = run_report_new();
-    pump(in, log_fd, report);
+    pump(cfg, in, log_fd, report);
     if (report != NULL && cfg->has_summary && has_command_run() && getppid() == launcher) {
         print_summary(cfg, report);
     }

@@ -125,6 +125,9 @@ const char *sock_listen_hint(int error)
     case EACCES:
         return "a port below net.ipv4.ip_unprivileged_port_start needs CAP_NET_BIND_SERVICE: start as root "
                "(with --user), give the capability, lower that number, or listen on a higher port";
+    case EINVAL:
+        return "a link-local or IPv4-mapped IPv6 address cannot be listened on: use [::], or another address "
+               "of this host";
     case EMFILE:
         return SOCK_EMFILE_HINT;
     default:

@@ -60,6 +60,23 @@ check_places
 expect 0 "$egress" check "$good"
 say "policy errors: 78, every one with its place"
 
+# A log that takes nothing stops neither daemon nor command, and one that cannot be read again is named.
+expect 0 "$egress" run --log /dev/full --policy "$good" --upstream "$V4_A" -- true
+said "/dev/full: No space left on device: what the daemons log is lost"
+[ "$(grep -c "No space left" "$T/said.err")" = 1 ] || fail "told more than once: $(cat "$T/said.err")"
+cat >"$T/binaries.yaml" <<'EOF'
+version: 1
+network_policies:
+  web:
+    endpoints: [{ host: www.example.org, port: 443 }]
+    binaries: [{ path: /usr/bin/node }]
+EOF
+expect 78 "$egress" run --log "$T/binaries.log" --policy "$T/binaries.yaml" --upstream "$V4_A" -- true
+said "binaries" "openshell-tunneld did not start; its words are above"
+expect 78 "$egress" run --log /dev/full --policy "$T/binaries.yaml" --upstream "$V4_A" -- true
+said "openshell-tunneld did not start; its words went to /dev/full"
+say "a log that is full, or no file: told, and nothing else is lost"
+
 # An option error: 64, and the option's name.
 for daemon in "$dnsd" "$tunneld"; do
   expect 64 "$daemon" --no-such-option
@@ -83,6 +100,8 @@ expect 64 "$egress" run --policy "$good"
 expect 64 "$egress" nosuch
 said nosuch
 expect 2 "$egress" check
+expect 2 env OPENSHELL_DNSD_POLICY="$good" OPENSHELL_TUNNELD_POLICY="$bad" "$egress" explain gateway.discord.gg
+said "$good" "$bad" --policy
 say "option errors: 64, with the option's name"
 
 # A port in use: 71, with the address.
@@ -91,8 +110,10 @@ wait_until 20 test -e "$T/held" || fail "nothing holds port 7001"
 for daemon in "$dnsd" "$tunneld"; do
   expect 71 "$daemon" --listen 127.0.0.1:7001 --upstream "$V4_A" --policy "$good"
   said 127.0.0.1:7001
+  expect 78 "$daemon" --listen '[fe80::1]:7002' --upstream "$V4_A" --policy "$good"
+  said '[fe80::1]:7002' link-local 'use [::]'
 done
-say "a port in use: 71, with the address"
+say "a port in use: 71, an address that cannot be listened on: 78, with the address"
 
 # Packets and heads.
 start_daemon dnsd --listen 127.0.0.1:0 --upstream "$V4_A" --policy "$good"
