@@ -36,6 +36,7 @@ struct tcp_conn {
     bool is_closing; /* nothing more is read; ends when the answers are out */
     bool is_busy;    /* its bytes are being read: answers wait for the end of that */
     struct buf out;
+    size_t whole_at; /* of out: the first frame of which nothing has been sent, or its end */
     size_t in_len;
     uint8_t in[FRAME_LEN + LISTEN_TCP_MESSAGE_MAX];
 };
@@ -89,6 +90,33 @@ static void say_empty(struct listen_tcp *t)
     }
 }
 
+/* The end of the frame at this place of the answers that wait. */
+static size_t frame_end(struct span out, size_t at)
+{
+    return at + FRAME_LEN < out.len ? at + FRAME_LEN + (((size_t)out.data[at] << 8) | out.data[at + 1])
+                                    : out.len;
+}
+
+static void note_sent(struct tcp_conn *c, size_t sent)
+{
+    while (c->whole_at < sent) {
+        c->whole_at = frame_end(buf_span(&c->out), c->whole_at);
+    }
+    c->whole_at -= sent;
+    buf_consume(&c->out, sent);
+}
+
+static void count_unsent(struct tcp_conn *c)
+{
+    const struct span out = buf_span(&c->out);
+    if (c->whole_at > 0) {
+        count_event(c->listener, DNSD_COUNTER_UNSENT); /* a part of it is sent */
+    }
+    for (size_t at = c->whole_at; at < out.len; at = frame_end(out, at)) {
+        count_event(c->listener, DNSD_COUNTER_UNSENT);
+    }
+}
+
 /* The one end of a connection. Answers that come later find its ticket stale. */
 static void end_conn(struct tcp_conn *c)
 {
@@ -96,6 +124,7 @@ static void end_conn(struct tcp_conn *c)
     if (c->fd < 0) {
         return;
     }
+    count_unsent(c);
     ev_io_stop(t->worker->loop, &c->reader);
     ev_io_stop(t->worker->loop, &c->writer);
     deadline_cancel(t->deadlines, &c->deadline);
@@ -166,7 +195,7 @@ static void flush_conn(struct tcp_conn *c)
         struct span s = buf_span(&c->out);
         ssize_t n = send(c->fd, s.data, s.len, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n > 0) {
-            buf_consume(&c->out, (size_t)n);
+            note_sent(c, (size_t)n);
             note_activity(c);
         } else if (n < 0 && errno == EINTR) {
             continue;

@@ -416,6 +416,50 @@ static void answers_taken_in_drops_end_the_connection(void **state)
     stop(&f);
 }
 
+/* What the client got whole, and what is counted as unsent, are all the answers there were. */
+static void answers_that_wait_at_the_end_are_counted(void **state)
+{
+    (void)state;
+    /* The kernel takes one round, and some of the next. */
+    enum { ROUNDS = 2, ALL = ROUNDS * LISTEN_TCP_IN_FLIGHT_MAX };
+    static uint8_t got[ROUNDS * LISTEN_TCP_UNSENT_MAX];
+    struct fixture f;
+    start(&f, 200, 600000);
+    int fd = dial(&f, 1);
+    const int small = 4096;
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, (socklen_t)sizeof(small));
+    f.wants_hold = true;
+    for (size_t round = 0; round < ROUNDS; round++) {
+        f.held_count = 0;
+        for (int i = 0; i < LISTEN_TCP_IN_FLIGHT_MAX; i++) {
+            ask(fd, (uint8_t)i);
+        }
+        run_until_held(&f, LISTEN_TCP_IN_FLIGHT_MAX);
+        for (size_t i = 0; i < LISTEN_TCP_IN_FLIGHT_MAX; i++) {
+            send_reply(&f.held[i], f.marks[i], REPLY_MAX - i);
+        }
+    }
+    while (listen_tcp_count(f.tcp) > 0) {
+        ev_run(f.worker.loop, EVRUN_ONCE);
+    }
+    size_t len = 0;
+    ssize_t n;
+    while ((n = recv(fd, got + len, sizeof(got) - len, 0)) > 0) {
+        len += (size_t)n;
+    }
+    size_t whole = 0;
+    for (size_t at = 0; at + 2 < len; whole++) {
+        at += 2 + REPLY_MAX - whole % LISTEN_TCP_IN_FLIGHT_MAX;
+        if (at > len) {
+            break;
+        }
+    }
+    assert_in_range(whole, 1, ALL - 1);
+    assert_int_equal(metrics_read(&f.worker.metrics, DNSD_COUNTER_UNSENT), ALL - whole);
+    (void)close(fd);
+    stop(&f);
+}
+
 /* Its life ends when what is in flight has been answered; a client that goes on asking connects anew. */
 static void a_life_ends_behind_the_last_answer(void **state)
 {
@@ -498,6 +542,7 @@ int main(void)
         cmocka_unit_test(many_clients_with_one_each),
         cmocka_unit_test(a_question_in_drops_ends_the_connection),
         cmocka_unit_test(answers_taken_in_drops_end_the_connection),
+        cmocka_unit_test(answers_that_wait_at_the_end_are_counted),
         cmocka_unit_test(a_life_ends_behind_the_last_answer),
         cmocka_unit_test(the_wire_has_odd_frames),
         cmocka_unit_test(the_longest_question_and_answer_pass),
