@@ -27,7 +27,7 @@ void answer_config_set(struct answer_config *cfg, const struct settings_dnsd *s,
     cfg->zones = zones;
 }
 
-static bool is_open(const struct answer_question *q)
+bool answer_is_open(const struct answer_question *q)
 {
     return zone_find_open(q->cfg->zones, q->name) != NULL;
 }
@@ -40,12 +40,13 @@ bool answer_is_direct(const struct answer_question *q, uint16_t ports[ANSWER_DIR
 }
 
 /* The names of an open zone, and those that nft lets through, have their real addresses in every mode. */
-static enum answer_mode mode_of(const struct answer_question *q)
+enum answer_mode answer_mode_of(const struct answer_question *q)
 {
     SCRATCH uint16_t ports[ANSWER_DIRECT_PORTS];
     size_t count;
-    return q->cfg->mode == ANSWER_REAL || is_open(q) || answer_is_direct(q, ports, &count) ? ANSWER_REAL
-                                                                                           : q->cfg->mode;
+    return q->cfg->mode == ANSWER_REAL || answer_is_open(q) || answer_is_direct(q, ports, &count)
+               ? ANSWER_REAL
+               : q->cfg->mode;
 }
 
 bool answer_minds_ipv6(const struct answer_config *cfg)
@@ -89,7 +90,7 @@ void answer_say(struct answer *out, enum dns_ede ede, const char *text)
 }
 
 /* Appends if the text stays short. */
-static void say_more(struct answer *out, const char *before, struct span what)
+void answer_say_more(struct answer *out, const char *before, struct span what)
 {
     const size_t at = strlen(out->ede_text);
     const size_t before_len = strlen(before);
@@ -107,16 +108,6 @@ void answer_no_data(struct answer *out, uint32_t soa_ttl_s)
     out->addr_count = 0;
     out->has_soa = true;
     out->soa_ttl_s = soa_ttl_s;
-}
-
-/* RFC 8767 and RFC 8914 4.4, 4.20, if the family that out is made of had expired. */
-static void say_stale(const struct answer_family *f, struct answer *out)
-{
-    if (f->is_stale) {
-        out->is_stale = true;
-        out->why = f->text;
-        answer_say(out, out->rcode == DNS_NXDOMAIN ? DNS_EDE_STALE_NX : DNS_EDE_STALE, f->text);
-    }
 }
 
 static void start_denial(const struct answer_question *q, enum answer_event event, struct answer *out)
@@ -138,8 +129,13 @@ static void deny(const struct answer_question *q, enum answer_event event, struc
     }
     answer_say(out, DNS_EDE_BLOCKED, DENIED_TEXT);
     if (q->name != NULL) {
-        say_more(out, " ", host_name_span(q->name));
+        answer_say_more(out, " ", host_name_span(q->name));
     }
+}
+
+static bool is_address_type(uint16_t qtype)
+{
+    return qtype == DNS_A || qtype == DNS_AAAA;
 }
 
 /* RFC 6761 6.3: localhost and everything below it is this host, and is asked of nobody. */
@@ -157,7 +153,7 @@ static void answer_localhost(const struct answer_question *q, struct answer *out
 {
     answer_start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
     out->why = "localhost is this host";
-    if (q->qtype != DNS_A && q->qtype != DNS_AAAA) {
+    if (!is_address_type(q->qtype)) {
         answer_no_data(out, q->cfg->deny_ttl_s);
         return;
     }
@@ -168,234 +164,6 @@ static void answer_localhost(const struct answer_question *q, struct answer *out
         out->addrs[0] = (struct ip){.family = IP_V6};
         out->addrs[0].bytes[15] = 1;
     }
-}
-
-/* Whether AAAA records of admitted names are given out at all. A static one is the operator's own word. */
-static bool offers_aaaa(const struct answer_question *q, bool is_static)
-{
-    if (q->cfg->aaaa == AAAA_NODATA) {
-        return false;
-    }
-    switch (mode_of(q)) {
-    case ANSWER_SYNTHETIC:
-        return q->cfg->pools.has_v6;
-    case ANSWER_STEER:
-        return q->cfg->steer.v6.family != IP_NONE;
-    case ANSWER_REAL:
-        break;
-    }
-    return q->cfg->aaaa == AAAA_PASS || q->has_ipv6 || is_static;
-}
-
-bool answer_other_counts(const struct answer_question *q)
-{
-    if (dns_rrset_is_type(q->qtype)) {
-        return false; /* there are no two families */
-    }
-    /* A failed A must not become "no such host" for the sake of an AAAA that nobody would get. */
-    return mode_of(q) != ANSWER_REAL || q->qtype == DNS_AAAA || offers_aaaa(q, false);
-}
-
-struct permitted {
-    struct ip *addrs; /* borrowed, DNS_ADDRS_MAX of them; NULL: they are only counted */
-    size_t count;
-    const char *why; /* the first refusal's, or NULL */
-};
-
-/* One endpoint that lets the address pass is enough. The one that admitted the name, which may be NULL, is
- * known already, and as a rule does. */
-static void judge_admitted(const struct answer_question *q, const struct policy_endpoint *ep,
-                           const struct ip *ip, bool is_static, struct dest_verdict *v)
-{
-    if (ep != NULL && ep->port_count > 0 && !is_static) {
-        judge_dest(q->policy, q->cfg->guard, ep, ip, ep->ports[0], false, v);
-        if (v->verdict == VERDICT_ALLOW) {
-            return;
-        }
-    }
-    judge_answer(q->policy, q->cfg->guard, q->name, ip, is_static, v);
-}
-
-static void filter(const struct answer_question *q, const struct answer_family *f,
-                   const struct policy_endpoint *ep, bool is_static, struct permitted *out)
-{
-    out->count = 0;
-    out->why = NULL;
-    if (f->state != ANSWER_ADDRS) {
-        return;
-    }
-    const bool is_unruled = !is_static && is_open(q);
-    for (size_t i = 0; i < f->addr_count && out->count < DNS_ADDRS_MAX; i++) {
-        struct dest_verdict v;
-        if (is_unruled) {
-            judge_unruled(q->policy, q->cfg->guard, &f->addrs[i], &v);
-        } else {
-            judge_admitted(q, ep, &f->addrs[i], is_static, &v);
-        }
-        if (v.verdict == VERDICT_ALLOW) {
-            if (out->addrs != NULL) {
-                out->addrs[out->count] = f->addrs[i];
-            }
-            out->count++;
-        } else if (out->why == NULL) {
-            out->why = v.why;
-        }
-    }
-}
-
-static void answer_blocked(const struct answer_question *q, const char *why, struct answer *out)
-{
-    answer_no_data(out, q->cfg->deny_ttl_s);
-    out->event = ANSWER_EVENT_DENIED;
-    out->reason = REASON_SSRF_DENIED;
-    out->why = why;
-    out->ede = DNS_EDE_BLOCKED;
-    (void)snprintf(out->ede_text, sizeof(out->ede_text), "ssrf_denied: %s", why);
-    if (out->endpoint != NULL) {
-        say_more(out, "; rule ", span_str(out->endpoint->rule->key));
-    }
-}
-
-static void answer_nxdomain(const struct answer_question *q, const struct answer_family *says,
-                            struct answer *out)
-{
-    out->rcode = policy_is_parent(q->policy, q->name) ? DNS_NOERROR : DNS_NXDOMAIN;
-    out->has_soa = true;
-    out->soa_ttl_s = says->ttl_s;
-    say_stale(says, out);
-}
-
-/* The asked family is bad (failed, silent or NXDOMAIN) and the other one, if it counts, is known. */
-static void answer_bad(const struct answer_question *q, const struct answer_family *asked,
-                       const struct answer_family *other, struct answer *out)
-{
-    if (other != NULL && other->state == ANSWER_ADDRS) {
-        answer_no_data(out, ANSWER_REPAIRED_TTL_S);
-        out->is_repaired = true;
-        out->why = "this family is bad upstream and the other is good";
-        return;
-    }
-    if (asked->state == ANSWER_NXDOMAIN) {
-        answer_nxdomain(q, asked, out);
-        return;
-    }
-    /* RFC 8020: no name, so no AAAA either; musl, Go and c-ares would take the failure for "try again". Not
-     * the other way round: servers that know nothing of AAAA say NXDOMAIN to it while there is an A. */
-    if (q->qtype == DNS_AAAA && other != NULL && other->state == ANSWER_NXDOMAIN) {
-        answer_nxdomain(q, other, out);
-        return;
-    }
-    out->rcode = DNS_SERVFAIL;
-    out->event = ANSWER_EVENT_FAILED;
-    out->reason = REASON_DNS_FAILED;
-    out->why = asked->text != NULL ? asked->text : "no reply";
-    answer_say(out, asked->ede == DNS_EDE_NONE ? DNS_EDE_NO_REACHABLE : asked->ede, out->why);
-}
-
-static bool is_bad(const struct answer_family *f)
-{
-    return f->state == ANSWER_FAILED || f->state == ANSWER_SILENT || f->state == ANSWER_NXDOMAIN;
-}
-
-static unsigned from_real(const struct answer_question *q, const struct answer_lookup *l, bool is_static,
-                          struct answer *out)
-{
-    const bool is_v4 = q->qtype == DNS_A;
-    const struct answer_family *asked = is_v4 ? &l->v4 : &l->v6;
-    const struct answer_family *other = is_v4 ? &l->v6 : &l->v4;
-    if (asked->state == ANSWER_UNKNOWN) {
-        return is_v4 ? ANSWER_WANTS_V4 : ANSWER_WANTS_V6;
-    }
-    if (is_bad(asked)) {
-        const bool counts = answer_other_counts(q);
-        if (counts && other->state == ANSWER_UNKNOWN && !asked->is_nobody_there) {
-            return is_v4 ? ANSWER_WANTS_V6 : ANSWER_WANTS_V4;
-        }
-        answer_bad(q, asked, counts ? other : NULL, out);
-        return 0;
-    }
-    if (asked->state == ANSWER_NODATA) {
-        answer_no_data(out, asked->ttl_s);
-        say_stale(asked, out);
-        return 0;
-    }
-    struct permitted ok = {.addrs = out->addrs};
-    filter(q, asked, out->endpoint, is_static, &ok);
-    if (ok.count == 0) {
-        answer_blocked(q, ok.why == NULL ? "no address" : ok.why, out);
-        return 0;
-    }
-    out->addr_count = ok.count;
-    out->ttl_s = asked->ttl_s;
-    say_stale(asked, out);
-    return 0;
-}
-
-/*
- * One permitted address of either family is enough: the program only sees the synthetic one. Without any, the
- * answer is what real mode gives, but an empty family is explained by the other one's refused addresses.
- */
-static unsigned from_synthetic(const struct answer_question *q, const struct answer_lookup *l, bool is_static,
-                               struct answer *out)
-{
-    struct permitted v4 = {0};
-    struct permitted v6 = {0};
-    filter(q, &l->v4, out->endpoint, is_static, &v4);
-    filter(q, &l->v6, out->endpoint, is_static, &v6);
-    if (v4.count > 0 || v6.count > 0) {
-        answer_standin(q, mode_of(q), v4.count > 0 ? &l->v4 : &l->v6, out);
-        return 0;
-    }
-    unsigned wants = (l->v4.state == ANSWER_UNKNOWN ? ANSWER_WANTS_V4 : 0U) |
-                     (l->v6.state == ANSWER_UNKNOWN ? ANSWER_WANTS_V6 : 0U);
-    if (wants != 0 && !l->v4.is_nobody_there && !l->v6.is_nobody_there) {
-        return wants;
-    }
-    const char *why = v4.why != NULL ? v4.why : v6.why;
-    if (why != NULL) {
-        answer_blocked(q, why, out);
-        return 0;
-    }
-    return from_real(q, l, is_static, out);
-}
-
-static unsigned from_records(const struct answer_question *q, const struct answer_family *f,
-                             struct answer *out)
-{
-    if (f->state == ANSWER_UNKNOWN) {
-        return ANSWER_WANTS_RECORDS;
-    }
-    if (is_bad(f)) {
-        answer_bad(q, f, NULL, out);
-        return 0;
-    }
-    if (f->state == ANSWER_RECORDS) {
-        answer_records(q, f, out);
-    } else {
-        answer_no_data(out, f->ttl_s);
-    }
-    if (out->ede == DNS_EDE_NONE) {
-        say_stale(f, out);
-    }
-    return 0;
-}
-
-static unsigned from_lookup(const struct answer_question *q, const struct answer_lookup *l, bool is_static,
-                            struct answer *out)
-{
-    if (dns_rrset_is_type(q->qtype)) {
-        return from_records(q, &l->records, out);
-    }
-    if (mode_of(q) != ANSWER_REAL) {
-        return from_synthetic(q, l, is_static, out);
-    }
-    return from_real(q, l, is_static, out);
-}
-
-unsigned answer_from_lookup(const struct answer_question *q, const struct answer_lookup *l,
-                            struct answer *out)
-{
-    return from_lookup(q, l, false, out);
 }
 
 static void answer_static(const struct answer_question *q, const struct policy_host *host, struct answer *out)
@@ -416,7 +184,7 @@ static void answer_static(const struct answer_question *q, const struct policy_h
                                      .addr_count = counts[1]}};
     l.v4.ttl_s = counts[0] > 0 ? ANSWER_STATIC_TTL_S : q->cfg->deny_ttl_s;
     l.v6.ttl_s = counts[1] > 0 ? ANSWER_STATIC_TTL_S : q->cfg->deny_ttl_s;
-    (void)from_lookup(q, &l, true, out); /* both families are known: it cannot want more */
+    (void)answer_from_known(q, &l, true, out); /* both families are known: it cannot want more */
 }
 
 /* The root and other names above admitted ones: they exist (RFC 8020 2). */
@@ -427,16 +195,11 @@ static void answer_parent(const struct answer_question *q, struct answer *out)
     out->why = "names below it are admitted";
 }
 
-/* True, and *out is the answer, if the name exists and records of this type are not given out. */
-static bool answer_not_offered(const struct answer_question *q, bool is_static, struct answer *out)
+void answer_not_given_out(const struct answer_question *q, struct answer *out)
 {
-    if (q->qtype == DNS_A || (q->qtype == DNS_AAAA && offers_aaaa(q, is_static))) {
-        return false;
-    }
     answer_no_data(out, q->cfg->deny_ttl_s);
     out->why = q->qtype == DNS_AAAA ? "AAAA is not given out here (--aaaa, --pool, --steer-address)"
                                     : "records of this type are not given out";
-    return true;
 }
 
 static bool is_listed_type(const struct name_verdict *v, uint16_t qtype)
@@ -454,7 +217,8 @@ static enum answer_route decide_admitted(const struct answer_question *q, const 
     if (is_listed_type(v, q->qtype)) {
         return ANSWER_ROUTE_RESOLVE;
     }
-    if (answer_not_offered(q, is_static, out)) {
+    if (!is_address_type(q->qtype) || (is_static && q->qtype == DNS_AAAA && !answer_offers_aaaa(q, true))) {
+        answer_not_given_out(q, out);
         return ANSWER_ROUTE_DONE;
     }
     if (is_static) {
@@ -467,7 +231,11 @@ static enum answer_route decide_admitted(const struct answer_question *q, const 
 static enum answer_route decide_open(const struct answer_question *q, struct answer *out)
 {
     answer_start(out, DNS_NOERROR, ANSWER_EVENT_OPEN_ZONE);
-    return answer_not_offered(q, false, out) ? ANSWER_ROUTE_DONE : ANSWER_ROUTE_RESOLVE;
+    if (!is_address_type(q->qtype)) {
+        answer_not_given_out(q, out);
+        return ANSWER_ROUTE_DONE;
+    }
+    return ANSWER_ROUTE_RESOLVE;
 }
 
 enum answer_route answer_decide(const struct answer_question *q, struct answer *out, struct ip *reverse)
@@ -489,7 +257,7 @@ enum answer_route answer_decide(const struct answer_question *q, struct answer *
     }
     struct name_verdict v;
     judge_name(q->policy, q->name, &v);
-    if (v.kind != NAME_STATIC && !is_listed_type(&v, q->qtype) && is_open(q)) {
+    if (v.kind != NAME_STATIC && !is_listed_type(&v, q->qtype) && answer_is_open(q)) {
         return decide_open(q, out);
     }
     if (v.kind == NAME_DENIED && zone_is_open_parent(q->cfg->zones, q->name)) {

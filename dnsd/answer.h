@@ -129,6 +129,7 @@ struct answer_family {
     uint32_t ttl_s;
     bool is_stale;        /* it had expired; text says why there is nothing newer */
     bool is_nobody_there; /* FAILED, remembered, and the other family would fail alike if it were asked */
+    bool is_own_limit;    /* FAILED, and not for the upstream */
     enum dns_ede ede;
     const char *text;       /* a literal */
     const struct ip *addrs; /* borrowed */
@@ -152,10 +153,14 @@ struct answer_lookup {
 unsigned answer_from_lookup(const struct answer_question *q, const struct answer_lookup *l,
                             struct answer *out);
 /*
- * True if the family that was not asked for decides what a failure of the asked one means; then it is worth
- * asking when the asked one is silent for a while.
+ * True if the family that was not asked for decides what it means that the asked one fails or is empty; then
+ * it is worth asking when the asked one is silent for a while.
  */
 bool answer_other_counts(const struct answer_question *q);
+/* True: AAAA is asked for and not given out (--aaaa, no IPv6 pool); it is NODATA, unless A fails. */
+bool answer_hides_aaaa(const struct answer_question *q);
+/* What the answer is made of first; the one place of records, too. */
+enum ip_family answer_first_family(const struct answer_question *q);
 
 /* The PTR answer: name is what the map holds for the address, NULL if nothing. */
 void answer_from_map(const struct answer_question *q, const struct host_name *name, struct answer *out);

@@ -25,6 +25,11 @@ static enum dns_ede failure_ede(enum resolver_fail why)
     return DNS_EDE_OTHER;
 }
 
+static bool is_own_limit(enum resolver_fail why)
+{
+    return why == RESOLVER_FAIL_LOCAL || why == RESOLVER_FAIL_BUSY || why == RESOLVER_FAIL_MEMORY;
+}
+
 struct fail_text {
     const char *now;        /* it failed just now */
     const char *remembered; /* it failed, and is not asked again for some seconds */
@@ -78,6 +83,7 @@ void from_resolver(const struct resolver_answer *a, bool is_silent, struct answe
         out->ede = a->from_cache ? DNS_EDE_CACHED_ERROR : failure_ede(a->why);
         out->text = a->from_cache ? fail_text(a->why)->remembered : fail_text(a->why)->now;
         out->is_nobody_there = a->is_nobody_there;
+        out->is_own_limit = is_own_limit(a->why);
     } else if (a->is_stale) {
         out->is_stale = true;
         out->text = fail_text(a->why)->stale;

@@ -321,7 +321,7 @@ static void on_query_deadline(void *ctx, struct deadline *d, int64_t now_ms)
         (q->arrived_ms != 0 && now_ms >= q->arrived_ms + QUERY_SILENT_MS)) {
         give_up_family(q, IP_V4, now_ms);
         give_up_family(q, IP_V6, now_ms);
-    } else if (!ask_family(q, q->ask.qtype == DNS_A ? IP_V6 : IP_V4)) {
+    } else if (!ask_family(q, answer_first_family(&question) == IP_V4 ? IP_V6 : IP_V4)) {
         fail_query(q, &question, "out of memory");
         return;
     }
@@ -436,7 +436,7 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
     SCRATCH struct query_known known;
     query_known_init(&known, e->cfg.resolver, e->bad, e->now_ms);
     answer_decided_keep(question, a, &known.decided);
-    const bool is_v4 = question->qtype != DNS_AAAA;
+    const bool is_v4 = answer_first_family(question) == IP_V4;
     (void)query_known_peek(&known, question, is_v4 ? IP_V4 : IP_V6);
     struct answer_lookup lookup;
     query_family_lookup(question->qtype, &known.v4, &known.v6, &lookup);
@@ -455,11 +455,9 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
     }
     direct_prepare(&e->cfg, question, a);
     remember_bad(e, question, a);
-    const struct resolver_answer *asked = is_v4 ? known.v4.answer : known.v6.answer;
-    if (asked != NULL) {
-        const struct query_hot_at at = hot_at(e);
-        query_hot_keep(&at, question, asked, a);
-    }
+    const struct query_hot_at at = hot_at(e);
+    query_hot_keep(&at, question, is_v4 ? known.v4.answer : known.v6.answer,
+                   is_v4 ? known.v6.answer : known.v4.answer, a);
     send_answer(e, question, a, ask, to);
 }
 

@@ -56,19 +56,37 @@ enum query_hot query_hot_answer(const struct query_hot_at *at, const struct answ
     return known.kind == HOT_NOISE ? QUERY_HOT_DENY_NOISE : QUERY_HOT_DENY;
 }
 
+/* An empty family is only so as long as the other one, if it counts, does not fail. */
+static int64_t until_ms(const struct answer_question *question, const struct resolver_answer *known,
+                        const struct resolver_answer *other)
+{
+    if (known->status != RESOLVER_NODATA || !answer_other_counts(question)) {
+        return known->renew_ms;
+    }
+    if (other == NULL || !other->from_cache || other->is_stale || other->status == RESOLVER_FAILED) {
+        return 0;
+    }
+    return known->renew_ms < other->expires_ms ? known->renew_ms : other->expires_ms;
+}
+
 void query_hot_keep(const struct query_hot_at *at, const struct answer_question *question,
-                    const struct resolver_answer *known, const struct answer *a)
+                    const struct resolver_answer *known, const struct resolver_answer *other,
+                    const struct answer *a)
 {
     const bool is_plain = a->event == ANSWER_EVENT_ADMITTED && a->rcode == DNS_NOERROR && !a->is_repaired &&
                           !a->wants_synthetic && a->ede == DNS_EDE_NONE;
-    if (!is_plain || !query_hot_is_on(at->cfg) || !known->from_cache || a->addr_count > HOT_ADDRS_MAX ||
+    if (!is_plain || known == NULL || answer_hides_aaaa(question) || !query_hot_is_on(at->cfg) ||
+        !known->from_cache || a->addr_count > HOT_ADDRS_MAX ||
         known->status != (a->addr_count > 0 ? RESOLVER_ADDRS : RESOLVER_NODATA)) {
         return;
     }
     struct hot_answer ready = {.kind = HOT_ADMITTED,
                                .addr_count = a->addr_count,
                                .expires_ms = known->expires_ms,
-                               .until_ms = known->renew_ms};
+                               .until_ms = until_ms(question, known, other)};
+    if (ready.until_ms <= at->now_ms) {
+        return;
+    }
     memcpy(ready.addrs, a->addrs, a->addr_count * sizeof(a->addrs[0]));
     const struct hot_question q = hot_question(at, question);
     hot_answers_put(at->hot, &q, at->now_ms, &ready);

@@ -27,8 +27,10 @@ struct query_hot_at {
 /* question: with qname and type, its name is not needed. */
 enum query_hot query_hot_answer(const struct query_hot_at *at, const struct answer_question *question,
                                 const struct dns_query *ask, const struct reply *to);
-/* Keeps an answer that says nothing but what the cache's entry for the asked family says. */
+/* Keeps an answer that says nothing but what the cache's entry for the asked family says. known: that entry;
+ * other: that of the other family. Either may be NULL. */
 void query_hot_keep(const struct query_hot_at *at, const struct answer_question *question,
-                    const struct resolver_answer *known, const struct answer *a);
+                    const struct resolver_answer *known, const struct resolver_answer *other,
+                    const struct answer *a);
 void query_hot_keep_denied(const struct query_hot_at *at, const struct answer_question *question,
                            const struct answer *a);

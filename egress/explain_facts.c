@@ -357,6 +357,7 @@ static void decide_dns(struct explain_facts *f)
         size_t port_count = 0;
         d->qtype = asked_types[i];
         d->route = answer_decide(&q, &d->answer, &reverse);
+        d->is_hidden = answer_hides_aaaa(&q);
         d->is_direct = !dns_rrset_is_type(d->qtype) && answer_is_direct(&q, ports, &port_count);
         if (dns_rrset_is_type(d->qtype) && d->route != ANSWER_ROUTE_RESOLVE) {
             continue; /* not listed: like every other type */

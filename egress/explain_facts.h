@@ -90,6 +90,7 @@ struct explain_dns {
     struct answer answer; /* of ANSWER_ROUTE_DONE, or once it was looked up */
     bool is_looked_up;
     bool is_direct; /* its addresses are let through by --direct-nft-set */
+    bool is_hidden; /* AAAA, which is not given out here */
 };
 
 struct explain_warning {            /* one of the loader's, about an endpoint that matters here */

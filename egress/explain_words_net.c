@@ -137,6 +137,10 @@ const char *explain_dns_text(const struct explain_facts *f, const struct explain
         answer_text(f, d, &w);
     } else if (d->route == ANSWER_ROUTE_REVERSE) {
         wbuf_str(&w, "looked up in the map of synthetic addresses");
+    } else if (d->is_hidden) {
+        wbuf_str(
+            &w,
+            "NODATA: AAAA is not given out here (--aaaa, --pool, --steer-address); SERVFAIL while A fails");
     } else if (d->answer.event == ANSWER_EVENT_OPEN_ZONE) {
         wbuf_str(
             &w, "resolved by the servers of the zone; open: every address that is not forbidden is answered");

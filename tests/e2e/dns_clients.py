@@ -109,6 +109,12 @@ UPSTREAM = {
     "formerr-formerr": (FORMERR, FORMERR, "again", set(), SOON),
     "notimp-notimp": (NOTIMP, NOTIMP, "again", set(), SOON),
     "silence-silence": (silence, silence, "again", set(), BEFORE_FIRST_TIMER),
+    # One family fails and the other has nothing: a resolver that is ill, not a name that is denied.
+    "servfail-nodata": (SERVFAIL, nodata, "again", set(), SOON),
+    "servfail-nxdomain": (SERVFAIL, NXDOMAIN, "again", set(), SOON),
+    "refused-nodata": (REFUSED, nodata, "again", set(), SOON),
+    "silence-nodata": (silence, nodata, "again", set(), BEFORE_FIRST_TIMER),
+    "nodata-servfail": (nodata, SERVFAIL, "again", set(), SOON),
 }
 
 SUFFIXES = {
@@ -118,8 +124,9 @@ SUFFIXES = {
     "dead": [],  # the one whose upstream never answers
     "second": [],  # behind it stands another name server, which answers everything, a little later
     "synthetic": [],  # the one that answers as `openshell-egress run` does
+    "no-aaaa": [],  # the one that gives out no AAAA, as the default is where there is no IPv6
 }
-OPEN_SERVER = "127.0.4.1"
+OPEN_SERVER = "127.0.9.1"
 POOLS = ("198.18.0.0/15", "fd00:5e11::/64")
 
 # What each client can be asked. Search lists are for those that have any.
@@ -207,12 +214,29 @@ def synthetic_rows(client):
             yield row._replace(addresses=POOLS) if row.key == "hosts" else row
 
 
+def no_aaaa_rows(client):
+    """Only A decides: what it has, that it has nothing, or "try again"; also for who asks for AAAA alone."""
+    for row in upstream_rows(client):
+        a = UPSTREAM.get(row.key, UPSTREAM["both"])[0]
+        found = {V4} if row.key == "late-aaaa" else row.addresses - {V6}
+        if row.verdict == "ok" and not found:
+            row = row._replace(verdict="nosuch" if row.operation == "v6" or a in (nodata, NXDOMAIN) else "again")
+        elif row.key == "nodata-servfail":
+            row = row._replace(verdict="nosuch")
+        yield row._replace(addresses=found, limit=BEFORE_FIRST_TIMER if a is silence else row.limit)
+    name = "servfail-v6.%s.example.net" % client
+    yield Row("servfail-v6", "v6", name, "again", set(), SOON, False, True)
+    yield from policy_rows(client)
+
+
 def rows_of(client, conf):
     operations, has_search = CLIENTS[client]
     if conf == "plain":
         rows = list(upstream_rows(client)) + list(policy_rows(client))
     elif conf == "synthetic":
         rows = list(synthetic_rows(client))
+    elif conf == "no-aaaa":
+        rows = list(no_aaaa_rows(client))
     elif conf == "second":
         rows = list(second_rows(client))
     elif conf == "dead":
@@ -264,6 +288,8 @@ class Behaviour:
             label = "both"
         if label.startswith("a-only"):
             label = "a-nodata"
+        if label == "servfail-v6":
+            label = "servfail-servfail"
         row = UPSTREAM.get(label) or next((UPSTREAM[k] for k in ("both", "a-nodata", "a-servfail", "truncated")
                                            if label.startswith(k + "-")), None)
         if not row or qtype not in (w.A, w.AAAA):
@@ -388,10 +414,12 @@ def main(directory, *clients):
         synthetic = ["--answer", "synthetic", "--map", os.path.join(directory, client + ".map")]
         for pool in POOLS:
             synthetic += ["--pool", pool]
-        for conf, upstream, options in (("plain", stub.address, ()), ("synthetic", stub.address, synthetic),
-                                        ("dead", "127.0.0.1:%d" % dead.getsockname()[1], ())):
+        for conf, upstream, aaaa, options in (("plain", stub.address, "pass", ()),
+                                              ("synthetic", stub.address, "pass", synthetic),
+                                              ("dead", "127.0.0.1:%d" % dead.getsockname()[1], "pass", ()),
+                                              ("no-aaaa", stub.address, "nodata", ())):
             servers[conf] = "127.0.%d.%d" % (len(servers) + 1, i + 1)
-            daemons.append(Daemon(POLICY % (client, client), "--upstream", upstream, "--aaaa", "pass",
+            daemons.append(Daemon(POLICY % (client, client), "--upstream", upstream, "--aaaa", aaaa,
                                   "--listen", servers[conf] + ":53", *options))
         for conf in SUFFIXES:
             if rows_of(client, conf):

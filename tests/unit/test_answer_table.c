@@ -37,7 +37,7 @@ static const char policy_yaml[] = "version: 1\n"
                                   "  hosts:\n"
                                   "    static.example.com: [10.200.0.1]\n";
 
-enum mode { REAL, SYNTHETIC, SAY_NODATA, SAY_REFUSED, MODE_COUNT };
+enum mode { REAL, SYNTHETIC, NO_AAAA, SAY_NODATA, SAY_REFUSED, MODE_COUNT };
 /* What asks instead of the policy. */
 enum special { NONE = 0, CLIENT, BUSY, RATE, BUDGET, LENGTH };
 
@@ -109,7 +109,7 @@ static const struct row rows[] = {
     /* admitted: what the upstream says */
     {"gateway.discord.gg", DNS_A, REAL, NONE, UP("93.184.216.34"), IS(ANSWER_UNKNOWN), DNS_NOERROR, 0, 1, 60, -1, NULL},
     {"gateway.discord.gg", DNS_AAAA, REAL, NONE, IS(ANSWER_UNKNOWN), UP("2606:2800::1"), DNS_NOERROR, 0, 1, 60, -1, NULL},
-    {"gateway.discord.gg", DNS_A, REAL, NONE, IS(ANSWER_NODATA), IS(ANSWER_UNKNOWN), DNS_NOERROR, 60, 0, 0, -1, NULL},
+    {"gateway.discord.gg", DNS_A, REAL, NONE, IS(ANSWER_NODATA), IS(ANSWER_NODATA), DNS_NOERROR, 60, 0, 0, -1, NULL},
     {"gateway.discord.gg", DNS_A, REAL, NONE, IS(ANSWER_NXDOMAIN), IS(ANSWER_NXDOMAIN), DNS_NXDOMAIN, 60, 0, 0, -1, NULL},
     {"edge.slack.com", DNS_A, REAL, NONE, IS(ANSWER_NXDOMAIN), IS(ANSWER_NXDOMAIN), DNS_NOERROR, 60, 0, 0, -1, NULL},
     /* one family bad, the other good: kept for 30 seconds */
@@ -117,6 +117,21 @@ static const struct row rows[] = {
     {"gateway.discord.gg", DNS_AAAA, REAL, NONE, UP("93.184.216.34"), IS(ANSWER_NXDOMAIN), DNS_NOERROR, 30, 0, 0, -1, NULL},
     {"gateway.discord.gg", DNS_AAAA, REAL, NONE, UP("93.184.216.34"), IS(ANSWER_SILENT), DNS_NOERROR, 30, 0, 0, -1, NULL},
     {"gateway.discord.gg", DNS_A, REAL, NONE, ILL(DNS_EDE_NO_REACHABLE), UP("2606:2800::1"), DNS_NOERROR, 30, 0, 0, -1, NULL},
+    /* an empty family, and one that is not given out, while the other fails: "try again", not "no such host" */
+    {"gateway.discord.gg", DNS_AAAA, REAL, NONE, ILL(DNS_EDE_NO_REACHABLE), IS(ANSWER_NODATA), DNS_SERVFAIL, 0, 0, 0, 22, "the text"},
+    {"gateway.discord.gg", DNS_AAAA, REAL, NONE, ILL(DNS_EDE_NO_REACHABLE), IS(ANSWER_NXDOMAIN), DNS_SERVFAIL, 0, 0, 0, 22, "the text"},
+    {"gateway.discord.gg", DNS_A, REAL, NONE, IS(ANSWER_NODATA), IS(ANSWER_SILENT), DNS_SERVFAIL, 0, 0, 0, 22, "the text"},
+    {"gateway.discord.gg", DNS_AAAA, NO_AAAA, NONE, UP("93.184.216.34"), IS(ANSWER_UNKNOWN), DNS_NOERROR, 10, 0, 0, -1, NULL},
+    {"gateway.discord.gg", DNS_AAAA, NO_AAAA, NONE, UP("127.0.0.1"), IS(ANSWER_UNKNOWN), DNS_NOERROR, 10, 0, 0, -1, NULL},
+    {"gateway.discord.gg", DNS_AAAA, NO_AAAA, NONE, OLD("93.184.216.34"), IS(ANSWER_UNKNOWN), DNS_NOERROR, 10, 0, 0, -1, NULL},
+    {"gateway.discord.gg", DNS_AAAA, NO_AAAA, NONE, IS(ANSWER_NODATA), IS(ANSWER_UNKNOWN), DNS_NOERROR, 10, 0, 0, -1, NULL},
+    {"gateway.discord.gg", DNS_AAAA, NO_AAAA, NONE, IS(ANSWER_NXDOMAIN), IS(ANSWER_UNKNOWN), DNS_NOERROR, 10, 0, 0, -1, NULL},
+    {"gateway.discord.gg", DNS_AAAA, NO_AAAA, NONE, ILL(DNS_EDE_NETWORK), IS(ANSWER_UNKNOWN), DNS_SERVFAIL, 0, 0, 0, 23, "the text"},
+    {"gateway.discord.gg", DNS_AAAA, NO_AAAA, NONE, IS(ANSWER_SILENT), IS(ANSWER_UNKNOWN), DNS_SERVFAIL, 0, 0, 0, 22, "the text"},
+    {"gateway.discord.gg", DNS_A, NO_AAAA, NONE, IS(ANSWER_NODATA), IS(ANSWER_UNKNOWN), DNS_NOERROR, 60, 0, 0, -1, NULL},
+    {"gateway.discord.gg", DNS_AAAA, SYNTHETIC, NONE, UP("93.184.216.34"), IS(ANSWER_UNKNOWN), DNS_NOERROR, 10, 0, 0, -1, NULL},
+    {"gateway.discord.gg", DNS_AAAA, SYNTHETIC, NONE, ILL(DNS_EDE_NO_REACHABLE), UP("2606:2800::1"), DNS_NOERROR, 10, 0, 0, -1, NULL},
+    {"gateway.discord.gg", DNS_AAAA, SYNTHETIC, NONE, ILL(DNS_EDE_NO_REACHABLE), IS(ANSWER_NODATA), DNS_SERVFAIL, 0, 0, 0, 22, "the text"},
     /* localhost */
     {"localhost", DNS_A, REAL, NONE, UNASKED, DNS_NOERROR, 0, 1, 3600, -1, NULL},
     {"x.localhost", DNS_AAAA, SYNTHETIC, NONE, UNASKED, DNS_NOERROR, 0, 1, 3600, -1, NULL},
@@ -138,6 +153,11 @@ static const struct row rows[] = {
     {"gateway.discord.gg", DNS_A, REAL, NONE, IS(ANSWER_SILENT), IS(ANSWER_SILENT), DNS_SERVFAIL, 0, 0, 0, 22, "the text"},
     {"gateway.discord.gg", DNS_A, REAL, NONE, OLD("93.184.216.34"), IS(ANSWER_UNKNOWN), DNS_NOERROR, 0, 1, 60, 3, "the text"},
     {"gateway.discord.gg", DNS_A, REAL, NONE, {ANSWER_NXDOMAIN, true, DNS_EDE_NONE, NULL}, {ANSWER_NXDOMAIN, true, DNS_EDE_NONE, NULL},
+     DNS_NXDOMAIN, 60, 0, 0, 19, "the text"},
+    {"gateway.discord.gg", DNS_A, REAL, NONE, {ANSWER_NODATA, true, DNS_EDE_NONE, NULL}, IS(ANSWER_NODATA), DNS_NOERROR, 60, 0, 0, 3, "the text"},
+    {"gateway.discord.gg", DNS_A, REAL, NONE, {ANSWER_NXDOMAIN, true, DNS_EDE_NONE, NULL}, IS(ANSWER_NODATA),
+     DNS_NXDOMAIN, 60, 0, 0, 19, "the text"},
+    {"gateway.discord.gg", DNS_AAAA, REAL, NONE, {ANSWER_NXDOMAIN, true, DNS_EDE_NONE, NULL}, ILL(DNS_EDE_NETWORK),
      DNS_NXDOMAIN, 60, 0, 0, 19, "the text"},
     {"gateway.discord.gg", DNS_A, REAL, BUSY, UNASKED, DNS_SERVFAIL, 0, 0, 0, 0, "too many questions in flight"},
     /* no permitted address: the class, the remedy, the rule */
@@ -187,6 +207,7 @@ static int set_up(void **state)
     f.config[SYNTHETIC].mode = ANSWER_SYNTHETIC;
     f.config[SYNTHETIC].pools.has_v4 = true;
     assert_int_equal(ip_prefix_parse(SPAN_LIT("198.18.0.0/15"), &f.config[SYNTHETIC].pools.v4), 0);
+    f.config[NO_AAAA].aaaa = AAAA_NODATA;
     f.config[SAY_NODATA].deny = DENY_NODATA;
     f.config[SAY_REFUSED].deny = DENY_REFUSED;
     *state = &f;
@@ -360,6 +381,7 @@ static void check_row(const struct fixture *f, const struct row *r, bool has_opt
     struct answer a;
     struct dns_answer message;
     decide(r, &q, &a);
+    assert_int_equal(a.is_stale, r->ede == DNS_EDE_STALE || r->ede == DNS_EDE_STALE_NX);
     answer_to_wire(&a, &query, &f->soa, GENERATION, &message);
     const size_t n = dns_answer_build(&message, out, has_opt ? sizeof(out) : 512);
     check_message(r, &query, span_make(out, n), has_opt);

@@ -239,11 +239,11 @@ static void aaaa_as_the_option_says(void **state)
     struct fixture *f = *state;
     static const struct {
         enum aaaa_mode aaaa;
-        bool has_ipv6, is_resolved;
-    } rows[] = {{AAAA_AUTO, true, true},
-                {AAAA_AUTO, false, false},
-                {AAAA_PASS, false, true},
-                {AAAA_NODATA, true, false}};
+        bool has_ipv6, is_hidden;
+    } rows[] = {{AAAA_AUTO, true, false},
+                {AAAA_AUTO, false, true},
+                {AAAA_PASS, false, false},
+                {AAAA_NODATA, true, true}};
     for (size_t i = 0; i < COUNT(rows); i++) {
         for (size_t mode = 0; mode < 2; mode++) {
             struct answer_config cfg = f->modes[mode];
@@ -253,7 +253,8 @@ static void aaaa_as_the_option_says(void **state)
             assert_int_equal(answer_minds_ipv6(&cfg), rows[i].aaaa == AAAA_AUTO);
             make(f, &cfg, "any.cluster.local", DNS_AAAA, &a);
             a.q.has_ipv6 = rows[i].has_ipv6;
-            assert_int_equal(decide(&a, &out) == ANSWER_ROUTE_RESOLVE, rows[i].is_resolved);
+            assert_int_equal(decide(&a, &out), ANSWER_ROUTE_RESOLVE);
+            assert_int_equal(answer_hides_aaaa(&a.q), rows[i].is_hidden);
         }
     }
     struct answer_config closed = f->modes[ANSWER_SYNTHETIC];
