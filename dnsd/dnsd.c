@@ -221,6 +221,7 @@ static void fill_shared(struct dnsd *d, unsigned worker_count)
                                      .map = d->map,
                                      .direct = d->direct,
                                      .direct_grace_s = s->map_grace_s,
+                                     .has_passed_sockets = d->listeners.is_passed,
                                      .on_drained = on_drained};
 }
 

@@ -996,6 +996,26 @@ class TestAlone(unittest.TestCase):
         idle.close()
         stream.close()
 
+    def test_nobody_waits_for_one_that_goes(self):
+        stub = Stub({**ZONE, ("mute.t.example.net", w.A): silence})
+        dnsd = Daemon(POLICY, "--upstream", stub.address, *NO_BRAKES)
+        self.assertEqual(len(dnsd.ask("p1.t.example.net").answer), 1)
+        with dnsd.udp() as s:
+            s.settimeout(10)
+            s.send(w.query("mute.t.example.net"))
+            lab.wait_until(lambda: stub.asked("mute.t.example.net"))
+            dnsd.process.send_signal(signal.SIGTERM)
+            dnsd.wait_log(" stopping ")
+            start = time.monotonic()
+            m = dnsd.ask("p2.t.example.net", edns=w.opt())
+            self.assertEqual((m.rcode, m.ede()), (w.SERVFAIL, (0, "shutting down")))
+            self.assertEqual(len(dnsd.ask("p1.t.example.net").answer), 1)
+            self.assertEqual(dnsd.ask("evil.example.org").rcode, w.NXDOMAIN)
+            self.assertLess(time.monotonic() - start, 1)
+            self.assertEqual(w.Message(s.recv(4096)).rcode, w.SERVFAIL)
+            self.assertEqual(stub.asked("p2.t.example.net"), [])
+        self.assertEqual(dnsd.stop(), 0)
+
     def test_answers_leave_from_the_address_asked(self):
         dnsd = self.start("--listen", "0.0.0.0:0")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
