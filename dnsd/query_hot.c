@@ -69,21 +69,32 @@ static int64_t until_ms(const struct answer_question *question, const struct res
     return known->renew_ms < other->expires_ms ? known->renew_ms : other->expires_ms;
 }
 
+/* AAAA that is not given out has a TTL of its own, and lasts no longer than the A that it is made of. */
+static bool is_made_of(const struct resolver_answer *known, const struct answer *a, bool is_hidden)
+{
+    return known != NULL && known->from_cache &&
+           (is_hidden || known->status == (a->addr_count > 0 ? RESOLVER_ADDRS : RESOLVER_NODATA));
+}
+
 void query_hot_keep(const struct query_hot_at *at, const struct answer_question *question,
                     const struct resolver_answer *known, const struct resolver_answer *other,
                     const struct answer *a)
 {
     const bool is_plain = a->event == ANSWER_EVENT_ADMITTED && a->rcode == DNS_NOERROR && !a->is_repaired &&
                           !a->wants_synthetic && a->ede == DNS_EDE_NONE;
-    if (!is_plain || known == NULL || answer_hides_aaaa(question) || !query_hot_is_on(at->cfg) ||
-        !known->from_cache || a->addr_count > HOT_ADDRS_MAX ||
-        known->status != (a->addr_count > 0 ? RESOLVER_ADDRS : RESOLVER_NODATA)) {
+    const bool is_hidden = answer_hides_aaaa(question);
+    if (!is_plain || !query_hot_is_on(at->cfg) || a->addr_count > HOT_ADDRS_MAX ||
+        !is_made_of(known, a, is_hidden)) {
         return;
     }
     struct hot_answer ready = {.kind = HOT_ADMITTED,
                                .addr_count = a->addr_count,
                                .expires_ms = known->expires_ms,
                                .until_ms = until_ms(question, known, other)};
+    if (is_hidden) {
+        ready.expires_ms = at->now_ms + (int64_t)a->soa_ttl_s * 1000;
+        ready.until_ms = ready.until_ms < ready.expires_ms ? ready.until_ms : ready.expires_ms;
+    }
     if (ready.until_ms <= at->now_ms) {
         return;
     }
