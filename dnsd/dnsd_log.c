@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dnsd/dnsd_log.h"
 
+#include "common/base/buf.h"
 #include "common/dns/dns_ldns.h"
 
 #define DNSD_LOG_RATE 50 /* lines a second of one kind and worker */
 #define TYPE_TEXT_CAP 16
+#define NAME_TEXT_CAP (2 * HOST_NAME_MAX_LEN + 2) /* every byte may need a backslash */
 
 struct line {
     enum log_level level;
@@ -21,26 +23,39 @@ void dnsd_log_init(struct dnsd_log *l)
     }
 }
 
+/* A dot or a backslash within a label as master files have them (RFC 1035 5.1): else it would look like
+ * another name. False: no room. */
+static bool put_label(struct wbuf *w, struct span label)
+{
+    for (size_t i = 0; i < label.len; i++) {
+        const uint8_t c = label.data[i];
+        if (c == '.' || c == '\\') {
+            wbuf_u8(w, '\\');
+        }
+        wbuf_u8(w, c);
+    }
+    return !w->overflow;
+}
+
 /* The name as asked, dots between labels; log_event() escapes what is not printable. Returns the length. */
 static size_t name_text(struct span wire, uint8_t *out, size_t cap)
 {
-    size_t n = 0;
+    struct wbuf w = wbuf_make(out, cap);
     for (size_t at = 0; at < wire.len && wire.data[at] != 0;) {
         const size_t len = wire.data[at];
-        if (len > wire.len - at - 1 || len + 1 > cap - n) {
+        if (len > wire.len - at - 1) {
             break;
         }
-        if (n > 0) {
-            out[n++] = '.';
+        wbuf_str(&w, at > 0 ? "." : "");
+        if (!put_label(&w, span_sub(wire, at + 1, len))) {
+            break;
         }
-        memcpy(out + n, wire.data + at + 1, len);
-        n += len;
         at += len + 1;
     }
-    if (n == 0 && cap > 0) {
-        out[n++] = '.';
+    if (w.len == 0) {
+        wbuf_u8(&w, '.');
     }
-    return n;
+    return w.len;
 }
 
 static bool choose_line(struct dnsd_log *l, const struct answer *a, struct line *out)
@@ -93,7 +108,7 @@ void dnsd_log_answer(struct dnsd_log *l, const struct answer_question *q, const 
         !log_limit_take(line.limit, now_ms, &suppressed)) {
         return;
     }
-    uint8_t name[HOST_NAME_MAX_LEN + 2];
+    uint8_t name[NAME_TEXT_CAP];
     char type[TYPE_TEXT_CAP];
     struct log_kv kv[12];
     size_t n = 0;
@@ -134,7 +149,7 @@ void dnsd_log_rejected(struct dnsd_log *l, const struct dns_query *ask, enum dns
     if (!log_is_on(LOG_DEBUG) || !log_limit_take(&l->rejected, now_ms, &suppressed)) {
         return;
     }
-    uint8_t name[HOST_NAME_MAX_LEN + 2];
+    uint8_t name[NAME_TEXT_CAP];
     char type[TYPE_TEXT_CAP];
     const bool has_question = ask->question.len > 0;
     log_event(

@@ -83,6 +83,40 @@ static void names_are_written_as_asked_and_escaped(void **state)
     assert_int_equal(read_lines(f), 1);
 }
 
+/* A label "gateway.discord.gg" looked like the name that a rule admits. */
+static void a_dot_within_a_label_does_not_look_like_another_name(void **state)
+{
+    static const uint8_t dotted[] = "\022gateway.discord.gg";
+    static const uint8_t slashed[] = "\003a\\b\002gg";
+    struct fixture *f = *state;
+    f->q.qname = span_make(dotted, sizeof(dotted));
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+    assert_non_null(strstr(f->text, "name=\"gateway\\\\.discord\\\\.gg\" ")); /* the log doubles them */
+    log_init("dnsd", LOG_INFO, LOG_JSON, f->fds[1]);
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+    assert_non_null(strstr(f->text, "\"name\":\"gateway\\\\.discord\\\\.gg\""));
+    f->q.qname = span_make(slashed, sizeof(slashed));
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+    assert_non_null(strstr(f->text, "\"name\":\"a\\\\\\\\b.gg\""));
+}
+
+static void a_name_of_dots_alone_is_cut_and_no_more(void **state)
+{
+    static uint8_t dots[255];
+    struct fixture *f = *state;
+    memset(dots, '.', sizeof(dots));
+    dots[0] = dots[64] = dots[128] = 63;
+    dots[192] = 61;
+    dots[254] = 0;
+    f->q.qname = span_make(dots, sizeof(dots));
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(read_lines(f), 1);
+    assert_non_null(strstr(f->text, "...\" type=AAAA"));
+}
+
 static void noise_and_admitted_are_below_the_default_level(void **state)
 {
     struct fixture *f = *state;
@@ -207,6 +241,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_denial_says_who_asked_what_and_why_not),
         TEST(names_are_written_as_asked_and_escaped),
+        TEST(a_dot_within_a_label_does_not_look_like_another_name),
+        TEST(a_name_of_dots_alone_is_cut_and_no_more),
         TEST(noise_and_admitted_are_below_the_default_level),
         TEST(what_had_expired_is_seen_by_default),
         TEST(every_denial_is_a_line_or_in_a_count),
