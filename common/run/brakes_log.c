@@ -7,18 +7,39 @@
 #define FLUSH_AFTER_S 10.0
 #define KV_MAX 8
 
-static void flush_one(struct log_limit *limit, enum log_level level, const char *event)
+static void flush_names(struct log_limit *limit)
 {
     if (limit->refused > 0) {
-        log_event(level, event, LOG_KV(kv_u64("suppressed", limit->refused)));
+        log_event(LOG_INFO, "dns_wildcard_name", LOG_KV(kv_u64("suppressed", limit->refused)));
+        limit->refused = 0;
+    }
+}
+
+static void flush_stops(struct log_limit *limit, enum brakes_verdict verdict)
+{
+    if (limit->refused > 0) {
+        log_event(
+            LOG_WARN, "dns_braked",
+            LOG_KV(kv_str("why", reason_text(brakes_reason(verdict))), kv_u64("suppressed", limit->refused)));
         limit->refused = 0;
     }
 }
 
 static void flush(struct brakes_log *l)
 {
-    flush_one(&l->names, LOG_INFO, "dns_wildcard_name");
-    flush_one(&l->stops, LOG_WARN, "dns_braked");
+    flush_names(&l->names);
+    for (enum brakes_verdict v = BRAKES_RATE; v < BRAKES_GO; v++) {
+        flush_stops(&l->stops[v], v);
+    }
+}
+
+static bool has_refused(const struct brakes_log *l)
+{
+    bool has = l->names.refused > 0;
+    for (enum brakes_verdict v = BRAKES_RATE; v < BRAKES_GO; v++) {
+        has = has || l->stops[v].refused > 0;
+    }
+    return has;
 }
 
 static void on_flush_event(struct ev_loop *loop, ev_timer *w, int revents)
@@ -30,7 +51,10 @@ static void on_flush_event(struct ev_loop *loop, ev_timer *w, int revents)
 
 void brakes_log_init(struct brakes_log *l, struct ev_loop *loop)
 {
-    *l = (struct brakes_log){.loop = loop, .names = {.rate = NAMES_PER_S}, .stops = {.rate = STOPS_PER_S}};
+    *l = (struct brakes_log){.loop = loop, .names = {.rate = NAMES_PER_S}};
+    for (enum brakes_verdict v = BRAKES_RATE; v < BRAKES_GO; v++) {
+        l->stops[v].rate = STOPS_PER_S;
+    }
     ev_timer_init(&l->flush, on_flush_event, 0.0, 0.0);
     l->flush.data = l;
 }
@@ -46,7 +70,7 @@ void brakes_log_fini(struct brakes_log *l)
 
 static void flush_later(struct brakes_log *l)
 {
-    if ((l->names.refused > 0 || l->stops.refused > 0) && !ev_is_active(&l->flush)) {
+    if (has_refused(l) && !ev_is_active(&l->flush)) {
         ev_timer_set(&l->flush, FLUSH_AFTER_S, 0.0);
         ev_timer_start(l->loop, &l->flush);
     }
@@ -96,9 +120,10 @@ void brakes_log_stop(struct brakes_log *l, const struct brakes_question *q,
     if (outcome->verdict == BRAKES_GO) {
         return;
     }
+    struct log_limit *limit = &l->stops[outcome->verdict];
     if (!outcome->is_onset) {
-        l->stops.refused++;
-    } else if (log_limit_take(&l->stops, q->now_ms, &suppressed)) {
+        limit->refused++;
+    } else if (log_limit_take(limit, q->now_ms, &suppressed)) {
         write_line(LOG_WARN, "dns_braked", reason_text(brakes_reason(outcome->verdict)), q, endpoint,
                    suppressed);
     }

@@ -2,7 +2,8 @@
 /*
  * What the brakes make known: each name that first went upstream through a wildcard, and each client that is
  * stopped. Lines are limited; what a limit kept back is counted and said as suppressed=N, with the next line
- * of that kind or ten seconds later, and at the end. One per worker, on its loop.
+ * of that kind or ten seconds later, and at the end; the three brakes are a kind each. One per worker, on its
+ * loop.
  */
 #pragma once
 
@@ -15,7 +16,8 @@
 struct brakes_log {
     struct ev_loop *loop;
     ev_timer flush; /* active only while something waits to be said */
-    struct log_limit names, stops;
+    struct log_limit names;
+    struct log_limit stops[BRAKES_GO]; /* by verdict */
 };
 
 void brakes_log_init(struct brakes_log *l, struct ev_loop *loop);
