@@ -15,9 +15,9 @@
     X(CLIENT_REFUSED, "client_refused", "Questions from outside --allow-client")                                    \
     X(DENIED, "denied", "Questions denied by the policy or by address rules")                                       \
     X(NOISE, "noise", "Questions for search lists, single labels and reverse lookups, denied")                      \
-    X(LOCAL, "local", "Questions answered here: localhost, parents of names, other types")                          \
-    X(ADMITTED, "admitted", "Questions answered for the upstream or from egress.hosts")                             \
-    X(OPEN_ZONE, "open_zone", "Questions answered for the upstream of an open --zone")                              \
+    X(LOCAL, "local", "Questions answered here: localhost, parents of names, own addresses in reverse, the loop question") \
+    X(ADMITTED, "admitted", "Questions for admitted names: answered for the upstream or from egress.hosts, or another type") \
+    X(OPEN_ZONE, "open_zone", "Questions for names of an open --zone: answered for the upstream, or another type")  \
     X(HOT, "hot", "Of those, answers given again as they were a moment ago")                                        \
     X(STALE, "stale", "Answers made of what had expired, for want of news")                                         \
     X(REPAIRED, "repaired", "Answers NODATA for a family that is bad upstream while the other is good")             \
