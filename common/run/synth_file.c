@@ -101,16 +101,16 @@ static int check_header(const char *path, int fd, const struct stat *st, struct 
         err_set(err, "%s is not a map of synthetic addresses; remove it", path);
         return -EINVAL;
     case SYNTH_HEADER_VERSION:
-        err_set(err, "%s is of another version: restart both openshell-dnsd and openshell-tunneld", path);
+        err_set(err, "%s is of another version", path);
         return -EPROTO;
     case SYNTH_HEADER_DAMAGED:
-        err_set(err, "%s is damaged: restart openshell-dnsd", path);
+        err_set(err, "%s is damaged", path);
         return -EBADMSG;
     case SYNTH_HEADER_GOOD:
         break;
     }
     if ((uint64_t)st->st_size != synth_file_bytes(header->capacity)) {
-        err_set(err, "%s is damaged (its size is wrong): restart openshell-dnsd", path);
+        err_set(err, "%s is damaged (its size is wrong)", path);
         return -EBADMSG;
     }
     uint8_t boot_id[16];

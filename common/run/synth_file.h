@@ -12,7 +12,8 @@ MUST_CHECK int synth_file_boot_id(uint8_t out[16], struct err *err);
 /*
  * Opens an existing map. 0 with *fd, *st and *header; -ENOENT (nothing there; *err is not set); -EINVAL (no
  * map); -EPERM (owner or mode); other -errno. -ESTALE (of another boot), -EPROTO (of another version) and
- * -EBADMSG (damaged) leave *fd open, so that a writer can lock what it replaces.
+ * -EBADMSG (damaged) leave *fd open, so that a writer can lock what it replaces; *err says what is wrong, not
+ * what to do about it.
  */
 MUST_CHECK int synth_file_open(const char *path, int flags, int *fd, struct stat *st,
                                struct synth_header *header, struct err *err);

@@ -38,6 +38,19 @@ static void attach_use(struct synth_map *m, uid_t owner, int64_t now_s)
     }
 }
 
+/* A writer that starts replaces what it cannot use; one that runs does not look. */
+static const char *remedy(int error)
+{
+    switch (error) {
+    case EPROTO:
+        return "restart both openshell-dnsd and openshell-tunneld";
+    case EBADMSG:
+        return "restart openshell-dnsd";
+    default:
+        return "";
+    }
+}
+
 static int attach(struct synth_map *m, int64_t now_s, struct err *err)
 {
     struct stat st;
@@ -48,6 +61,7 @@ static int attach(struct synth_map *m, int64_t now_s, struct err *err)
         rc = m->seen == NULL ? -ENOMEM : 0;
     }
     if (rc < 0) {
+        err_add_hint(err, remedy(-rc));
         if (fd >= 0) {
             (void)close(fd);
         }

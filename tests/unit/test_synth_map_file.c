@@ -208,6 +208,20 @@ static void test_foreign_file_is_left_alone(void **state)
     }
 }
 
+/* It puts a new map in place: "restart openshell-dnsd" is for the reader alone. */
+static void is_said_to_a_writer_without_remedy(void)
+{
+    struct stat st;
+    struct synth_header h;
+    struct err err = {""};
+    int fd = -1;
+    assert_true(synth_file_open(map_path, O_RDWR, &fd, &st, &h, &err) < 0);
+    assert_true(fd >= 0);
+    assert_true(err.text[0] != '\0');
+    assert_null(strstr(err.text, "restart"));
+    close(fd);
+}
+
 static void test_other_version_and_damaged_header(void **state)
 {
     (void)state;
@@ -215,7 +229,9 @@ static void test_other_version_and_damaged_header(void **state)
         uint64_t at;
         int errnum;
         const char *says;
-    } damage[] = {{11, EPROTO, "restart both"}, {23, EBADMSG, "damaged"}, {60, EBADMSG, "damaged"}};
+    } damage[] = {{11, EPROTO, "restart both"},
+                  {23, EBADMSG, "damaged: restart openshell-dnsd"},
+                  {60, EBADMSG, "damaged: restart openshell-dnsd"}};
     struct host_name n = map_name("a.example.org"), found;
     for (size_t i = 0; i < 3; i++) {
         struct synth_map *w = map_writer("198.18.0.0/29", NULL), *r = map_reader();
@@ -224,6 +240,7 @@ static void test_other_version_and_damaged_header(void **state)
         synth_map_close(w);
         flip(damage[i].at, 2);
         refused(damage[i].errnum, damage[i].says);
+        is_said_to_a_writer_without_remedy();
         w = map_writer("198.18.0.0/29", NULL); /* dnsd replaces it */
         assert_int_equal(map_look(r, ip, MAP_NOW_S + 1, &found), SYNTH_NEVER);
         ip = map_give(w, &n, MAP_NOW_S);
