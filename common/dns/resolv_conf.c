@@ -41,17 +41,20 @@ static bool is_known(const struct addr *list, size_t count, const struct addr *a
 }
 
 /* resolv.conf(5): the keyword starts the line, the address is the next word, and what is behind it is
- * ignored. */
+ * ignored. Empty: another line. */
+static struct span nameserver_word(struct span line)
+{
+    if (line.len == 0 || is_blank(line.data[0]) ||
+        !span_is_equal(resolv_conf_word(&line), SPAN_LIT("nameserver"))) {
+        return (struct span){0};
+    }
+    return resolv_conf_word(&line);
+}
+
 static bool nameserver_read(struct span line, struct addr *out)
 {
-    if (line.len == 0 || is_blank(line.data[0])) {
-        return false;
-    }
-    if (!span_is_equal(resolv_conf_word(&line), SPAN_LIT("nameserver"))) {
-        return false;
-    }
     *out = (struct addr){.port = DNS_PORT};
-    if (ip_parse(resolv_conf_word(&line), &out->ip) != 0) {
+    if (ip_parse(nameserver_word(line), &out->ip) != 0) {
         return false;
     }
     if (ip_classify(&out->ip) ==
@@ -74,6 +77,30 @@ size_t resolv_conf_parse(struct span text, struct addr *out, size_t cap)
         text = span_sub(text, end + 1, text.len);
     }
     return count;
+}
+
+static bool has_scoped(struct span text)
+{
+    bool has = false;
+    while (text.len > 0 && !has) {
+        size_t end = span_find(text, '\n');
+        const struct span word = nameserver_word(span_sub(text, 0, end));
+        has = span_find(word, '%') < word.len;
+        text = span_sub(text, end + 1, text.len);
+    }
+    return has;
+}
+
+/* Why the text names nobody who could be asked. */
+static int no_nameserver(struct span text, const char *path, struct err *err)
+{
+    if (has_scoped(text)) {
+        err_set(err, "no usable nameserver in %s: addresses with a scope, as fe80::1%%eth0, are not taken",
+                path);
+    } else {
+        err_set(err, "no nameserver in %s", path);
+    }
+    return -ENODATA;
 }
 
 /* Reads up to cap bytes. Their count, or -errno. */
@@ -134,7 +161,9 @@ int resolv_conf_read(const char *path, struct addr *out, size_t cap, size_t *cou
     } else if (rc != 0) {
         err_set(err, "%s: %s", path, strerror(-rc));
     } else {
-        *count = resolv_conf_parse(span_make(data, (size_t)len), out, cap);
+        const struct span text = span_make(data, (size_t)len);
+        *count = resolv_conf_parse(text, out, cap);
+        rc = *count == 0 ? no_nameserver(text, path, err) : 0;
     }
     free(data);
     return rc;

@@ -20,10 +20,6 @@ static int read_list(const struct resolv_watch *w, struct upstream_list *out, st
 {
     *own = (struct upstream_list){.count = 0};
     int rc = resolv_conf_read(w->cfg.path, out->addrs, UPSTREAMS_MAX, &out->count, err);
-    if (rc == 0 && out->count == 0) {
-        err_set(err, "%s: no nameserver in it", w->cfg.path);
-        rc = -EINVAL;
-    }
     return rc == 0 ? upstreams_drop_own(out, w->cfg.check, w->cfg.check_ctx, own, err) : rc;
 }
 

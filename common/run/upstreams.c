@@ -45,13 +45,10 @@ int upstreams_find(const struct str_list *list, const char *resolv_conf, struct 
     if (rc != 0 || out->count > 0) {
         return rc;
     }
-    if (resolv_conf_read(resolv_conf, out->addrs, UPSTREAMS_MAX, &out->count, err) != 0) {
-        err_prefix(err, "no --upstream, and --resolv-conf");
+    rc = resolv_conf_read(resolv_conf, out->addrs, UPSTREAMS_MAX, &out->count, err);
+    if (rc != 0) {
+        err_prefix(err, rc == -ENODATA ? "no --upstream" : "no --upstream, and --resolv-conf");
         return -EINVAL; /* a matter of configuration, not of the system */
-    }
-    if (out->count == 0) {
-        err_set(err, "no --upstream, and no nameserver in %s", resolv_conf);
-        return -EINVAL;
     }
     return 0;
 }

@@ -206,7 +206,7 @@ static void test_last_good_stays(void **state)
     put(s, "resolv.conf", "");
     resolv_watch_look(s->watch);
     resolv_watch_look(s->watch);
-    assert_int_equal(logged(s, "no nameserver in it"), 1);
+    assert_int_equal(logged(s, "no nameserver in "), 1);
     put(s, "resolv.conf", "nameserver 127.0.0.1\nnameserver 0.0.0.0\n"); /* both are us */
     resolv_watch_look(s->watch);
     resolv_watch_look(s->watch);
