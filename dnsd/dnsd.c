@@ -14,7 +14,8 @@
 #include <linux/capability.h>
 
 #define DRAIN_MS (QUERY_TOTAL_MS + 500) /* every conversation has ended by then */
-#define ADDRS_MAX 256                   /* distinct listeners put on the list of addresses never answered */
+#define OWN_UPSTREAM_HINT "give the resolver behind it instead, or another --listen"
+#define ADDRS_MAX 256 /* distinct listeners put on the list of addresses never answered */
 
 struct dnsd {
     struct settings_dnsd settings;
@@ -94,10 +95,15 @@ static int check_settings(void *ctx, struct err *err)
     return rc == 0 ? check_lists(s, err) : rc;
 }
 
+/* Of resolv.conf. */
 static int check_upstream(void *ctx, const struct addr *upstream, struct err *err)
 {
     const struct dnsd *d = ctx;
-    return listeners_check_upstreams(&d->listeners, upstream, 1, err);
+    int rc = listeners_check_upstreams(&d->listeners, upstream, 1, err);
+    if (rc != 0) {
+        err_add_hint(err, "give the resolver behind it with --upstream");
+    }
+    return rc;
 }
 
 /* Nobody who is asked may be ourselves. What resolv.conf names beside ourselves will do. */
@@ -112,12 +118,16 @@ static int check_upstreams(struct dnsd *d, struct err *err)
         }
     } else {
         rc = listeners_check_upstreams(&d->listeners, d->upstreams.addrs, d->upstreams.count, err);
+        if (rc != 0) {
+            err_add_hint(err, OWN_UPSTREAM_HINT);
+        }
     }
     for (size_t i = 0; rc == 0 && i < d->zones.count; i++) {
         const struct zone *z = &d->zones.items[i];
         rc = listeners_check_upstreams(&d->listeners, z->upstreams, z->upstream_count, err);
         if (rc != 0) {
             err_prefix(err, "--zone %s", z->suffix.text);
+            err_add_hint(err, OWN_UPSTREAM_HINT);
         }
     }
     return rc;

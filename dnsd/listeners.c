@@ -232,7 +232,7 @@ int listeners_check_upstreams(const struct listeners *l, const struct addr *upst
             if (is_same_socket(&l->items[j], &to)) {
                 char up[ADDR_TEXT_CAP];
                 char own[ADDR_TEXT_CAP];
-                err_set(err, "upstream %s is our own listener %s: it would ask itself; give --upstream",
+                err_set(err, "upstream %s is our own listener %s: it would ask itself",
                         addr_text(&upstreams[i], up), addr_text(&l->items[j].local, own));
                 return -EINVAL;
             }

@@ -30,8 +30,9 @@ MUST_CHECK int listeners_bind(struct listeners *l, const struct str_list *listen
 MUST_CHECK int listeners_adopt(struct listeners *l, struct listen_fds *passed, unsigned worker_count,
                                struct err *err);
 /*
- * An upstream that is one of the listeners would make dnsd ask itself: -EINVAL naming both. Passed sockets of
- * another network namespace may have the same address and not be the same.
+ * An upstream that is one of the listeners would make dnsd ask itself: -EINVAL naming both; what helps
+ * depends on where the upstream comes from. Passed sockets of another network namespace may have the same
+ * address and not be the same.
  */
 MUST_CHECK int listeners_check_upstreams(const struct listeners *l, const struct addr *upstreams,
                                          size_t count, struct err *err);

@@ -56,8 +56,8 @@ static int judge_findings(const struct loop_findings *f, const struct addr *addr
         }
     }
     char text[UPSTREAM_TEXT_CAP];
-    err_set(err, "upstream %s is an openshell-dnsd itself%s; give the resolver behind it with --upstream",
-            upstream_text(&addrs[0], tls_names[0], text), count > 1 ? ", and so are the others" : "");
+    err_set(err, "upstream %s is an openshell-dnsd itself%s", upstream_text(&addrs[0], tls_names[0], text),
+            count > 1 ? ", and so are the others" : "");
     return -EINVAL;
 }
 
@@ -94,11 +94,15 @@ int upstreams_check_loops(const struct upstream_list *list, const struct zone_se
         return rc;
     }
     rc = judge_findings(&f, list->addrs, list->tls_names, list->count, err);
+    if (rc != 0) {
+        err_add_hint(err, "give the resolver behind it with --upstream");
+    }
     for (size_t i = 0; rc == 0 && i < zones->count; i++) {
         const struct zone *z = &zones->items[i];
         rc = judge_findings(&f, z->upstreams, z->tls_names, z->upstream_count, err);
         if (rc != 0) {
             err_prefix(err, "--zone %s", z->suffix.text);
+            err_add_hint(err, "name the resolver behind it instead");
         }
     }
     for (size_t i = 0; rc == 0 && i < f.count; i++) {

@@ -356,7 +356,7 @@ class TestResolvConf(Case):
     def test_only_ourselves_at_start(self):
         self.write("127.0.0.4")
         dnsd = self.start("--resolv-conf", self.path, "--listen", "127.0.0.4:53", expect_ready=False)
-        self.assertEqual((dnsd.status, "give --upstream" in dnsd.log()), (78, True))
+        self.assertEqual((dnsd.status, "with --upstream" in dnsd.log()), (78, True))
 
     def test_upstream_option_is_not_followed(self):
         self.write("127.0.0.3")
