@@ -76,7 +76,7 @@ static int check_settings(void *ctx, struct err *err)
         err_set(err, "--ttl-min is greater than --ttl-max");
         return -EINVAL;
     }
-    int rc = listeners_check(&s->listen, err);
+    int rc = listeners_check(&s->listen, s->shared.admin, err);
     if (rc == 0) {
         rc = upstreams_parse(&s->shared.upstream, &d->upstreams, err);
     }

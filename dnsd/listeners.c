@@ -2,6 +2,7 @@
 #include "dnsd/listeners.h"
 
 #include "common/net/sock.h"
+#include "common/run/listen_twice.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,8 +11,10 @@
 #define DNS_PORT 53
 #define PORT_TRIES 16 /* --listen with port 0: the number UDP got may be taken for TCP */
 
-int listeners_check(const struct str_list *listen, struct err *err)
+int listeners_check(const struct str_list *listen, const char *admin, struct err *err)
 {
+    const struct str_list admins = {.items = &admin, .count = admin != NULL ? 1 : 0};
+    const struct listen_option options[] = {{"--listen", listen, DNS_PORT}, {"--admin", &admins, 0}};
     for (size_t i = 0; i < listen->count; i++) {
         struct addr a;
         if (addr_parse(span_str(listen->items[i]), DNS_PORT, &a) != 0) {
@@ -19,7 +22,7 @@ int listeners_check(const struct str_list *listen, struct err *err)
             return -EINVAL;
         }
     }
-    return 0;
+    return listen_twice_check(options, sizeof(options) / sizeof(options[0]), err);
 }
 
 static bool is_v6_only(int fd)

@@ -17,8 +17,9 @@ struct listeners { /* zero-initialised = empty; owner calls listeners_fini */
     uint64_t netns; /* of the passed sockets; 0: ours, or the kernel does not tell */
 };
 
-/* Every item of --listen is an address. -EINVAL names the one that is not. */
-MUST_CHECK int listeners_check(const struct str_list *listen, struct err *err);
+/* Every item of --listen is an address, and none is there twice or is that of --admin (NULL: none). -EINVAL
+ * names what is not so. */
+MUST_CHECK int listeners_check(const struct str_list *listen, const char *admin, struct err *err);
 /*
  * Binds UDP and TCP of each address for each worker; port 0 is the kernel's choice, one number for both. The
  * first socket of an address is bound alone, so that a port in use is an error and not shared with a

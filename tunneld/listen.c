@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define CONNECT_PORT 3128
-
 const char *listen_kind_text(enum listen_kind k)
 {
     return k == LISTEN_CAPTURE ? "capture" : "connect";
@@ -55,7 +53,7 @@ static const char *option_of(enum listen_kind kind)
 
 static int parse_one(const char *text, enum listen_kind kind, struct addr *out, struct err *err)
 {
-    if (addr_parse(span_str(text), kind == LISTEN_CAPTURE ? 0 : CONNECT_PORT, out) != 0) {
+    if (addr_parse(span_str(text), kind == LISTEN_CAPTURE ? 0 : LISTEN_CONNECT_PORT, out) != 0) {
         err_set(err, "%s: \"%s\" is not ADDR:PORT%s", option_of(kind), text,
                 kind == LISTEN_CAPTURE ? ", auto or ADDR:auto" : "");
         return -EINVAL;

@@ -12,6 +12,8 @@
 #include "common/run/port_ask.h"
 #include "common/run/settings.h"
 
+#define LISTEN_CONNECT_PORT 3128 /* of --listen ADDR */
+
 enum listen_kind { LISTEN_CONNECT = 0, LISTEN_CAPTURE };
 
 struct listen_socket {

@@ -2,6 +2,7 @@
 #include "tunneld/tunneld.h"
 
 #include "common/base/rng.h"
+#include "common/run/listen_twice.h"
 #include "common/run/privs.h"
 #include "tunneld/admit.h"
 #include "tunneld/tunneld_counters.h"
@@ -24,6 +25,16 @@ static bool has_kind(const struct listen_set *set, enum listen_kind kind)
     return false;
 }
 
+static int check_twice(const struct settings_tunneld *s, struct err *err)
+{
+    const char *admin = s->shared.admin;
+    const struct str_list admins = {.items = &admin, .count = admin != NULL ? 1 : 0};
+    const struct listen_option options[] = {{"--listen", &s->listen, LISTEN_CONNECT_PORT},
+                                            {"--transparent", &s->transparent, 0},
+                                            {"--admin", &admins, 0}};
+    return listen_twice_check(options, sizeof(options) / sizeof(options[0]), err);
+}
+
 /* Every list is read here once, before anything is opened: a bad item is an option error, and --check finds
  * it. */
 static int check_lists(struct tunneld *d, struct err *err)
@@ -31,6 +42,7 @@ static int check_lists(struct tunneld *d, struct err *err)
     const struct settings_tunneld *s = &d->settings;
     int rc = listen_check(&s->listen, LISTEN_CONNECT, err);
     rc = rc == 0 ? listen_check(&s->transparent, LISTEN_CAPTURE, err) : rc;
+    rc = rc == 0 ? check_twice(s, err) : rc;
     rc = rc == 0 ? capture_auto_hosts(&s->transparent, &d->autos.hosts, err) : rc;
     rc = rc == 0 ? upstreams_parse(&s->shared.upstream, &d->upstreams, err) : rc;
     rc = rc == 0 ? upstreams_parse_zones(&s->shared.zone, &d->zones, err) : rc;

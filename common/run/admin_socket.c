@@ -12,6 +12,7 @@
 
 #define PREFIX "unix:"
 #define BACKLOG 64
+#define IN_USE_HINT "another program has it (ss -lxp names it): end that, or give another path"
 
 struct target {
     bool is_tcp;
@@ -109,6 +110,7 @@ static int listen_unix(const struct target *t, struct admin_socket *out, struct 
     if (rc != 0) {
         if (err->text[0] == '\0') {
             err_set(err, "--admin: cannot listen on %s: %s", t->un.sun_path, strerror(-rc));
+            err_add_hint(err, rc == -EADDRINUSE ? IN_USE_HINT : "");
         }
         if (fd >= 0) {
             (void)close(fd);
@@ -137,6 +139,7 @@ static int listen_tcp(const struct addr *wanted, struct admin_socket *out, struc
     int fd = sock_listen_tcp(wanted, false, err);
     if (fd < 0) {
         err_prefix(err, "--admin");
+        err_add_hint(err, sock_listen_hint(-fd));
         return fd;
     }
     int rc = sock_local_addr(fd, &addr); /* port 0: the kernel's choice */

@@ -21,16 +21,24 @@ static struct str_list list_of(const char **items, size_t count)
 static void checks_each_address(void **state)
 {
     (void)state;
-    const char *good[] = {"127.0.0.1", "127.0.0.1:0", "[::1]:5353", "0.0.0.0:53"};
+    const char *good[] = {"127.0.0.1", "127.0.0.1:0", "[::1]:5353", "0.0.0.0:54"};
     const struct str_list all = list_of(good, 4);
     struct err err = {0};
-    assert_int_equal(listeners_check(&all, &err), 0);
+    assert_int_equal(listeners_check(&all, NULL, &err), 0);
     const char *bad[] = {"", "localhost", "127.0.0.1:x", "127.0.0.1:65536", "::1]:53", "1.2.3"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         const struct str_list one = list_of(&bad[i], 1);
-        assert_int_equal(listeners_check(&one, &err), -EINVAL);
+        assert_int_equal(listeners_check(&one, NULL, &err), -EINVAL);
         assert_non_null(strstr(err.text, "--listen"));
     }
+    const char *twice[] = {"127.0.0.1", "127.0.0.1:53"};
+    const struct str_list both = list_of(twice, 2);
+    const struct str_list first = list_of(twice, 1);
+    assert_int_equal(listeners_check(&both, NULL, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "--listen 127.0.0.1 and --listen 127.0.0.1:53 "));
+    assert_int_equal(listeners_check(&first, "127.0.0.1:53", &err), -EINVAL);
+    assert_non_null(strstr(err.text, "--admin 127.0.0.1:53 "));
+    assert_int_equal(listeners_check(&first, "unix:/run/admin", &err), 0);
 }
 
 static void binds_both_protocols_for_every_worker(void **state)
