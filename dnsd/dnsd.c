@@ -106,16 +106,14 @@ static int check_upstream(void *ctx, const struct addr *upstream, struct err *er
     return rc;
 }
 
-/* Nobody who is asked may be ourselves. What resolv.conf names beside ourselves will do. */
-static int check_upstreams(struct dnsd *d, struct err *err)
+/* Nobody who is asked may be ourselves. What resolv.conf names beside ourselves, which goes to *own, will do.
+ */
+static int check_upstreams(struct dnsd *d, struct upstream_list *own, struct err *err)
 {
     int rc = 0;
+    *own = (struct upstream_list){.count = 0};
     if (d->settings.shared.upstream.count == 0) {
-        struct upstream_list own;
-        rc = upstreams_drop_own(&d->upstreams, check_upstream, d, &own, err);
-        if (rc == 0) {
-            upstreams_log_own(&own);
-        }
+        rc = upstreams_drop_own(&d->upstreams, check_upstream, d, own, err);
     } else {
         rc = listeners_check_upstreams(&d->listeners, d->upstreams.addrs, d->upstreams.count, err);
         if (rc != 0) {
@@ -141,10 +139,12 @@ static int open_sockets(struct dnsd *d, struct listen_fds *passed, unsigned work
     if (rc != 0) {
         return rc;
     }
-    rc = check_upstreams(d, err);
+    struct upstream_list ignored;
+    rc = check_upstreams(d, &ignored, err);
     if (rc != 0) {
         return rc;
     }
+    upstreams_log_own(&ignored);
     struct addr own[ADDRS_MAX + 1];
     size_t count = listeners_addrs(&d->listeners, own, ADDRS_MAX);
     if (admin != NULL) {
@@ -157,14 +157,9 @@ static int open_sockets(struct dnsd *d, struct listen_fds *passed, unsigned work
     return rc;
 }
 
-static int open_map(struct dnsd *d, struct err *err)
+/* No upstream may be a synthetic address. */
+static int check_pools(struct dnsd *d, struct err *err)
 {
-    if (d->settings.answer == ANSWER_STEER) {
-        return guard_parse_steer(&d->settings.shared, &d->answer.steer, err);
-    }
-    if (d->settings.answer != ANSWER_SYNTHETIC) {
-        return 0;
-    }
     int rc = guard_parse_pools(&d->settings.shared.pool, &d->answer.pools, err);
     if (rc == 0) {
         rc = guard_check_pools(&d->answer.pools, d->upstreams.addrs, d->upstreams.count, err);
@@ -173,6 +168,39 @@ static int open_map(struct dnsd *d, struct err *err)
         const struct zone *z = &d->zones.items[i];
         rc = guard_check_pools(&d->answer.pools, z->upstreams, z->upstream_count, err);
     }
+    return rc;
+}
+
+static int check_open(void *ctx, struct err *err)
+{
+    struct dnsd *d = ctx;
+    const struct settings_dnsd *s = &d->settings;
+    struct upstream_list ignored;
+    int rc = upstreams_find(&s->shared.upstream, s->resolv_conf, &d->upstreams, err);
+    if (rc == 0) {
+        rc = upstreams_open_tls(&d->upstreams, &d->zones, &d->tls, err);
+        dns_tls_store_free(d->tls);
+        d->tls = NULL;
+    }
+    if (rc == 0) {
+        rc = listeners_foresee(&d->listeners, &s->listen, err);
+    }
+    if (rc == 0) {
+        rc = check_upstreams(d, &ignored, err);
+        listeners_fini(&d->listeners);
+    }
+    return rc == 0 && s->answer == ANSWER_SYNTHETIC ? check_pools(d, err) : rc;
+}
+
+static int open_map(struct dnsd *d, struct err *err)
+{
+    if (d->settings.answer == ANSWER_STEER) {
+        return guard_parse_steer(&d->settings.shared, &d->answer.steer, err);
+    }
+    if (d->settings.answer != ANSWER_SYNTHETIC) {
+        return 0;
+    }
+    int rc = check_pools(d, err);
     if (rc != 0) {
         return rc;
     }
@@ -347,6 +375,7 @@ int dnsd_main(int argc, char **argv)
                                      .keep_caps = &d.keep_caps,
                                      .check_settings = check_settings,
                                      .check_policy = NULL,
+                                     .check_open = check_open,
                                      .open = open_all,
                                      .worker_start = start_worker,
                                      .worker_policy = take_policy,

@@ -105,6 +105,24 @@ static int bind_addr(struct listeners *l, const struct addr *wanted, unsigned wo
     return rc;
 }
 
+int listeners_foresee(struct listeners *l, const struct str_list *listen, struct err *err)
+{
+    struct dnsd_socket *items = calloc(listen->count + 1, sizeof(*items));
+    if (items == NULL) {
+        err_set(err, "out of memory");
+        return -ENOMEM;
+    }
+    *l = (struct listeners){.items = items};
+    for (size_t i = 0; i < listen->count; i++) {
+        struct dnsd_socket *s = &items[l->count];
+        *s = (struct dnsd_socket){.fd = -1, .is_v6_only = true};
+        if (addr_parse(span_str(listen->items[i]), DNS_PORT, &s->local) == 0 && s->local.port != 0) {
+            l->count++; /* port 0 will be one that nobody asks */
+        }
+    }
+    return 0;
+}
+
 int listeners_bind(struct listeners *l, const struct str_list *listen, unsigned worker_count, struct err *err)
 {
     for (size_t i = 0; i < listen->count; i++) {

@@ -27,6 +27,9 @@ MUST_CHECK int listeners_check(const struct str_list *listen, const char *admin,
  */
 MUST_CHECK int listeners_bind(struct listeners *l, const struct str_list *listen, unsigned worker_count,
                               struct err *err);
+/* Fills in what listeners_bind() would bind, without a socket: for listeners_check_upstreams() alone. 0 or
+ * -errno with *err. */
+MUST_CHECK int listeners_foresee(struct listeners *l, const struct str_list *listen, struct err *err);
 /* Takes every descriptor of passed; each serves in one worker, in turn. -EINVAL: not for dnsd. */
 MUST_CHECK int listeners_adopt(struct listeners *l, struct listen_fds *passed, unsigned worker_count,
                                struct err *err);

@@ -83,6 +83,18 @@ static int check_settings(void *ctx, struct err *err)
     return rc;
 }
 
+static int check_open(void *ctx, struct err *err)
+{
+    struct tunneld *d = ctx;
+    int rc = upstreams_find(&d->settings.shared.upstream, d->settings.resolv_conf, &d->upstreams, err);
+    if (rc == 0) {
+        rc = upstreams_open_tls(&d->upstreams, &d->zones, &d->tls, err);
+        dns_tls_store_free(d->tls);
+        d->tls = NULL;
+    }
+    return rc;
+}
+
 /* Does --l7=tunnel carry it, as no chain proxy does? For a pattern: perhaps, if anything is excepted. */
 static bool may_go_raw(const struct tunneld *d, const struct policy_endpoint *e)
 {
@@ -399,6 +411,7 @@ int tunneld_run(int argc, char **argv)
         .keep_caps = &d.keep_caps,
         .check_settings = check_settings,
         .check_policy = check_policy,
+        .check_open = check_open,
         .reload = reload_credentials,
         .open = open_daemon,
         .open_policy = open_policy,

@@ -94,18 +94,18 @@ static int read_settings(struct start *s)
     return GO_ON;
 }
 
-static int check_settings(const struct start *s)
+/* What is wrong is told, and in *err. */
+static int check_settings(const struct start *s, struct err *err)
 {
-    struct err err = {""};
-    if (s->spec->check_settings != NULL && s->spec->check_settings(s->spec->ctx, &err) < 0) {
-        return fail(s, EXIT_STATUS_USAGE, &err);
+    if (s->spec->check_settings != NULL && s->spec->check_settings(s->spec->ctx, err) < 0) {
+        return fail(s, EXIT_STATUS_USAGE, err);
     }
-    if (admin_socket_check(s->spec->shared->admin, &err) < 0) {
-        return fail(s, EXIT_STATUS_USAGE, &err);
+    if (admin_socket_check(s->spec->shared->admin, err) < 0) {
+        return fail(s, EXIT_STATUS_USAGE, err);
     }
     if (!s->spec->shared->check && notify_ready_fd_check(s->spec->shared->ready_fd) < 0) {
-        err_set(&err, "--ready-fd: %u is not an open descriptor", (unsigned)s->spec->shared->ready_fd);
-        return fail(s, EXIT_STATUS_USAGE, &err);
+        err_set(err, "--ready-fd: %u is not an open descriptor", (unsigned)s->spec->shared->ready_fd);
+        return fail(s, EXIT_STATUS_USAGE, err);
     }
     return GO_ON;
 }
@@ -161,7 +161,8 @@ static void count_policy(const struct policy *p, uint64_t *rule_count, uint64_t 
     }
 }
 
-static int judge_checked(const struct start *s, const struct policy_check *c, int rc)
+/* told: what was wrong with the settings; a --pool that is none is in the way of the policy too. */
+static int judge_checked(const struct start *s, const struct policy_check *c, int rc, const struct err *told)
 {
     struct err err = {""};
     if (rc < 0) {
@@ -169,9 +170,22 @@ static int judge_checked(const struct start *s, const struct policy_check *c, in
         return fail(s, rc == -ENOMEM ? EXIT_STATUS_OS : EXIT_STATUS_CONFIG, &err);
     }
     if (daemon_check_policy(s->spec, c->policy, &err) < 0) {
-        return fail(s, EXIT_STATUS_CONFIG, &err);
+        const bool is_told = strcmp(err.text, told->text) == 0;
+        return is_told ? EXIT_STATUS_CONFIG : fail(s, EXIT_STATUS_CONFIG, &err);
     }
     return GO_ON;
+}
+
+/* --check: what a start finds behind the settings and before the sockets. */
+static int check_start(const struct start *s)
+{
+    struct err err = {""};
+    uid_t unused;
+    int rc = privs_uid(s->spec->shared->user, &unused, &err);
+    if (rc == 0 && s->spec->check_open != NULL) {
+        rc = s->spec->check_open(s->spec->ctx, &err);
+    }
+    return rc < 0 ? fail_with(s, rc, &err) : GO_ON;
 }
 
 /* --check: looks at everything even if something is wrong already; the first fault decides the status. */
@@ -179,10 +193,14 @@ static int check_only(struct start *s)
 {
     const struct str_list *paths = &s->spec->shared->policy;
     struct policy_check c;
-    int settings_status = check_settings(s);
+    struct err told = {""};
+    int settings_status = check_settings(s, &told);
+    if (settings_status == GO_ON) {
+        settings_status = check_start(s);
+    }
     int rc = policy_check_files(paths->items, paths->count, false, &c);
     policy_report_print(&c.diags);
-    int status = judge_checked(s, &c, rc);
+    int status = judge_checked(s, &c, rc, &told);
     status = settings_status != GO_ON ? settings_status : status;
     if (status == GO_ON) {
         uint64_t rules = 0, endpoints = 0;
@@ -367,7 +385,8 @@ static int run(struct start *s)
     if (status == GO_ON) {
         log_init(s->spec->program, (enum log_level)s->spec->shared->log_level,
                  (enum log_format)s->spec->shared->log_format, STDERR_FILENO);
-        status = check_settings(s);
+        struct err told = {""};
+        status = check_settings(s, &told);
     }
     for (size_t i = 0; status == GO_ON && i < sizeof(steps) / sizeof(steps[0]); i++) {
         status = steps[i](s);

@@ -36,6 +36,9 @@ struct daemon_spec {
      * (policy). */
     int (*check_settings)(void *ctx, struct err *err);
     int (*check_policy)(void *ctx, const struct policy *p, struct err *err); /* at start and at each reload */
+    /* --check, where the settings are good: what open() would refuse and no socket is needed to see. -EINVAL
+     * with *err -> 78. May be NULL. */
+    int (*check_open)(void *ctx, struct err *err);
     /* The main thread is asked to reload, or files have changed: what the daemon reads besides the policy.
      * May be NULL. */
     void (*reload)(void *ctx);

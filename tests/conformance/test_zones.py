@@ -174,6 +174,14 @@ class TestZones(Case):
         dnsd = self.start("--listen", own, "--upstream", self.main.address, "--zone", "lan=" + own, expect_ready=False)
         self.assertEqual(dnsd.status, 78)
         self.assertIn("--zone lan: upstream %s is our own listener" % own, dnsd.log())
+        self.assertNotIn("--upstream", dnsd.log())  # it would not help
+        for options, text in ((["--upstream", own], "upstream %s is our own listener" % own),
+                              (["--upstream", "127.0.0.9", "--zone", "lan=" + own], "--zone lan: upstream " + own),
+                              (["--resolv-conf", "/nonexistent"], "--resolv-conf: /nonexistent"),
+                              (["--upstream", "198.18.0.1", "--answer", "synthetic"], "is in --pool")):
+            run = subprocess.run([PROGRAM, "--policy", os.devnull, "--listen", own, *options, "--check"],
+                                 capture_output=True, text=True, check=False)
+            self.assertEqual((run.returncode, text in run.stderr), (78, True), run.stderr)
 
     def test_tunneld(self):
         with tempfile.TemporaryDirectory() as d:

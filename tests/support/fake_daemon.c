@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/support/fake_daemon.h"
 
+#include "common/run/guard.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -30,11 +32,12 @@ char fake_dir[64], fake_policy_path[96];
 static int hook_check_settings(void *ctx, struct err *err)
 {
     const struct fake *f = ctx;
+    struct synth_pools unused;
     if (f->settings.ttl_min_s > f->settings.ttl_max_s) {
         err_set(err, "--ttl-min is greater than --ttl-max");
         return -EINVAL;
     }
-    return 0;
+    return guard_parse_pools(&f->settings.shared.pool, &unused, err);
 }
 
 static int hook_check_policy(void *ctx, const struct policy *p, struct err *err)
@@ -61,6 +64,13 @@ static int hook_open(void *ctx, struct listen_fds *passed, unsigned worker_count
         err_set(err, "192.0.2.1:53: %s", strerror(-f->script.open_rc));
     }
     return f->script.open_rc;
+}
+
+static int hook_check_open(void *ctx, struct err *err)
+{
+    const struct fake *f = ctx;
+    err_set(err, "nobody to ask");
+    return f->script.check_open_rc;
 }
 
 static int hook_open_policy(void *ctx, const struct policy *p, struct err *err)
@@ -157,6 +167,7 @@ int fake_daemon_main(const struct fake_script *script, char **argv)
                                      .drain_ms = &f.script.drain_ms,
                                      .check_settings = hook_check_settings,
                                      .check_policy = hook_check_policy,
+                                     .check_open = hook_check_open,
                                      .open = hook_open,
                                      .open_policy = hook_open_policy,
                                      .follow_policy = hook_follow_policy,

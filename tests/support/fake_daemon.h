@@ -21,7 +21,7 @@ struct fake_counts {
 /* How the hooks are to behave. */
 struct fake_script {
     int open_rc, start_fails_at; /* index of the worker, -1: none */
-    int open_policy_rc;
+    int open_policy_rc, check_open_rc;
     bool has_news;       /* follow_policy always has some for the workers */
     size_t refuse_rules; /* check_policy refuses a policy of that many; 0: none */
     bool never_drained;

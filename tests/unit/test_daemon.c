@@ -159,6 +159,21 @@ static void test_check(void **state)
     assert_int_equal(fake_end_of(&c), 64);
     fake_printed(&c, ":9:5: error: ");
     fake_printed(&c, "--ttl-min is greater");
+    fake_write_policy(1, "");
+    FAKE_START(&c, &fake_plain, "--check",
+               "--user=nosuchuser"); /* as a start, which said it and this did not */
+    assert_int_equal(fake_end_of(&c), 78);
+    fake_printed(&c, "there is no user nosuchuser");
+    FAKE_START(&c, &fake_plain, "--check", "--pool=10.0.0.1"); /* was told twice */
+    assert_int_equal(fake_end_of(&c), 64);
+    const char *said = strstr(c.text, "--pool");
+    assert_non_null(said);
+    assert_null(strstr(said + 1, "--pool"));
+    struct fake_script unopenable = fake_plain;
+    unopenable.check_open_rc = -EINVAL;
+    FAKE_START(&c, &unopenable, "--check");
+    assert_int_equal(fake_end_of(&c), 78);
+    fake_printed(&c, "fake: nobody to ask\n");
     assert_int_equal(fake_counts->opened, 0);
 }
 

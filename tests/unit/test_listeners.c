@@ -41,6 +41,27 @@ static void checks_each_address(void **state)
     assert_int_equal(listeners_check(&first, "unix:/run/admin", &err), 0);
 }
 
+static void foresees_what_will_be_bound(void **state)
+{
+    (void)state;
+    const char *items[] = {"127.0.0.1", "127.0.0.2:0", "[::]:5300"};
+    const struct str_list listen = list_of(items, 3);
+    struct listeners l = {0};
+    struct err err = {0};
+    assert_int_equal(listeners_foresee(&l, &listen, &err), 0);
+    assert_int_equal(l.count, 2); /* of port 0 nobody knows the number yet */
+    static const struct {
+        const char *upstream;
+        bool is_own;
+    } rows[] = {{"127.0.0.1:53", true}, {"127.0.0.2:53", false}, {"127.0.0.1:5300", false}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct addr upstream;
+        assert_int_equal(addr_parse(span_str(rows[i].upstream), 0, &upstream), 0);
+        assert_int_equal(listeners_check_upstreams(&l, &upstream, 1, &err), rows[i].is_own ? -EINVAL : 0);
+    }
+    listeners_fini(&l);
+}
+
 static void binds_both_protocols_for_every_worker(void **state)
 {
     (void)state;
@@ -196,6 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checks_each_address),
+        cmocka_unit_test(foresees_what_will_be_bound),
         cmocka_unit_test(binds_both_protocols_for_every_worker),
         cmocka_unit_test(a_port_in_use_is_an_error_for_any_number_of_workers),
         cmocka_unit_test(adopts_passed_sockets_in_turn),
