@@ -22,9 +22,9 @@
     X(STALE, "stale", "Answers made of what had expired, for want of news")                                         \
     X(REPAIRED, "repaired", "Answers NODATA for a family that is bad upstream while the other is good")             \
     X(RECORDS_LEFT_OUT, "records_left_out", "SRV and TXT records not given out: targets that no endpoint admits, too many") \
-    X(FAILED, "failed", "Answers SERVFAIL")                                                                         \
-    X(BUSY, "busy", "Questions stopped because too many were in flight, or for the end")                            \
-    X(RATE_LIMITED, "rate_limited", "Questions stopped by --rate-limit")                                            \
+    X(FAILED, "failed", "Answers SERVFAIL, but for those of --rate-limit")                                          \
+    X(BUSY, "busy", "Of those, because too many questions were in flight, or for the end")                          \
+    X(RATE_LIMITED, "rate_limited", "Questions stopped by --rate-limit; an expired answer stops none")                \
     X(WILDCARD_BUDGET, "wildcard_budget", "Questions stopped by --wildcard-budget")                                 \
     X(WILDCARD_LENGTH, "wildcard_length", "Questions stopped by --wildcard-length")                                 \
     X(WILDCARD_NAMES, "wildcard_names", "Names that first went upstream through a wildcard")                        \

@@ -451,7 +451,9 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
             start_query(e, question, ask, to, &known);
             return;
         }
-        query_held(e->cfg.resolver, question, known.now_ms, a);
+        if (!query_held(e->cfg.resolver, question, known.now_ms, a)) {
+            query_brakes_count(&e->brakes, a);
+        }
     }
     direct_prepare(&e->cfg, question, a);
     remember_bad(e, question, a);

@@ -15,26 +15,31 @@ void query_brakes_fini(struct query_brakes *b)
     brakes_log_fini(&b->log);
 }
 
-static enum dnsd_counter counter_of(enum brakes_verdict v)
+static enum dnsd_counter counter_of(const struct answer *a)
 {
-    switch (v) {
-    case BRAKES_RATE:
-        return DNSD_COUNTER_RATE_LIMITED;
-    case BRAKES_BUDGET:
-        return DNSD_COUNTER_WILDCARD_BUDGET;
-    case BRAKES_LENGTH:
-        return DNSD_COUNTER_WILDCARD_LENGTH;
-    case BRAKES_GO:
-        break;
+    static const struct {
+        enum brakes_verdict verdict;
+        enum dnsd_counter counter;
+    } brakes[] = {{BRAKES_RATE, DNSD_COUNTER_RATE_LIMITED},
+                  {BRAKES_BUDGET, DNSD_COUNTER_WILDCARD_BUDGET},
+                  {BRAKES_LENGTH, DNSD_COUNTER_WILDCARD_LENGTH}};
+    for (size_t i = 0; i < sizeof(brakes) / sizeof(brakes[0]); i++) {
+        if (a->event == ANSWER_EVENT_BRAKED && a->reason == brakes_reason(brakes[i].verdict)) {
+            return brakes[i].counter;
+        }
     }
-    return DNSD_COUNTER_WILDCARD_NAMES;
+    return DNSD_COUNTER_BUSY;
+}
+
+void query_brakes_count(struct query_brakes *b, const struct answer *stopped)
+{
+    metrics_add(&b->worker->metrics, (size_t)counter_of(stopped), 1);
 }
 
 bool query_brakes_pass(struct query_brakes *b, const struct answer_question *question,
                        const struct ip *client, const char *full, int64_t now_ms, struct answer *out)
 {
     if (full != NULL) {
-        metrics_add(&b->worker->metrics, DNSD_COUNTER_BUSY, 1);
         answer_failure(out, DNS_EDE_OTHER, full);
         return false;
     }
@@ -50,7 +55,9 @@ bool query_brakes_pass(struct query_brakes *b, const struct answer_question *que
     if (outcome.verdict == BRAKES_GO && !outcome.is_new_name) {
         return true;
     }
-    metrics_add(&b->worker->metrics, (size_t)counter_of(outcome.verdict), 1);
+    if (outcome.verdict == BRAKES_GO) {
+        metrics_add(&b->worker->metrics, DNSD_COUNTER_WILDCARD_NAMES, 1);
+    }
     brakes_log_name(&b->log, &q, &outcome, endpoint);
     brakes_log_stop(&b->log, &q, &outcome, endpoint);
     if (outcome.verdict == BRAKES_GO) {

@@ -23,3 +23,5 @@ void query_brakes_fini(struct query_brakes *b);
  */
 bool query_brakes_pass(struct query_brakes *b, const struct answer_question *question,
                        const struct ip *client, const char *full, int64_t now_ms, struct answer *out);
+/* A question that was stopped leaves with this answer: that of query_brakes_pass(), and no stale one. */
+void query_brakes_count(struct query_brakes *b, const struct answer *stopped);

@@ -25,17 +25,19 @@ static bool find_all(struct resolver *r, const struct answer_question *q, int64_
     return is_v4_known || is_v6_known;
 }
 
-void query_held(struct resolver *r, const struct answer_question *question, int64_t now_ms, struct answer *a)
+bool query_held(struct resolver *r, const struct answer_question *question, int64_t now_ms, struct answer *a)
 {
     struct resolver_answer kept[2];
     struct answer_lookup lookup;
     if (!find_all(r, question, now_ms, kept, &lookup)) {
-        return;
+        return false;
     }
     struct answer stale;
     struct ip reverse;
-    if (answer_decide(question, &stale, &reverse) == ANSWER_ROUTE_RESOLVE &&
-        answer_from_lookup(question, &lookup, &stale) == 0) {
-        *a = stale;
+    if (answer_decide(question, &stale, &reverse) != ANSWER_ROUTE_RESOLVE ||
+        answer_from_lookup(question, &lookup, &stale) != 0) {
+        return false;
     }
+    *a = stale;
+    return true;
 }

@@ -5,5 +5,5 @@
 #include "common/dns/resolver.h"
 #include "dnsd/answer.h"
 
-/* *a is answer_braked()'s; it becomes the stale answer if there is one. */
-void query_held(struct resolver *r, const struct answer_question *question, int64_t now_ms, struct answer *a);
+/* *a is that of who stops it; it becomes the stale answer if there is one: true. */
+bool query_held(struct resolver *r, const struct answer_question *question, int64_t now_ms, struct answer *a);

@@ -81,6 +81,9 @@ class TestDnsd(unittest.TestCase):
         for line in self.dnsd.lines("dns_totals"):
             for key, value in re.findall(r"(\w+)=(\d+)", line):
                 totals[key] = totals.get(key, 0) + int(value)
+        outcomes = ("errors", "client_refused", "denied", "noise", "local", "admitted", "open_zone", "failed", "rate_limited",
+                    "wildcard_budget", "wildcard_length")
+        self.assertEqual(sum(totals[key] for key in outcomes), totals["queries"])  # each question has one
         return log, totals
 
     def ask(self, s, name, qtype=w.A):
