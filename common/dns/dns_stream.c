@@ -61,17 +61,30 @@ static bool takes_more(const struct dns_streams *s, const struct dns_stream_conn
     return c->error == 0 && c->open_count < (s->is_single ? 1 : DNS_STREAM_PIPELINE_MAX);
 }
 
+static int64_t silent_ms(const struct dns_streams *s, const struct dns_stream_conn *c, int64_t now_ms)
+{
+    return c->unheard_ms != 0 && s->cfg.stall_ms > 0 ? now_ms - c->unheard_ms : 0;
+}
+
+/* One that stands and went dead. A handshake may be slow, it has a deadline of its own. */
+static void give_up_dead(struct dns_streams *s, int64_t now_ms)
+{
+    for (struct dns_stream_conn *c = s->conns; c != NULL; c = c->next) {
+        if (c->state == DNS_STREAM_OPEN && silent_ms(s, c, now_ms) > 4 * s->cfg.stall_ms) {
+            dns_stream_conn_end_later(c, -ETIMEDOUT);
+        }
+    }
+}
+
 /* The connection with the fewest open questions that takes one more, or NULL: a new one is wanted. */
 static struct dns_stream_conn *pick_conn(struct dns_streams *s, int64_t now_ms)
 {
     struct dns_stream_conn *best = NULL;
+    give_up_dead(s, now_ms);
     bool may_open = s->conn_count < conns_max(s);
     for (struct dns_stream_conn *c = s->conns; c != NULL; c = c->next) {
-        int64_t silent_ms = c->unheard_ms != 0 && s->cfg.stall_ms > 0 ? now_ms - c->unheard_ms : 0;
-        if (silent_ms > 4 * s->cfg.stall_ms) {
-            dns_stream_conn_end_later(c, -ETIMEDOUT);
-        }
-        bool is_last_choice = silent_ms > s->cfg.stall_ms || c->open_count >= DNS_STREAM_BUSY;
+        bool is_stalled = silent_ms(s, c, now_ms) > s->cfg.stall_ms;
+        bool is_last_choice = is_stalled || c->open_count >= DNS_STREAM_BUSY;
         if (!takes_more(s, c) || (may_open && is_last_choice)) {
             continue;
         }

@@ -55,8 +55,8 @@ struct dns_stream_config {
     struct dns_stream_transport transport;
     int64_t connect_ms; /* TCP and handshake together */
     int64_t idle_ms;    /* nothing read for so long: closed. RFC 7766 6.2.3 */
-    /* Nothing came for so long after a question: others go to another connection; four times as long: it is
-     * given up. 0: never */
+    /* Nothing came for so long after a question, be it that the connection does not even stand yet: others go
+     * to another one. Four times as long on one that stands: it is given up. 0: never */
     int64_t stall_ms;
 };
 

@@ -305,7 +305,7 @@ int dns_stream_conn_put(struct dns_stream_conn *c, struct dns_stream_query *q)
         c->active_ms = now_ms;
     }
     link_query(c, q);
-    if (c->unheard_ms == 0 && c->state == DNS_STREAM_OPEN) {
+    if (c->unheard_ms == 0) {
         c->unheard_ms = now_ms;
     }
     if (c->state == DNS_STREAM_OPEN && c->error == 0) {
