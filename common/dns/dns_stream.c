@@ -56,6 +56,12 @@ static size_t conns_max(const struct dns_streams *s)
     return s->is_single ? DNS_STREAM_SINGLE_CONNS_MAX : DNS_STREAM_CONNS_MAX;
 }
 
+/* One that ends takes no place. */
+static bool may_open(const struct dns_streams *s)
+{
+    return s->conn_count - s->ending_count < conns_max(s);
+}
+
 static bool takes_more(const struct dns_streams *s, const struct dns_stream_conn *c)
 {
     return c->error == 0 && c->open_count < (s->is_single ? 1 : DNS_STREAM_PIPELINE_MAX);
@@ -81,11 +87,10 @@ static struct dns_stream_conn *pick_conn(struct dns_streams *s, int64_t now_ms)
 {
     struct dns_stream_conn *best = NULL;
     give_up_dead(s, now_ms);
-    bool may_open = s->conn_count < conns_max(s);
     for (struct dns_stream_conn *c = s->conns; c != NULL; c = c->next) {
         bool is_stalled = silent_ms(s, c, now_ms) > s->cfg.stall_ms;
         bool is_last_choice = is_stalled || c->open_count >= DNS_STREAM_BUSY;
-        if (!takes_more(s, c) || (may_open && is_last_choice)) {
+        if (!takes_more(s, c) || (may_open(s) && is_last_choice)) {
             continue;
         }
         if (best == NULL || c->open_count < best->open_count) {
@@ -106,7 +111,7 @@ static int ask_on_fresh(struct dns_streams *s, struct dns_stream_query *q)
     }
     int rc = 0;
     if (c == NULL) {
-        rc = s->conn_count < conns_max(s) ? dns_stream_conn_new(s, &c) : -ENOBUFS;
+        rc = may_open(s) ? dns_stream_conn_new(s, &c) : -ENOBUFS;
     }
     return rc == 0 ? dns_stream_conn_put(c, q) : rc;
 }
@@ -130,7 +135,7 @@ int dns_streams_ask(struct dns_streams *s, struct span msg, dns_stream_event_fn 
     struct dns_stream_conn *c = pick_conn(s, clock_mono_ms());
     int rc = 0;
     if (c == NULL) {
-        rc = s->conn_count < conns_max(s) ? dns_stream_conn_new(s, &c) : -ENOBUFS;
+        rc = may_open(s) ? dns_stream_conn_new(s, &c) : -ENOBUFS;
     }
     if (rc == 0) {
         rc = dns_stream_conn_put(c, q);

@@ -163,6 +163,7 @@ void dns_stream_conn_close(struct dns_stream_conn *c)
         c->next->prev = c->prev;
     }
     s->conn_count--;
+    s->ending_count -= c->error != 0 ? 1U : 0U;
 }
 
 /* What failed inside ask() is dealt with in a turn of the loop of its own. */
@@ -170,6 +171,7 @@ void dns_stream_conn_end_later(struct dns_stream_conn *c, int error)
 {
     if (c->error == 0) {
         c->error = error;
+        c->owner->ending_count++;
         ev_feed_event(c->owner->loop, &c->io, EV_READ);
     }
 }

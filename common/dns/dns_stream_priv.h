@@ -50,7 +50,8 @@ struct dns_streams {
     struct deadline_list *deadlines;
     struct dns_stream_conn *conns;
     size_t conn_count;
-    bool is_single; /* learned: this server answers one question a connection */
+    size_t ending_count; /* of them: failed, their turn of the loop is still to come */
+    bool is_single;      /* learned: this server answers one question a connection */
     struct dns_stream_stats stats;
 };
 

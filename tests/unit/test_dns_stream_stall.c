@@ -54,6 +54,45 @@ static void test_stalled_connection(void **state)
     (void)close(third);
 }
 
+/* All connections that may be open went dead: they take no place from the ones that are opened for the next.
+ */
+static void test_all_are_dead(void **state)
+{
+    struct scene *s = *state;
+    enum { DEAD = DNS_STREAM_CONNS_MAX * DNS_STREAM_BUSY };
+    struct asked *q = calloc(DEAD + 1, sizeof(*q));
+    struct seen seen;
+    int dead[DNS_STREAM_CONNS_MAX];
+    assert_non_null(q);
+    s->stall_ms = 20;
+    renew(s, 3000, 10000);
+    for (size_t i = 0; i <= DEAD; i++) {
+        q[i].scene = s;
+    }
+    for (size_t i = 0; i < DEAD; i++) {
+        ask(&q[i], (uint8_t)i);
+    }
+    for (size_t i = 0; i < DNS_STREAM_CONNS_MAX; i++) {
+        dead[i] = accept_one(s);
+    }
+    assert_int_equal(dns_streams_stats(s->streams)->opened, DNS_STREAM_CONNS_MAX);
+    fake_run_for(s->loop, 100);
+    ask(&q[DEAD], 0xfe);
+    int fresh = accept_one(s);
+    read_query(s, fresh, &seen);
+    assert_int_equal(tag_of(&seen), 0xfe);
+    answer(fresh, &seen);
+    finish(s, &q[DEAD]);
+    assert_int_equal(q[DEAD].error, 0);
+    for (size_t i = 0; i < DNS_STREAM_CONNS_MAX; i++) {
+        (void)close(dead[i]);
+    }
+    (void)close(fresh);
+    dns_streams_free(s->streams); /* before the questions go */
+    s->streams = NULL;
+    free(q);
+}
+
 /* A handshake that never ends, of the first connection; the others have none. */
 static unsigned handshakes;
 
@@ -133,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STREAM_CASE(test_stalled_connection),
+        STREAM_CASE(test_all_are_dead),
         STREAM_CASE(test_handshake_that_never_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
