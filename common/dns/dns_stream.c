@@ -8,49 +8,6 @@
 
 #define HEADER_LEN 12
 
-static int ask_on_fresh(struct dns_streams *s, struct dns_stream_query *q);
-
-/*
- * The end of a connection. Each question on it fails, or is asked again if the server may have closed without
- * having seen it. Frees c. Call backs may ask and cancel: the list is looked at afresh each time.
- */
-void dns_stream_conn_end(struct dns_stream_conn *c, int error)
-{
-    struct dns_streams *s = c->owner;
-    bool was_open = c->state == DNS_STREAM_OPEN;
-    bool was_closed = error == -ECONNRESET || error == -EPIPE;
-    if (was_open && was_closed && c->answered == 1 && c->open_count > 0) {
-        s->is_single = true; /* until a connection answers a second question */
-    }
-    dns_stream_conn_close(c);
-    struct dns_stream_query *q;
-    while ((q = dns_stream_conn_pop(c)) != NULL) {
-        int rc = error;
-        if (was_open && q->was_behind && !q->is_retry) {
-            q->is_retry = true;
-            s->stats.retried++;
-            rc = ask_on_fresh(s, q);
-        }
-        if (rc != 0) {
-            (void)q->fn(q->ctx, (struct span){0}, rc);
-            free(q);
-        }
-    }
-    free(c);
-}
-
-static void on_deadline_event(void *ctx, struct deadline *d, int64_t now_ms)
-{
-    struct dns_streams *s = ctx;
-    struct dns_stream_conn *c =
-        (struct dns_stream_conn *)(void *)((char *)d - offsetof(struct dns_stream_conn, deadline));
-    int64_t due_ms = c->active_ms + s->cfg.idle_ms;
-    if (c->state == DNS_STREAM_OPEN && now_ms < due_ms && deadline_arm(s->deadlines, d, due_ms) == 0) {
-        return;
-    }
-    dns_stream_conn_end(c, -ETIMEDOUT);
-}
-
 static size_t conns_max(const struct dns_streams *s)
 {
     return s->is_single ? DNS_STREAM_SINGLE_CONNS_MAX : DNS_STREAM_CONNS_MAX;
@@ -64,7 +21,8 @@ static bool may_open(const struct dns_streams *s)
 
 static bool takes_more(const struct dns_streams *s, const struct dns_stream_conn *c)
 {
-    return c->error == 0 && c->open_count < (s->is_single ? 1 : DNS_STREAM_PIPELINE_MAX);
+    const size_t max = s->is_single ? 1 : DNS_STREAM_PIPELINE_MAX;
+    return c->error == 0 && c->open.count < max && dns_stream_conn_has_room(c);
 }
 
 static int64_t silent_ms(const struct dns_streams *s, const struct dns_stream_conn *c, int64_t now_ms)
@@ -82,38 +40,188 @@ static void give_up_dead(struct dns_streams *s, int64_t now_ms)
     }
 }
 
+static bool is_stalled(const struct dns_streams *s, const struct dns_stream_conn *c, int64_t now_ms)
+{
+    return silent_ms(s, c, now_ms) > s->cfg.stall_ms;
+}
+
 /* The connection with the fewest open questions that takes one more, or NULL: a new one is wanted. */
 static struct dns_stream_conn *pick_conn(struct dns_streams *s, int64_t now_ms)
 {
     struct dns_stream_conn *best = NULL;
-    give_up_dead(s, now_ms);
     for (struct dns_stream_conn *c = s->conns; c != NULL; c = c->next) {
-        bool is_stalled = silent_ms(s, c, now_ms) > s->cfg.stall_ms;
-        bool is_last_choice = is_stalled || c->open_count >= DNS_STREAM_BUSY;
+        bool is_last_choice = is_stalled(s, c, now_ms) || c->open.count >= DNS_STREAM_BUSY;
         if (!takes_more(s, c) || (may_open(s) && is_last_choice)) {
             continue;
         }
-        if (best == NULL || c->open_count < best->open_count) {
+        if (best == NULL || c->open.count < best->open.count) {
             best = c;
         }
     }
     return best;
 }
 
-/* What has been on a connection that died goes on one that is being made, or a new one. */
-static int ask_on_fresh(struct dns_streams *s, struct dns_stream_query *q)
+/*
+ * What has been on a connection that died goes on one that is being made, or a new one: it is not asked a
+ * third time. Where a server answers one question a connection, one that has done so makes room for that.
+ */
+static struct dns_stream_conn *pick_fresh(struct dns_streams *s, int64_t now_ms)
 {
-    struct dns_stream_conn *c = NULL;
-    for (struct dns_stream_conn *at = s->conns; at != NULL && c == NULL; at = at->next) {
-        if (at->state != DNS_STREAM_OPEN && takes_more(s, at)) {
-            c = at; /* it is as fresh as can be */
+    struct dns_stream_conn *idle = NULL;
+    for (struct dns_stream_conn *c = s->conns; c != NULL; c = c->next) {
+        bool is_last_choice = may_open(s) && is_stalled(s, c, now_ms);
+        if (c->state != DNS_STREAM_OPEN && takes_more(s, c) && !is_last_choice) {
+            return c; /* it is as fresh as can be */
+        }
+        if (c->state == DNS_STREAM_OPEN && takes_more(s, c)) {
+            idle = c;
         }
     }
-    int rc = 0;
-    if (c == NULL) {
-        rc = may_open(s) ? dns_stream_conn_new(s, &c) : -ENOBUFS;
+    if (may_open(s)) {
+        return NULL;
     }
-    return rc == 0 ? dns_stream_conn_put(c, q) : rc;
+    if (!s->is_single) {
+        return pick_conn(s, now_ms);
+    }
+    if (idle != NULL) {
+        dns_stream_conn_end_later(idle, -ECONNRESET);
+    }
+    return NULL;
+}
+
+/* A connection for q. 0, and *out is NULL if it has to wait for one; -errno: none could be made. */
+static int find_conn(struct dns_streams *s, const struct dns_stream_query *q, struct dns_stream_conn **out)
+{
+    const int64_t now_ms = clock_mono_ms();
+    give_up_dead(s, now_ms);
+    *out = q->is_retry ? pick_fresh(s, now_ms) : pick_conn(s, now_ms);
+    return *out == NULL && may_open(s) ? dns_stream_conn_new(s, out) : 0;
+}
+
+static struct dns_stream_list *list_of(struct dns_streams *s, const struct dns_stream_query *q)
+{
+    return q->is_retry ? &s->retried : &s->waiting;
+}
+
+static struct dns_stream_query *first_waiting(const struct dns_streams *s)
+{
+    return s->retried.first != NULL ? s->retried.first : s->waiting.first;
+}
+
+void dns_stream_serve_later(struct dns_streams *s)
+{
+    if (first_waiting(s) != NULL) {
+        ev_feed_event(s->loop, &s->serve, EV_CUSTOM);
+    }
+}
+
+/* On a connection, or in the list of those that wait. 0 or -errno: neither. Calls nobody back. */
+static int settle(struct dns_streams *s, struct dns_stream_query *q)
+{
+    struct dns_stream_conn *c = NULL;
+    bool is_first = s->retried.count == 0 && (q->is_retry || s->waiting.count == 0);
+    int rc = is_first ? find_conn(s, q, &c) : 0;
+    if (rc != 0) {
+        return rc;
+    }
+    if (c != NULL) {
+        return dns_stream_conn_put(c, q);
+    }
+    if (s->retried.count + s->waiting.count >= DNS_STREAM_WAITING_MAX) {
+        return -ENOBUFS;
+    }
+    dns_stream_list_add(list_of(s, q), q);
+    dns_stream_serve_later(s); /* for what went dead meanwhile */
+    return 0;
+}
+
+static void fail_query(struct dns_stream_query *q, int error)
+{
+    (void)q->fn(q->ctx, (struct span){0}, error);
+    free(q);
+}
+
+/* So many of those that wait. Call backs may ask and cancel: the list is looked at afresh each time. */
+static void fail_waiting(struct dns_streams *s, size_t count, int error)
+{
+    struct dns_stream_query *q;
+    for (; count > 0 && (q = first_waiting(s)) != NULL; count--) {
+        dns_stream_list_remove(list_of(s, q), q);
+        fail_query(q, error);
+    }
+}
+
+/*
+ * Puts those that wait on connections, until there is no place for the next one. If no connection can be made
+ * for it, it fails, and where there is none left, all do.
+ */
+static void on_serve_event(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)loop;
+    (void)revents;
+    struct dns_streams *s = w->data;
+    struct dns_stream_query *q;
+    while ((q = first_waiting(s)) != NULL) {
+        struct dns_stream_conn *c = NULL;
+        int rc = find_conn(s, q, &c);
+        if (rc != 0) {
+            bool is_any_left = s->conn_count > s->ending_count;
+            fail_waiting(s, is_any_left ? 1 : s->retried.count + s->waiting.count, rc);
+        }
+        if (c == NULL) {
+            return; /* until one more is answered, cancelled, or ends */
+        }
+        dns_stream_list_remove(list_of(s, q), q);
+        rc = dns_stream_conn_put(c, q);
+        if (rc != 0) {
+            fail_query(q, rc);
+        }
+    }
+}
+
+/*
+ * The end of a connection. Each question on it fails, or is asked again if the server may have closed without
+ * having seen it; if it never stood and there is no other one, those that wait fail, too. Frees c. Call backs
+ * may ask and cancel: the list is looked at afresh each time.
+ */
+void dns_stream_conn_end(struct dns_stream_conn *c, int error)
+{
+    struct dns_streams *s = c->owner;
+    bool was_open = c->state == DNS_STREAM_OPEN;
+    bool was_closed = error == -ECONNRESET || error == -EPIPE;
+    if (was_open && was_closed && c->answered == 1 && c->open.count > 0) {
+        s->is_single = true; /* until a connection answers a second question */
+    }
+    dns_stream_conn_close(c);
+    bool is_any_left = s->conn_count > s->ending_count;
+    size_t hopeless = was_open || is_any_left ? 0 : s->retried.count + s->waiting.count;
+    struct dns_stream_query *q;
+    while ((q = dns_stream_conn_pop(c)) != NULL) {
+        int rc = error;
+        if (was_open && q->was_behind && !q->is_retry) {
+            q->is_retry = true;
+            s->stats.retried++;
+            rc = settle(s, q);
+        }
+        if (rc != 0) {
+            fail_query(q, rc);
+        }
+    }
+    free(c);
+    fail_waiting(s, hopeless, error);
+    dns_stream_serve_later(s);
+}
+
+static void on_deadline_event(void *ctx, struct deadline *d, int64_t now_ms)
+{
+    struct dns_streams *s = ctx;
+    struct dns_stream_conn *c =
+        (struct dns_stream_conn *)(void *)((char *)d - offsetof(struct dns_stream_conn, deadline));
+    int64_t due_ms = c->active_ms + s->cfg.idle_ms;
+    if (c->state == DNS_STREAM_OPEN && now_ms < due_ms && deadline_arm(s->deadlines, d, due_ms) == 0) {
+        return;
+    }
+    dns_stream_conn_end(c, -ETIMEDOUT);
 }
 
 int dns_streams_ask(struct dns_streams *s, struct span msg, dns_stream_event_fn *fn, void *ctx,
@@ -126,20 +234,15 @@ int dns_streams_ask(struct dns_streams *s, struct span msg, dns_stream_event_fn 
     if (q == NULL) {
         return -ENOMEM;
     }
+    q->owner = s;
+    q->conn = NULL;
     q->fn = fn;
     q->ctx = ctx;
     q->caller_id = (uint16_t)(msg.data[0] << 8 | msg.data[1]);
     q->is_retry = false;
     q->msg_len = msg.len;
     memcpy(q->msg, msg.data, msg.len);
-    struct dns_stream_conn *c = pick_conn(s, clock_mono_ms());
-    int rc = 0;
-    if (c == NULL) {
-        rc = may_open(s) ? dns_stream_conn_new(s, &c) : -ENOBUFS;
-    }
-    if (rc == 0) {
-        rc = dns_stream_conn_put(c, q);
-    }
+    int rc = settle(s, q);
     if (rc != 0) {
         free(q);
         return rc;
@@ -153,8 +256,14 @@ void dns_stream_cancel(struct dns_stream_query *q)
     if (q == NULL) {
         return;
     }
-    dns_stream_conn_unlink(q);
+    struct dns_streams *s = q->owner;
+    if (q->conn != NULL) {
+        dns_stream_conn_unlink(q);
+    } else {
+        dns_stream_list_remove(list_of(s, q), q);
+    }
     free(q);
+    dns_stream_serve_later(s);
 }
 
 int dns_streams_new(struct ev_loop *loop, const struct dns_stream_config *cfg, struct dns_streams **out)
@@ -165,6 +274,9 @@ int dns_streams_new(struct ev_loop *loop, const struct dns_stream_config *cfg, s
     }
     s->loop = loop;
     s->cfg = *cfg;
+    ev_timer_init(&s->serve, on_serve_event, 0.0, 0.0);
+    ev_set_priority(&s->serve, EV_MINPRI); /* once, after what happened to all connections */
+    s->serve.data = s;
     if (cfg->transport.ops == NULL) {
         s->cfg.transport.ops = &dns_stream_plain;
     }
@@ -177,6 +289,15 @@ int dns_streams_new(struct ev_loop *loop, const struct dns_stream_config *cfg, s
     return 0;
 }
 
+static void free_list(struct dns_stream_list *l)
+{
+    struct dns_stream_query *next;
+    for (struct dns_stream_query *q = l->first; q != NULL; q = next) {
+        next = q->next;
+        free(q);
+    }
+}
+
 void dns_streams_free(struct dns_streams *s)
 {
     if (s == NULL) {
@@ -185,13 +306,13 @@ void dns_streams_free(struct dns_streams *s)
     struct dns_stream_conn *next;
     for (struct dns_stream_conn *c = s->conns; c != NULL; c = next) {
         next = c->next;
-        struct dns_stream_query *q;
-        while ((q = dns_stream_conn_pop(c)) != NULL) {
-            free(q);
-        }
+        free_list(&c->open);
         dns_stream_conn_close(c);
         free(c);
     }
+    free_list(&s->retried);
+    free_list(&s->waiting);
+    (void)ev_clear_pending(s->loop, &s->serve);
     deadline_list_free(s->deadlines);
     free(s);
 }

@@ -7,6 +7,9 @@
  * The deadline of a question is its owner's (dns_exchange): here only connections have deadlines. A
  * connection that fails takes its questions with it, and nothing else; those that had been sent behind others
  * on it are sent once more on a fresh one (RFC 7766 6.2.4: a server may close whenever it likes).
+ *
+ * What exceeds the limits below waits, first come first served, until one more is answered or cancelled, or a
+ * connection ends. If none can be made for it and none is left, all that wait fail.
  */
 #pragma once
 
@@ -21,6 +24,7 @@
 #define DNS_STREAM_BUSY 32             /* open questions that make a connection busy */
 #define DNS_STREAM_PIPELINE_MAX 256    /* open questions on a connection */
 #define DNS_STREAM_SINGLE_CONNS_MAX 64 /* to a server that answers one question a connection */
+#define DNS_STREAM_WAITING_MAX 4096    /* questions that wait for a place on a connection */
 #define DNS_STREAM_QUERY_MAX 512       /* bytes of a question, without the length in front */
 
 /*
@@ -83,9 +87,10 @@ void dns_streams_free(struct dns_streams *s); /* closes everything, without a ca
 
 /*
  * Sends msg, a query of 12..DNS_STREAM_QUERY_MAX bytes without length, on a connection that stands or a new
- * one. Its ID is the caller's and the one of the message in the call back; on the wire is a random one,
- * unique on its connection. Calls back exactly once for the end unless cancelled, never inside this call. 0,
- * or -errno if it could not even start (-ENOBUFS: too many are open): then there is no call back.
+ * one, or when there is a place for it. Its ID is the caller's and the one of the message in the call back;
+ * on the wire is a random one, unique on its connection. Calls back exactly once for the end unless
+ * cancelled, never inside this call; how long it waits is bounded by its owner alone. 0, or -errno if it
+ * could not even start (-ENOBUFS: DNS_STREAM_WAITING_MAX wait): then there is no call back.
  */
 MUST_CHECK int dns_streams_ask(struct dns_streams *s, struct span msg, dns_stream_event_fn *fn, void *ctx,
                                struct dns_stream_query **out);

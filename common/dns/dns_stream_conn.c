@@ -83,6 +83,34 @@ static void watch_for_state(struct dns_stream_conn *c)
     }
 }
 
+void dns_stream_list_add(struct dns_stream_list *l, struct dns_stream_query *q)
+{
+    q->prev = l->last;
+    q->next = NULL;
+    if (l->last != NULL) {
+        l->last->next = q;
+    } else {
+        l->first = q;
+    }
+    l->last = q;
+    l->count++;
+}
+
+void dns_stream_list_remove(struct dns_stream_list *l, struct dns_stream_query *q)
+{
+    if (q->prev != NULL) {
+        q->prev->next = q->next;
+    } else {
+        l->first = q->next;
+    }
+    if (q->next != NULL) {
+        q->next->prev = q->prev;
+    } else {
+        l->last = q->prev;
+    }
+    l->count--;
+}
+
 static struct dns_stream_query **find_id(struct dns_stream_conn *c, uint16_t id)
 {
     struct dns_stream_query **at = &c->by_id[id % DNS_STREAM_IDS];
@@ -95,15 +123,7 @@ static struct dns_stream_query **find_id(struct dns_stream_conn *c, uint16_t id)
 static void link_query(struct dns_stream_conn *c, struct dns_stream_query *q)
 {
     q->conn = c;
-    q->prev = c->last;
-    q->next = NULL;
-    if (c->last != NULL) {
-        c->last->next = q;
-    } else {
-        c->first = q;
-    }
-    c->last = q;
-    c->open_count++;
+    dns_stream_list_add(&c->open, q);
     struct dns_stream_query **bucket = &c->by_id[q->id % DNS_STREAM_IDS];
     q->next_of_id = *bucket;
     *bucket = q;
@@ -115,23 +135,13 @@ void dns_stream_conn_unlink(struct dns_stream_query *q)
     struct dns_stream_query **at = find_id(c, q->id);
     REQUIRE(*at == q);
     *at = q->next_of_id;
-    if (q->prev != NULL) {
-        q->prev->next = q->next;
-    } else {
-        c->first = q->next;
-    }
-    if (q->next != NULL) {
-        q->next->prev = q->prev;
-    } else {
-        c->last = q->prev;
-    }
-    c->open_count--;
+    dns_stream_list_remove(&c->open, q);
     q->conn = NULL;
 }
 
 struct dns_stream_query *dns_stream_conn_pop(struct dns_stream_conn *c)
 {
-    struct dns_stream_query *q = c->first;
+    struct dns_stream_query *q = c->open.first;
     if (q != NULL) {
         dns_stream_conn_unlink(q);
     }
@@ -194,6 +204,11 @@ static bool flush(struct dns_stream_conn *c, int *error)
     return true;
 }
 
+bool dns_stream_conn_has_room(const struct dns_stream_conn *c)
+{
+    return c->tx.len + LENGTH_LEN + DNS_STREAM_QUERY_MAX <= TX_MAX;
+}
+
 static int queue_query(struct dns_stream_conn *c, const struct dns_stream_query *q)
 {
     uint8_t head[LENGTH_LEN + 2] = {(uint8_t)(q->msg_len >> 8), (uint8_t)(q->msg_len & 0xff),
@@ -243,7 +258,7 @@ static int step_to_open(struct dns_stream_conn *c)
     }
     if (rc == 0) {
         c->active_ms = clock_mono_ms();
-        c->unheard_ms = c->open_count > 0 ? c->active_ms : 0;
+        c->unheard_ms = c->open.count > 0 ? c->active_ms : 0;
         rc = deadline_arm(c->owner->deadlines, &c->deadline, c->active_ms + c->owner->cfg.idle_ms);
     }
     return rc;
@@ -303,7 +318,7 @@ int dns_stream_conn_put(struct dns_stream_conn *c, struct dns_stream_query *q)
     q->was_behind = c->asked > 0;
     c->owner->stats.reused += q->was_behind ? 1 : 0;
     c->asked++;
-    if (c->open_count == 0) {
+    if (c->open.count == 0) {
         c->active_ms = now_ms;
     }
     link_query(c, q);
@@ -341,7 +356,7 @@ static int read_messages(struct dns_stream_conn *c)
             return rc;
         }
         take_messages(c);
-        c->unheard_ms = c->open_count > 0 ? c->active_ms : 0;
+        c->unheard_ms = c->open.count > 0 ? c->active_ms : 0;
         if ((size_t)n < sizeof(in) && s->cfg.transport.ops == &dns_stream_plain) {
             return 0; /* a socket that gave less than asked for is empty */
         }
@@ -377,6 +392,7 @@ static void on_conn_event(struct ev_loop *loop, ev_io *w, int revents)
         return;
     }
     watch_for_state(c);
+    dns_stream_serve_later(c->owner); /* answers and what was written have left room */
 }
 
 /* A new connection that is being made. */

@@ -10,6 +10,11 @@
 
 enum dns_stream_state { DNS_STREAM_CONNECTING = 0, DNS_STREAM_HANDSHAKE, DNS_STREAM_OPEN };
 
+struct dns_stream_list {
+    struct dns_stream_query *first, *last; /* the oldest first */
+    size_t count;
+};
+
 struct dns_stream_conn {
     struct dns_streams *owner;
     struct dns_stream_conn *prev, *next;
@@ -25,13 +30,13 @@ struct dns_stream_conn {
     int64_t unheard_ms; /* since when it owes us something and nothing was read; 0 = it owes nothing */
     struct deadline deadline;
     struct buf tx, rx;
-    struct dns_stream_query *first, *last; /* open questions, the oldest first */
-    size_t open_count;
+    struct dns_stream_list open; /* questions */
     struct dns_stream_query *by_id[DNS_STREAM_IDS];
 };
 
 struct dns_stream_query {
-    struct dns_stream_conn *conn;
+    struct dns_streams *owner;
+    struct dns_stream_conn *conn; /* NULL: it waits for one, or is over */
     struct dns_stream_query *prev, *next;
     struct dns_stream_query *next_of_id; /* in the bucket */
     dns_stream_event_fn *fn;
@@ -50,13 +55,22 @@ struct dns_streams {
     struct deadline_list *deadlines;
     struct dns_stream_conn *conns;
     size_t conn_count;
-    size_t ending_count; /* of them: failed, their turn of the loop is still to come */
-    bool is_single;      /* learned: this server answers one question a connection */
+    size_t ending_count;            /* of them: failed, their turn of the loop is still to come */
+    struct dns_stream_list retried; /* wait for a place, and had one on a connection that died; before … */
+    struct dns_stream_list waiting; /* … those that had none yet */
+    ev_timer serve;                 /* never active: what waits is served in a turn of the loop of its own */
+    bool is_single;                 /* learned: this server answers one question a connection */
     struct dns_stream_stats stats;
 };
 
+void dns_stream_list_add(struct dns_stream_list *l, struct dns_stream_query *q);
+void dns_stream_list_remove(struct dns_stream_list *l, struct dns_stream_query *q);
+/* Perhaps there is a place by now for those that wait. */
+void dns_stream_serve_later(struct dns_streams *s);
 /* A new connection that is being made, in the list. 0 or -errno. */
 MUST_CHECK int dns_stream_conn_new(struct dns_streams *s, struct dns_stream_conn **out);
+/* One more question is sure to fit in what waits to be written. */
+bool dns_stream_conn_has_room(const struct dns_stream_conn *c);
 /* Takes q on: an ID of its own, into the queue of bytes. 0, or -errno: q is as it was. Calls nobody back. */
 MUST_CHECK int dns_stream_conn_put(struct dns_stream_conn *c, struct dns_stream_query *q);
 /* Off the list, watcher, session and socket gone; its questions are still there, and it is not freed. */

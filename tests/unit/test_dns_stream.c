@@ -268,11 +268,11 @@ static void test_cancel_while_it_dies(void **state)
     assert_false(q[1].is_done);
 }
 
-/* More open questions than one connection is good for: more connections, and an end to it. */
+/* More open questions than one connection is good for: more connections, then a queue, and an end to it. */
 static void test_bounds(void **state)
 {
     struct scene *s = *state;
-    const size_t all = (size_t)DNS_STREAM_CONNS_MAX * DNS_STREAM_PIPELINE_MAX;
+    const size_t all = (size_t)DNS_STREAM_CONNS_MAX * DNS_STREAM_PIPELINE_MAX + DNS_STREAM_WAITING_MAX;
     struct asked *q = calloc(all + 1, sizeof(*q));
     assert_non_null(q);
     for (size_t i = 0; i < all; i++) {
