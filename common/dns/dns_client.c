@@ -3,8 +3,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/rng.h"
+#include "common/dns/dns_client_errors.h"
 #include "common/dns/dns_rrset.h"
-#include "common/dns/dns_tls.h"
 #include "common/dns/upstream_watch.h"
 #include "common/net/busy_poll.h"
 #include "common/net/deadline.h"
@@ -164,35 +164,11 @@ static struct dns_call *new_call(struct dns_client *c)
     return call;
 }
 
-static bool is_local_error(int error)
-{
-    /* EAGAIN: no source port is free */
-    return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS || error == EAGAIN;
-}
-
-/* What a connection tells more of than that it failed. */
-static enum dns_exchange_fail why_of(int error)
-{
-    switch (error) {
-    case ETIMEDOUT:
-        return DNS_EXCHANGE_FAIL_TIMEOUT;
-    case DNS_TLS_REFUSED:
-        return DNS_EXCHANGE_FAIL_TLS;
-    case DNS_TLS_UNTRUSTED:
-        return DNS_EXCHANGE_FAIL_TLS_UNTRUSTED;
-    case DNS_TLS_EXPIRED:
-        return DNS_EXCHANGE_FAIL_TLS_EXPIRED;
-    case DNS_TLS_WRONG_NAME:
-        return DNS_EXCHANGE_FAIL_TLS_NAME;
-    default:
-        return DNS_EXCHANGE_FAIL_NETWORK;
-    }
-}
-
 static void fail_leg(struct leg *leg, int error)
 {
-    dns_exchange_fail_reason(&leg->call->exchange, leg->slot, why_of(error));
-    dns_exchange_io_failed(&leg->call->exchange, leg->slot, is_local_error(error), clock_mono_ms());
+    dns_exchange_fail_reason(&leg->call->exchange, leg->slot, dns_client_error_why(error));
+    dns_exchange_io_failed(&leg->call->exchange, leg->slot, dns_client_error_is_local(error),
+                           clock_mono_ms());
 }
 
 static void on_leg_readable(void *ctx, int fd);
