@@ -33,6 +33,8 @@ struct leg {
     size_t slot;
     size_t upstream; /* of the last use */
     struct udp_socket *udp;
+    uint32_t udp_tag;              /* udp: of its question */
+    uint32_t udp_former_tag;       /* udp: of the question that its socket carried before; 0 = none */
     bool is_answered;              /* udp: nothing more is expected */
     struct udp_burst_item *unsent; /* udp: its question waits to be sent with others */
     struct dns_stream_query *query;
@@ -189,6 +191,12 @@ static void send_collected(struct dns_client *c)
     udp_burst_send(&c->burst, on_unsent_event);
 }
 
+/* The ID of a message, as the tag of a socket: never 0 for a whole one. */
+static uint32_t tag_of(struct span msg)
+{
+    return msg.len >= 2 ? 0x10000U | (uint32_t)msg.data[0] << 8 | msg.data[1] : 0;
+}
+
 static int open_udp(struct leg *leg, const struct dns_action *act)
 {
     int rc = udp_pool_take(leg->call->client->sockets, &act->to, on_leg_readable, leg, &leg->udp);
@@ -199,6 +207,9 @@ static int open_udp(struct leg *leg, const struct dns_action *act)
     struct dns_client *c = leg->call->client;
     const int fd = udp_socket_fd(leg->udp);
     const struct span msg = span_make(act->msg, act->msg_len);
+    leg->udp_tag = tag_of(msg);
+    leg->udp_former_tag = udp_socket_tag(leg->udp);
+    udp_socket_set_tag(leg->udp, leg->udp_tag);
     bool is_collected = c->is_collecting && udp_burst_add(&c->burst, fd, msg, leg, &leg->unsent);
     return is_collected ? 0 : udp_burst_send_one(fd, msg);
 }
@@ -318,6 +329,16 @@ static void on_deadline_event(void *ctx, struct deadline *d, int64_t now_ms)
     pump((struct dns_call *)(void *)((char *)d - offsetof(struct dns_call, deadline)), now_ms);
 }
 
+/*
+ * A second reply to the question that the socket carried before lay in it already when it was connected anew:
+ * the network, or a server, sends things twice. It is late, not forged.
+ */
+static bool is_late(const struct leg *leg, struct span msg)
+{
+    const uint32_t tag = tag_of(msg);
+    return tag != 0 && tag == leg->udp_former_tag && tag != leg->udp_tag;
+}
+
 static void read_udp(struct leg *leg, int fd, int64_t now_ms)
 {
     struct dns_client *c = leg->call->client;
@@ -330,6 +351,9 @@ static void read_udp(struct leg *leg, int fd, int64_t now_ms)
             return;
         }
         struct span msg = span_make(c->rx, (size_t)n);
+        if (is_late(leg, msg)) {
+            continue;
+        }
         if (dns_exchange_reply(&leg->call->exchange, leg->slot, msg, now_ms)) {
             leg->is_answered = true;
             return;

@@ -23,6 +23,7 @@ struct udp_socket {
     void *ctx;
     struct addr to; /* the peer that it has always been connected to */
     unsigned uses;
+    uint32_t tag;
     bool is_bound; /* to its own address, without a port */
     bool is_aged;  /* ready, and seen so by a tick */
 };
@@ -282,6 +283,16 @@ void udp_pool_prepare(struct udp_pool *p)
 int udp_socket_fd(const struct udp_socket *s)
 {
     return s->fd;
+}
+
+uint32_t udp_socket_tag(const struct udp_socket *s)
+{
+    return s->tag;
+}
+
+void udp_socket_set_tag(struct udp_socket *s, uint32_t tag)
+{
+    s->tag = tag;
 }
 
 void udp_pool_give(struct udp_socket *s, bool is_quiet)

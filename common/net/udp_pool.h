@@ -37,6 +37,12 @@ MUST_CHECK int udp_pool_take(struct udp_pool *p, const struct addr *to, udp_read
 void udp_pool_prepare(struct udp_pool *p);
 int udp_socket_fd(const struct udp_socket *s);
 /*
+ * What its user keeps with a socket over all uses; 0 for a new one. Datagrams that came before the socket was
+ * taken from its port are still to be read, by its next user: that is how they are told from others.
+ */
+uint32_t udp_socket_tag(const struct udp_socket *s);
+void udp_socket_set_tag(struct udp_socket *s, uint32_t tag);
+/*
  * Ends the use. is_quiet: what was asked has been answered, nothing else is expected to come; otherwise the
  * socket is closed, lest a late datagram meets the next user. NULL-safe.
  */

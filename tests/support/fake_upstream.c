@@ -51,7 +51,9 @@ static void on_udp_event(struct ev_loop *loop, ev_io *w, int revents)
         (void)sendto(w->fd, out, len, 0, (const struct sockaddr *)&from, from_len);
     }
     size_t len = fake_reply_build(&reply, span_make(in, (size_t)n), out, sizeof(out));
-    (void)sendto(w->fd, out, len, 0, (const struct sockaddr *)&from, from_len);
+    for (int times = u->sends_twice ? 2 : 1; times > 0; times--) {
+        (void)sendto(w->fd, out, len, 0, (const struct sockaddr *)&from, from_len);
+    }
 }
 
 static void close_conn(struct fake_conn *c)

@@ -42,6 +42,7 @@ struct fake_upstream {
     ev_io udp_io, tcp_io;
     struct fake_conn conns[FAKE_CONNS_MAX];
     bool dribbles;                 /* TCP: one byte per turn of the loop */
+    bool sends_twice;              /* UDP: each reply */
     bool closes_each;              /* TCP: one query a connection */
     unsigned conn_count;           /* TCP connections accepted */
     unsigned udp_count, tcp_count; /* queries seen */

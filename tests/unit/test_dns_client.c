@@ -52,6 +52,12 @@ static enum fake_verdict serve_nothing(void *ctx, const struct fake_query *q, bo
     return FAKE_SILENT;
 }
 
+static enum fake_verdict forge(void *ctx, const struct fake_query *q, bool tcp, struct fake_reply *out)
+{
+    (void)serve(ctx, q, tcp, out);
+    return FAKE_FORGE;
+}
+
 static void start(struct asked *q, const char *name);
 
 static void on_result(void *ctx, const struct dns_exchange_result *result, int64_t now_ms)
@@ -139,6 +145,37 @@ static void test_result(void **state)
         /* the socket that served, and will again, and perhaps one that is ready for the next question */
         assert_in_range(count_descriptors(), before + 1, before + 2);
     }
+}
+
+/* The second reply to a question meets the next one on its socket, where nobody takes it for a forgery. */
+static void test_replies_that_come_twice(void **state)
+{
+    struct scene *s = *state;
+    struct asked q[100] = {{.client = NULL}};
+    s->first.sends_twice = true;
+    for (size_t i = 0; i < 100; i++) {
+        q[i].client = s->client;
+        q[i].starts = i < 99 ? &q[i + 1] : NULL;
+    }
+    start(&q[0], "www.example.com");
+    assert_true(fake_run(s->loop, &q[99].is_done, LIMIT_MS));
+    assert_int_equal(q[99].result.status, DNS_EXCHANGE_ADDRS);
+    assert_int_equal(dns_client_stats(s->client)->replies, 100);
+    assert_int_equal(dns_client_stats(s->client)->mismatches, 0);
+}
+
+/* What answers neither the question of the socket nor the one before is forged still. */
+static void test_forged(void **state)
+{
+    struct scene *s = *state;
+    struct asked q[2] = {{.client = s->client}, {.client = s->client}};
+    s->first.fn = forge;
+    for (size_t i = 0; i < 2; i++) {
+        start(&q[i], "www.example.com");
+        assert_true(fake_run(s->loop, &q[i].is_done, LIMIT_MS));
+        assert_int_equal(q[i].result.status, DNS_EXCHANGE_ADDRS);
+    }
+    assert_int_equal(dns_client_stats(s->client)->mismatches, 4);
 }
 
 static void test_over_tcp(void **state)
@@ -348,6 +385,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_result),
+        CASE(test_replies_that_come_twice),
+        CASE(test_forged),
         CASE(test_over_tcp),
         CASE(test_tcp_is_kept),
         CASE(test_tcp_dies),

@@ -103,6 +103,23 @@ static void a_socket_serves_again_from_another_port(void **state)
     assert_true(different >= 18); /* the kernel may draw the same twice */
 }
 
+static void a_tag_stays_with_its_socket(void **state)
+{
+    struct fixture *f = *state;
+    take(f);
+    const int fd = udp_socket_fd(f->socket);
+    assert_int_equal(udp_socket_tag(f->socket), 0);
+    udp_socket_set_tag(f->socket, 7);
+    udp_pool_give(f->socket, true);
+    take(f);
+    assert_int_equal(udp_socket_fd(f->socket), fd);
+    assert_int_equal(udp_socket_tag(f->socket), 7);
+    udp_pool_give(f->socket, false);
+    take(f);
+    assert_int_equal(udp_socket_tag(f->socket), 0);
+    udp_pool_give(f->socket, true);
+}
+
 static void the_former_port_is_gone(void **state)
 {
     struct fixture *f = *state;
@@ -302,6 +319,7 @@ static void the_other_family_gets_a_socket_of_its_own(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(a_socket_serves_again_from_another_port),
+                                       TEST(a_tag_stays_with_its_socket),
                                        TEST(the_former_port_is_gone),
                                        TEST(what_is_left_over_ends_the_socket),
                                        TEST(an_open_question_closes_its_socket),
