@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define READS_PER_WAKE 32
 #ifdef __SANITIZE_ADDRESS__
@@ -270,6 +269,9 @@ static void open_leg(struct dns_call *call, const struct dns_action *act)
     /* Whatever the exchange thinks: nothing for an upstream with a transport goes in another way. */
     bool is_stream = act->tcp || call->client->transports[act->upstream].ops != NULL;
     int rc = is_stream ? open_stream(leg, act) : open_udp(leg, act);
+    if ((rc == -EMFILE || rc == -ENFILE) && udp_pool_close_unused(call->client->sockets) > 0) {
+        rc = is_stream ? open_stream(leg, act) : open_udp(leg, act); /* none is kept while one is wanted */
+    }
     if (rc != 0) {
         fail_leg(leg, -rc);
     }

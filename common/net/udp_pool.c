@@ -163,6 +163,15 @@ int udp_pool_new(struct ev_loop *loop, size_t max_unused, struct udp_pool **out)
     return 0;
 }
 
+size_t udp_pool_close_unused(struct udp_pool *p)
+{
+    const size_t count = p->spent.count + p->ready.count;
+    close_first(&p->spent, p->spent.count);
+    close_first(&p->ready, p->ready.count);
+    note_spent(p);
+    return count;
+}
+
 void udp_pool_free(struct udp_pool *p)
 {
     if (p == NULL) {
@@ -170,8 +179,7 @@ void udp_pool_free(struct udp_pool *p)
     }
     (void)CHECK(p->in_use == 0);
     ev_timer_stop(p->loop, &p->tick);
-    close_first(&p->spent, p->spent.count);
-    close_first(&p->ready, p->ready.count);
+    (void)udp_pool_close_unused(p);
     free(p);
 }
 

@@ -28,6 +28,8 @@ void udp_pool_free(struct udp_pool *p);
 /* 0, or -errno: no descriptor, no memory, no route, no free port. */
 MUST_CHECK int udp_pool_take(struct udp_pool *p, const struct addr *to, udp_readable_fn *fn, void *ctx,
                              struct udp_socket **out);
+/* Closes those that nobody uses, for descriptors are needed elsewhere. How many it were. */
+size_t udp_pool_close_unused(struct udp_pool *p);
 /*
  * Connects a few sockets ahead, to the peer of the last one taken, so that the next questions need no more
  * than to be sent. For when there is time: the questions are under way. Best effort. A port that was chosen

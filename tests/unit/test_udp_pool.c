@@ -294,6 +294,27 @@ static void no_more_than_max_unused_are_kept(void **state)
     assert_int_equal(closed, 1);
 }
 
+static void unused_ones_are_given_up_on_request(void **state)
+{
+    struct fixture *f = *state;
+    struct udp_socket *s[2];
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(udp_pool_take(f->pool, &f->at, on_readable, f, &s[i]), 0);
+    }
+    const int unused = udp_socket_fd(s[0]);
+    assert_int_equal(udp_pool_close_unused(f->pool), 0);
+    udp_pool_give(s[0], true);
+    udp_pool_prepare(f->pool); /* connects it anew: one that is ready is given up as well */
+    assert_int_equal(udp_pool_close_unused(f->pool), 1);
+    assert_int_equal(fcntl(unused, F_GETFD), -1);
+    assert_true(fcntl(udp_socket_fd(s[1]), F_GETFD) >= 0);
+    f->socket = s[1];
+    converse(f, "answer");
+    udp_pool_give(s[1], true);
+    assert_int_equal(udp_pool_close_unused(f->pool), 1);
+    run_for(f, 1.2); /* a tick that finds none */
+}
+
 static void the_other_family_gets_a_socket_of_its_own(void **state)
 {
     struct fixture *f = *state;
@@ -328,6 +349,7 @@ int main(void)
                                        TEST(nobody_s_sockets_are_closed_soon),
                                        TEST(a_question_without_answer_ends_the_unused),
                                        TEST(no_more_than_max_unused_are_kept),
+                                       TEST(unused_ones_are_given_up_on_request),
                                        TEST(the_other_family_gets_a_socket_of_its_own)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
