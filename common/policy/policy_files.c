@@ -34,8 +34,18 @@ static const char *read_hint(int error)
         return "the links lead to each other: name the file itself";
     case E2BIG:
         return "remove rules that nothing uses, or write patterns in the place of many hosts";
-    default:
+    case ENOTDIR:
+    case EISDIR:
+    case ENAMETOOLONG:
+    case EINVAL: /* neither a file nor a directory */
         return "name a policy file, or a directory that holds *.yaml or *.yml files";
+    case ENOMEM:
+        return "free some memory, then try again";
+    case EMFILE:
+    case ENFILE:
+        return "raise the limit of open files, then try again";
+    default:
+        return NULL; /* the file system's own: the message says all that is known */
     }
 }
 

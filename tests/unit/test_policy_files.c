@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -174,6 +175,23 @@ static void test_unreadable(void **state)
     drop(&o);
 }
 
+/* It is not the path that is wrong then, and no other one is asked for. */
+static void test_no_descriptor(void **state)
+{
+    (void)state;
+    struct rlimit old;
+    put("a.yaml", RULE("r"));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    struct outcome o = load("a.yaml", NULL);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_int_equal(o.rc, -EMFILE);
+    check_only_diag(&o, "a.yaml", "Too many open files");
+    assert_null(strstr(o.diags.items[0].hint, "name a policy file"));
+    drop(&o);
+}
+
 /* Opening a FIFO must not hang. */
 static void test_no_regular_file(void **state)
 {
@@ -239,6 +257,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_missing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_missing_and_wrong, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unreadable, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_descriptor, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_regular_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_size, set_up, tear_down),
     };
