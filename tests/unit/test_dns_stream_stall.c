@@ -64,7 +64,7 @@ static void test_all_are_dead(void **state)
     struct seen seen;
     int dead[DNS_STREAM_CONNS_MAX];
     assert_non_null(q);
-    s->stall_ms = 20;
+    s->stall_ms = 100;
     renew(s, 3000, 10000);
     for (size_t i = 0; i <= DEAD; i++) {
         q[i].scene = s;
@@ -76,7 +76,7 @@ static void test_all_are_dead(void **state)
         dead[i] = accept_one(s);
     }
     assert_int_equal(dns_streams_stats(s->streams)->opened, DNS_STREAM_CONNS_MAX);
-    fake_run_for(s->loop, 100);
+    fake_run_for(s->loop, 420);
     ask(&q[DEAD], 0xfe);
     int fresh = accept_one(s);
     read_query(s, fresh, &seen);
@@ -137,14 +137,14 @@ static void test_handshake_that_never_ends(void **state)
     struct scene *s = *state;
     struct asked q[3] = {{.scene = s}, {.scene = s}, {.scene = s}};
     struct seen seen;
-    s->stall_ms = 50;
+    s->stall_ms = 200;
     s->transport.ops = &ops;
     handshakes = 0;
-    renew(s, 400, 10000);
+    renew(s, 1600, 10000);
     ask(&q[0], 0);
     int stuck = accept_one(s);
     ask(&q[1], 1); /* too early to tell: it waits with the first one */
-    fake_run_for(s->loop, 60);
+    fake_run_for(s->loop, 220);
     ask(&q[2], 2);
     int second = accept_one(s);
     read_query(s, second, &seen);
@@ -152,7 +152,7 @@ static void test_handshake_that_never_ends(void **state)
     answer(second, &seen);
     finish(s, &q[2]);
     assert_int_equal(q[2].error, 0);
-    fake_run_for(s->loop, 200);
+    fake_run_for(s->loop, 620);
     q[2].is_done = false;
     ask(&q[2], 3); /* more than four times too long: a handshake has until connect_ms all the same */
     read_query(s, second, &seen);
