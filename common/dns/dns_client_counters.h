@@ -10,8 +10,8 @@
 
 /* clang-format off */
 #define DNS_CLIENT_COUNTER_LIST(X)                                                                                    \
-    X(UDP, "upstream_udp", COUNTER, "Queries to upstreams over UDP")                                                  \
-    X(TCP, "upstream_tcp", COUNTER, "Queries to upstreams over connections")                                          \
+    X(UDP, "upstream_udp", COUNTER, "Queries to upstreams over UDP, whether they could be sent or not")               \
+    X(TCP, "upstream_tcp", COUNTER, "Queries to upstreams over connections; a repeat on another one is not counted")  \
     X(REPLIES, "upstream_replies", COUNTER, "Replies of upstreams that answered a query")                             \
     X(FORGED, "upstream_forged", COUNTER, "Messages on sockets to upstreams that answered nothing asked there")       \
     X(TIMEOUTS, "upstream_timeouts", COUNTER, "Queries to upstreams that were not answered in time")                  \
