@@ -93,8 +93,10 @@ static void say_empty(struct listen_tcp *t)
 /* The end of the frame at this place of the answers that wait. */
 static size_t frame_end(struct span out, size_t at)
 {
-    return at + FRAME_LEN < out.len ? at + FRAME_LEN + (((size_t)out.data[at] << 8) | out.data[at + 1])
-                                    : out.len;
+    if (out.data == NULL || at + FRAME_LEN >= out.len) {
+        return out.len;
+    }
+    return at + FRAME_LEN + (((size_t)out.data[at] << 8) | out.data[at + 1]);
 }
 
 static void note_sent(struct tcp_conn *c, size_t sent)
