@@ -7,15 +7,15 @@
 
 #include "common/run/brakes_log.h"
 
-#include <fcntl.h>
+#include "tests/support/log_pipe.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 struct fixture {
-    int fds[2];
-    char text[65536];
+    struct log_pipe said;
     struct ev_loop *loop;
     struct brakes_log log;
     struct host_name name;
@@ -27,8 +27,7 @@ static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
-    assert_int_equal(pipe2(f->fds, O_NONBLOCK | O_CLOEXEC), 0);
-    log_init("dnsd", LOG_INFO, LOG_TEXT, f->fds[1]);
+    log_pipe_open(&f->said);
     f->loop = ev_loop_new(EVFLAG_AUTO);
     assert_non_null(f->loop);
     brakes_log_init(&f->log, f->loop);
@@ -44,21 +43,9 @@ static int tear_down(void **state)
     struct fixture *f = *state;
     brakes_log_fini(&f->log);
     ev_loop_destroy(f->loop);
-    (void)close(f->fds[0]);
-    (void)close(f->fds[1]);
+    log_pipe_close(&f->said);
     free(f);
     return 0;
-}
-
-static size_t read_lines(struct fixture *f)
-{
-    ssize_t n = read(f->fds[0], f->text, sizeof(f->text) - 1);
-    f->text[n > 0 ? n : 0] = '\0';
-    size_t lines = 0;
-    for (const char *p = f->text; *p != '\0'; p++) {
-        lines += *p == '\n' ? 1 : 0;
-    }
-    return lines;
 }
 
 static void stop(struct fixture *f, enum brakes_verdict verdict, bool is_onset, unsigned count)
@@ -73,16 +60,16 @@ static void the_onset_is_a_line_and_what_follows_is_counted(void **state)
 {
     struct fixture *f = *state;
     stop(f, BRAKES_RATE, true, 1);
-    assert_int_equal(read_lines(f), 1);
+    assert_int_equal(log_pipe_read(&f->said), 1);
     assert_non_null(
-        strstr(f->text, " warn dnsd dns_braked why=rate_limited name=n1.example.com client=10.0.0.1\n"));
+        strstr(f->said.text, " warn dnsd dns_braked why=rate_limited name=n1.example.com client=10.0.0.1\n"));
     stop(f, BRAKES_RATE, false, 7);
     stop(f, BRAKES_GO, false, 1);
-    assert_int_equal(read_lines(f), 0);
+    assert_int_equal(log_pipe_read(&f->said), 0);
     assert_true(ev_is_active(&f->log.flush));
     stop(f, BRAKES_RATE, true, 1);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, " suppressed=7\n"));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, " suppressed=7\n"));
 }
 
 /* A stop by one brake was told as suppressed by another, and at the end it was not said by which. */
@@ -91,31 +78,31 @@ static void each_brake_has_a_count_of_its_own(void **state)
     struct fixture *f = *state;
     stop(f, BRAKES_BUDGET, false, 3);
     stop(f, BRAKES_LENGTH, true, 1);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, "dns_braked why=wildcard_length "));
-    assert_null(strstr(f->text, "suppressed"));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, "dns_braked why=wildcard_length "));
+    assert_null(strstr(f->said.text, "suppressed"));
     stop(f, BRAKES_RATE, false, 2);
     stop(f, BRAKES_LENGTH, false, 1);
     brakes_log_fini(&f->log);
-    assert_int_equal(read_lines(f), 3);
-    assert_non_null(strstr(f->text, "dns_braked why=rate_limited suppressed=2\n"));
-    assert_non_null(strstr(f->text, "dns_braked why=wildcard_budget suppressed=3\n"));
-    assert_non_null(strstr(f->text, "dns_braked why=wildcard_length suppressed=1\n"));
+    assert_int_equal(log_pipe_read(&f->said), 3);
+    assert_non_null(strstr(f->said.text, "dns_braked why=rate_limited suppressed=2\n"));
+    assert_non_null(strstr(f->said.text, "dns_braked why=wildcard_budget suppressed=3\n"));
+    assert_non_null(strstr(f->said.text, "dns_braked why=wildcard_length suppressed=1\n"));
 }
 
 static void onsets_beyond_the_limit_are_counted(void **state)
 {
     struct fixture *f = *state;
     stop(f, BRAKES_BUDGET, true, 500);
-    const size_t told = read_lines(f);
+    const size_t told = log_pipe_read(&f->said);
     assert_true(told > 10 && told < 500);
     stop(f, BRAKES_RATE, true, 1); /* another brake's flood does not bury it */
-    assert_int_equal(read_lines(f), 1);
+    assert_int_equal(log_pipe_read(&f->said), 1);
     brakes_log_fini(&f->log);
     char want[64];
     (void)snprintf(want, sizeof(want), "dns_braked why=wildcard_budget suppressed=%zu\n", 500 - told);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, want));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, want));
 }
 
 static void a_new_name_is_a_line(void **state)
@@ -123,13 +110,14 @@ static void a_new_name_is_a_line(void **state)
     struct fixture *f = *state;
     struct brakes_outcome outcome = {.verdict = BRAKES_GO, .is_new_name = true};
     brakes_log_name(&f->log, &f->q, &outcome, NULL);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, " info dnsd dns_wildcard_name name=n1.example.com client=10.0.0.1\n"));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(
+        strstr(f->said.text, " info dnsd dns_wildcard_name name=n1.example.com client=10.0.0.1\n"));
     outcome.is_new_name = false;
     brakes_log_name(&f->log, &f->q, &outcome, NULL);
     outcome = (struct brakes_outcome){.verdict = BRAKES_RATE};
     brakes_log_name(&f->log, &f->q, &outcome, NULL);
-    assert_int_equal(read_lines(f), 0);
+    assert_int_equal(log_pipe_read(&f->said), 0);
     assert_false(ev_is_active(&f->log.flush));
 }
 

@@ -7,14 +7,14 @@
 
 #include "dnsd/dnsd_log.h"
 
-#include <fcntl.h>
+#include "tests/support/log_pipe.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 struct fixture {
-    int fds[2];
-    char text[262144];
+    struct log_pipe said;
     struct dnsd_log log;
     struct answer_question q;
     struct answer a;
@@ -26,9 +26,7 @@ static int set_up(void **state)
     static const uint8_t wire[] = "\004evil\007example\003org"; /* ends in the root label */
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
-    assert_int_equal(pipe2(f->fds, O_NONBLOCK | O_CLOEXEC), 0);
-    assert_true(fcntl(f->fds[1], F_SETPIPE_SZ, (int)sizeof(f->text)) > 0);
-    log_init("dnsd", LOG_INFO, LOG_TEXT, f->fds[1]);
+    log_pipe_open(&f->said);
     dnsd_log_init(&f->log);
     f->q = (struct answer_question){.qname = span_make(wire, sizeof(wire)), .qtype = DNS_AAAA};
     f->a = (struct answer){.event = ANSWER_EVENT_DENIED, .reason = REASON_POLICY_DENIED, .why = ""};
@@ -40,31 +38,19 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
-    (void)close(f->fds[0]);
-    (void)close(f->fds[1]);
+    log_pipe_close(&f->said);
     free(f);
     return 0;
-}
-
-static size_t read_lines(struct fixture *f)
-{
-    ssize_t n = read(f->fds[0], f->text, sizeof(f->text) - 1);
-    f->text[n > 0 ? n : 0] = '\0';
-    size_t lines = 0;
-    for (const char *p = f->text; *p != '\0'; p++) {
-        lines += *p == '\n' ? 1 : 0;
-    }
-    return lines;
 }
 
 static void a_denial_says_who_asked_what_and_why_not(void **state)
 {
     struct fixture *f = *state;
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, " warn "));
-    assert_non_null(strstr(f->text, "dns_denied name=evil.example.org type=AAAA client=10.200.0.2 "
-                                    "reason=policy_denied\n"));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, " warn "));
+    assert_non_null(strstr(f->said.text, "dns_denied name=evil.example.org type=AAAA client=10.200.0.2 "
+                                         "reason=policy_denied\n"));
 }
 
 static void names_are_written_as_asked_and_escaped(void **state)
@@ -73,14 +59,14 @@ static void names_are_written_as_asked_and_escaped(void **state)
     struct fixture *f = *state;
     f->q.qname = span_make(odd, sizeof(odd));
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
+    assert_int_equal(log_pipe_read(&f->said), 1);
     f->q.qname = span_make("", 1);
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, "name=. "));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, "name=. "));
     f->q.qname = (struct span){0}; /* a question that could not be read */
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
+    assert_int_equal(log_pipe_read(&f->said), 1);
 }
 
 /* A label "gateway.discord.gg" looked like the name that a rule admits. */
@@ -91,16 +77,16 @@ static void a_dot_within_a_label_does_not_look_like_another_name(void **state)
     struct fixture *f = *state;
     f->q.qname = span_make(dotted, sizeof(dotted));
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, "name=\"gateway\\\\.discord\\\\.gg\" ")); /* the log doubles them */
-    log_init("dnsd", LOG_INFO, LOG_JSON, f->fds[1]);
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, "name=\"gateway\\\\.discord\\\\.gg\" ")); /* the log doubles them */
+    log_init("dnsd", LOG_INFO, LOG_JSON, f->said.fds[1]);
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, "\"name\":\"gateway\\\\.discord\\\\.gg\""));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, "\"name\":\"gateway\\\\.discord\\\\.gg\""));
     f->q.qname = span_make(slashed, sizeof(slashed));
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, "\"name\":\"a\\\\\\\\b.gg\""));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, "\"name\":\"a\\\\\\\\b.gg\""));
 }
 
 static void a_name_of_dots_alone_is_cut_and_no_more(void **state)
@@ -113,8 +99,8 @@ static void a_name_of_dots_alone_is_cut_and_no_more(void **state)
     dots[254] = 0;
     f->q.qname = span_make(dots, sizeof(dots));
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, "...\" type=AAAA"));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, "...\" type=AAAA"));
 }
 
 static void noise_and_admitted_are_below_the_default_level(void **state)
@@ -126,16 +112,16 @@ static void noise_and_admitted_are_below_the_default_level(void **state)
         f->a.event = quiet[i];
         dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
     }
-    assert_int_equal(read_lines(f), 0);
+    assert_int_equal(log_pipe_read(&f->said), 0);
     f->a.event = ANSWER_EVENT_FAILED;
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, "dns_failed "));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, "dns_failed "));
     f->a.event = ANSWER_EVENT_DENIED;
     f->a.reason = REASON_CLIENT_NOT_ALLOWED;
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, "dns_client_refused "));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, "dns_client_refused "));
 }
 
 static void a_target_that_is_left_out_is_seen_by_default(void **state)
@@ -147,13 +133,13 @@ static void a_target_that_is_left_out_is_seen_by_default(void **state)
                            .records.count = 2,
                            .target_port = 22};
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
-    assert_int_equal(read_lines(f), 0); /* nothing is left out */
+    assert_int_equal(log_pipe_read(&f->said), 0); /* nothing is left out */
     assert_int_equal(host_name_parse(SPAN_LIT("b.example.net"), &f->a.target), HOST_FAULT_NONE);
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, " warn "));
-    assert_non_null(strstr(f->text, "dns_target_denied name=evil.example.org "));
-    assert_non_null(strstr(f->text, " target=b.example.net port=22 rcode=NOERROR addrs=0 records=2\n"));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, " warn "));
+    assert_non_null(strstr(f->said.text, "dns_target_denied name=evil.example.org "));
+    assert_non_null(strstr(f->said.text, " target=b.example.net port=22 rcode=NOERROR addrs=0 records=2\n"));
 }
 
 static void what_had_expired_is_seen_by_default(void **state)
@@ -161,18 +147,18 @@ static void what_had_expired_is_seen_by_default(void **state)
     struct fixture *f = *state;
     f->a = (struct answer){.event = ANSWER_EVENT_ADMITTED, .is_stale = true, .why = "expired"};
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, " warn "));
-    assert_non_null(strstr(f->text, "dns_stale name=evil.example.org type=AAAA"));
-    assert_non_null(strstr(f->text, " why=expired"));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, " warn "));
+    assert_non_null(strstr(f->said.text, "dns_stale name=evil.example.org type=AAAA"));
+    assert_non_null(strstr(f->said.text, " why=expired"));
     for (int i = 0; i < 500; i++) {
         dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
     }
-    const size_t told = read_lines(f);
+    const size_t told = log_pipe_read(&f->said);
     assert_true(told < 500 && dnsd_log_wants_flush(&f->log));
     dnsd_log_flush(&f->log);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, "dns_stale suppressed="));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, "dns_stale suppressed="));
 }
 
 static void every_denial_is_a_line_or_in_a_count(void **state)
@@ -181,57 +167,57 @@ static void every_denial_is_a_line_or_in_a_count(void **state)
     for (int i = 0; i < 500; i++) {
         dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
     }
-    const size_t told = read_lines(f);
+    const size_t told = log_pipe_read(&f->said);
     assert_true(told > 10 && told < 500);
     assert_true(dnsd_log_wants_flush(&f->log));
     dnsd_log_flush(&f->log);
-    assert_int_equal(read_lines(f), 1);
+    assert_int_equal(log_pipe_read(&f->said), 1);
     char want[64];
     (void)snprintf(want, sizeof(want), "dns_denied suppressed=%zu\n", 500 - told);
-    assert_non_null(strstr(f->text, want));
+    assert_non_null(strstr(f->said.text, want));
     assert_false(dnsd_log_wants_flush(&f->log));
     dnsd_log_flush(&f->log);
-    assert_int_equal(read_lines(f), 0);
+    assert_int_equal(log_pipe_read(&f->said), 0);
 
     for (int i = 0; i < 500; i++) { /* a flood of denials does not bury a failure */
         dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
     }
-    (void)read_lines(f);
+    (void)log_pipe_read(&f->said);
     f->a.event = ANSWER_EVENT_FAILED;
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
+    assert_int_equal(log_pipe_read(&f->said), 1);
     f->a.event = ANSWER_EVENT_DENIED; /* the next line after a pause carries the count */
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 3000);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, " suppressed=500\n"));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, " suppressed=500\n"));
 }
 
 static void at_debug_every_decision_is_a_line(void **state)
 {
     struct fixture *f = *state;
-    log_init("dnsd", LOG_DEBUG, LOG_TEXT, f->fds[1]);
+    log_init("dnsd", LOG_DEBUG, LOG_TEXT, f->said.fds[1]);
     f->a = (struct answer){.event = ANSWER_EVENT_LOCAL, .rcode = DNS_NOERROR, .why = "so"};
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text,
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text,
                            " debug dnsd dns_local name=evil.example.org type=AAAA client=10.200.0.2 why=so "
                            "rcode=NOERROR addrs=0\n"));
     const struct dns_query odd = {.opcode = 2};
     dnsd_log_rejected(&f->log, &odd, DNS_NOTIMP, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, " opcode=2 client=10.200.0.2 rcode=NOTIMPL suppressed=0\n"));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, " opcode=2 client=10.200.0.2 rcode=NOTIMPL suppressed=0\n"));
     const struct dns_query whole = {
         .question = f->q.qname, .qname = f->q.qname, .qtype = DNS_TXT, .qclass = 3};
     dnsd_log_rejected(&f->log, &whole, DNS_REFUSED, &f->to, 1000);
-    assert_int_equal(read_lines(f), 1);
-    assert_non_null(strstr(f->text, "dns_rejected name=evil.example.org type=TXT opcode=0 "));
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, "dns_rejected name=evil.example.org type=TXT opcode=0 "));
     for (int i = 0; i < 500; i++) {
         dnsd_log_rejected(&f->log, &odd, DNS_NOTIMP, &f->to, 1000);
         dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
     }
-    assert_true(read_lines(f) < 500);
+    assert_true(log_pipe_read(&f->said) < 500);
     dnsd_log_flush(&f->log); /* below the default level nobody misses them */
-    assert_int_equal(read_lines(f), 0);
+    assert_int_equal(log_pipe_read(&f->said), 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
