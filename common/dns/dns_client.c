@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/dns/dns_client.h"
+#include "common/dns/dns_client_priv.h"
 
 #include "common/base/clock.h"
 #include "common/base/rng.h"
 #include "common/dns/dns_client_errors.h"
 #include "common/dns/dns_rrset.h"
 #include "common/dns/upstream_watch.h"
-#include "common/net/busy_poll.h"
-#include "common/net/deadline.h"
-#include "common/net/udp_burst.h"
-#include "common/net/udp_pool.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,67 +16,10 @@
 #else
 #define POOL_MAX 256 /* calls kept for the next questions */
 #endif
-#define SOCKETS_MAX 256  /* kept for the next questions */
-#define ENTROPY_COUNT 15 /* drawn at a time: 510 bytes, which is what the generator serves best */
+#define SOCKETS_MAX 256 /* kept for the next questions */
 #define STREAM_CONNECT_MS 3000
 #define STREAM_STALL_MS 500
 #define STREAM_IDLE_MS 10000 /* RFC 7766 6.2.3: a few seconds */
-
-/* What carries one slot of the exchange: a socket of its own or a question on a connection, or nothing. */
-struct leg {
-    struct dns_call *call;
-    size_t slot;
-    size_t upstream; /* of the last use */
-    struct udp_socket *udp;
-    uint32_t udp_tag;              /* udp: of its question */
-    uint32_t udp_former_tag;       /* udp: of the question that its socket carried before; 0 = none */
-    bool is_answered;              /* udp: nothing more is expected */
-    struct udp_burst_item *unsent; /* udp: its question waits to be sent with others */
-    struct dns_stream_query *query;
-};
-
-struct dns_call {
-    struct dns_client *client;
-    struct dns_call *prev, *next; /* in the list of calls or of fresh ones, or next of the pool */
-    bool is_fresh;
-    struct deadline deadline; /* when the exchange wants to be looked at again */
-    dns_client_event_fn *fn;  /* NULL once called */
-    void *ctx;
-    struct dns_rrset *records; /* of a question for such a type, else NULL */
-    struct dns_exchange exchange;
-    size_t leg_count; /* so many, the first ones, were ever open: mostly one */
-    struct leg legs[DNS_EXCHANGE_SLOTS];
-};
-
-struct call_list {
-    struct dns_call *first, *last;
-    size_t count;
-};
-
-struct dns_client {
-    struct ev_loop *loop;
-    struct deadline_list *deadlines;
-    struct dns_exchange_env env;
-    struct dns_stream_transport transports[UPSTREAM_MAX];
-    struct dns_streams *streams[UPSTREAM_MAX]; /* made when first needed */
-    struct upstream_watch *watch;              /* NULL: none */
-    struct dns_client_counters counters;
-    struct call_list calls;
-    struct call_list fresh; /* started, and nothing sent yet */
-    int64_t fresh_ms;       /* when the first of them was: the others of a turn of the loop share its time */
-    ev_prepare prepare;     /* runs while there are fresh ones … */
-    ev_idle idle;           /* … and this keeps the loop from sleeping before it did */
-    struct busy_poll busy_poll; /* on while an only question waits for its reply, where replies are fast */
-    struct dns_call *pool;
-    size_t pool_count;
-    struct dns_entropy entropy[ENTROPY_COUNT];
-    size_t entropy_at;
-    struct udp_pool *sockets;
-    bool is_collecting; /* questions wait for others, to go out together */
-    struct udp_burst burst;
-    struct dns_action action;    /* scratch of pump() */
-    uint8_t rx[DNS_MESSAGE_MAX]; /* scratch of one recv() */
-};
 
 static void list_add(struct call_list *l, struct dns_call *call)
 {
@@ -110,7 +49,7 @@ static void list_remove(struct call_list *l, struct dns_call *call)
     l->count--;
 }
 
-static void close_leg(struct leg *leg)
+void dns_client_close_leg(struct leg *leg)
 {
     udp_burst_drop(&leg->unsent);
     if (leg->udp != NULL || leg->query != NULL) {
@@ -125,7 +64,7 @@ static void free_call(struct dns_call *call)
 {
     struct dns_client *c = call->client;
     for (size_t i = 0; i < call->leg_count; i++) {
-        close_leg(&call->legs[i]);
+        dns_client_close_leg(&call->legs[i]);
     }
     deadline_cancel(c->deadlines, &call->deadline);
     list_remove(call->is_fresh ? &c->fresh : &c->calls, call);
@@ -231,6 +170,13 @@ static bool on_stream_event(void *ctx, struct span msg, int error)
     return is_over;
 }
 
+/* A socket that is kept for a later question gives way to a connection that is wanted now. */
+static bool free_descriptors(void *ctx)
+{
+    const struct dns_client *c = ctx;
+    return udp_pool_close_unused(c->sockets) > 0;
+}
+
 /* The connections to an upstream; NULL: out of memory. */
 static struct dns_streams *get_streams(struct dns_client *c, size_t upstream)
 {
@@ -239,7 +185,9 @@ static struct dns_streams *get_streams(struct dns_client *c, size_t upstream)
                                               .transport = c->transports[upstream],
                                               .connect_ms = STREAM_CONNECT_MS,
                                               .idle_ms = STREAM_IDLE_MS,
-                                              .stall_ms = STREAM_STALL_MS};
+                                              .stall_ms = STREAM_STALL_MS,
+                                              .free_descriptors = free_descriptors,
+                                              .ctx = c};
         if (dns_streams_new(c->loop, &cfg, &c->streams[upstream]) != 0) {
             return NULL;
         }
@@ -252,13 +200,31 @@ static struct dns_streams *on_watch_streams(void *ctx, size_t upstream)
     return get_streams(ctx, upstream);
 }
 
+/* Does the call wait for a connection to the upstream already? Then it keeps its place, and this is asked
+ * there. */
+static bool take_waiting(struct leg *leg, struct span msg)
+{
+    struct dns_call *call = leg->call;
+    for (size_t i = 0; i < call->leg_count; i++) {
+        struct leg *former = &call->legs[i];
+        if (former->query != NULL && former->upstream == leg->upstream &&
+            dns_stream_renew(former->query, msg, leg)) {
+            leg->query = former->query;
+            former->query = NULL;
+            return true;
+        }
+    }
+    return false;
+}
+
 static int open_stream(struct leg *leg, const struct dns_action *act)
 {
-    struct dns_streams *streams = get_streams(leg->call->client, act->upstream);
-    if (streams == NULL) {
-        return -ENOMEM;
+    const struct span msg = span_make(act->msg, act->msg_len);
+    if (take_waiting(leg, msg)) {
+        return 0;
     }
-    return dns_streams_ask(streams, span_make(act->msg, act->msg_len), on_stream_event, leg, &leg->query);
+    struct dns_streams *streams = get_streams(leg->call->client, act->upstream);
+    return streams == NULL ? -ENOMEM : dns_streams_ask(streams, msg, on_stream_event, leg, &leg->query);
 }
 
 static void open_leg(struct dns_call *call, const struct dns_action *act)
@@ -269,8 +235,8 @@ static void open_leg(struct dns_call *call, const struct dns_action *act)
     /* Whatever the exchange thinks: nothing for an upstream with a transport goes in another way. */
     bool is_stream = act->tcp || call->client->transports[act->upstream].ops != NULL;
     int rc = is_stream ? open_stream(leg, act) : open_udp(leg, act);
-    if ((rc == -EMFILE || rc == -ENFILE) && udp_pool_close_unused(call->client->sockets) > 0) {
-        rc = is_stream ? open_stream(leg, act) : open_udp(leg, act); /* none is kept while one is wanted */
+    if ((rc == -EMFILE || rc == -ENFILE) && !is_stream && free_descriptors(call->client)) {
+        rc = open_udp(leg, act);
     }
     if (rc != 0) {
         fail_leg(leg, -rc);
@@ -304,7 +270,7 @@ static void pump(struct dns_call *call, int64_t now_ms)
             open_leg(call, act);
             break;
         case DNS_ACTION_CLOSE:
-            close_leg(&call->legs[act->slot]);
+            dns_client_close_leg(&call->legs[act->slot]);
             break;
         case DNS_ACTION_ANSWER:
             answer(call, &call->exchange.result, now_ms);
@@ -527,63 +493,6 @@ struct dns_call *dns_client_start(struct dns_client *c, const struct host_name *
     call->exchange.result.records = records;
     list_add(&c->fresh, call);
     return call;
-}
-
-/* What a call has open to upstreams that are gone is closed before their connections are. */
-static void move_legs(struct dns_call *call, const uint8_t moved[UPSTREAM_MAX])
-{
-    for (size_t i = 0; i < DNS_EXCHANGE_SLOTS; i++) {
-        struct leg *leg = &call->legs[i];
-        if (moved[leg->upstream] == UPSTREAM_GONE) {
-            close_leg(leg);
-            leg->upstream = 0;
-        } else {
-            leg->upstream = moved[leg->upstream];
-        }
-    }
-}
-
-/* The connections go with their upstreams. */
-static void move_streams(struct dns_client *c, const uint8_t moved[UPSTREAM_MAX])
-{
-    struct dns_streams *streams[UPSTREAM_MAX] = {NULL};
-    struct dns_stream_transport transports[UPSTREAM_MAX] = {{.ops = NULL}};
-    for (size_t i = 0; i < UPSTREAM_MAX; i++) {
-        if (moved[i] < UPSTREAM_MAX) {
-            streams[moved[i]] = c->streams[i];
-            transports[moved[i]] = c->transports[i];
-        } else {
-            dns_streams_free(c->streams[i]); /* no question is on it any more */
-        }
-    }
-    memcpy(c->streams, streams, sizeof(streams));
-    memcpy(c->transports, transports, sizeof(transports));
-}
-
-int dns_client_set_upstreams(struct dns_client *c, const struct addr *upstreams, size_t count,
-                             struct err *err)
-{
-    uint8_t moved[UPSTREAM_MAX];
-    int rc = upstream_set_replace(&c->env.upstreams, upstreams, count, moved, err);
-    if (rc != 0) {
-        return rc;
-    }
-    int64_t now_ms = clock_mono_ms();
-    for (struct dns_call *call = c->fresh.first; call != NULL; call = call->next) {
-        dns_exchange_upstreams_moved(&call->exchange, moved);
-    }
-    for (struct dns_call *call = c->calls.first; call != NULL; call = call->next) {
-        dns_exchange_upstreams_moved(&call->exchange, moved);
-        move_legs(call, moved);
-        /* In a turn of the loop of its own, which may call back. It is armed already, so this takes no
-         * memory. */
-        (void)CHECK(deadline_arm(c->deadlines, &call->deadline, now_ms) == 0);
-    }
-    if (c->watch != NULL) {
-        upstream_watch_restart(c->watch); /* closes what it has on connections that go */
-    }
-    move_streams(c, moved);
-    return 0;
 }
 
 void dns_client_cancel(struct dns_call *call)

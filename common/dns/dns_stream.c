@@ -89,13 +89,32 @@ static struct dns_stream_conn *pick_fresh(struct dns_streams *s, int64_t now_ms)
     return NULL;
 }
 
-/* A connection for q. 0, and *out is NULL if it has to wait for one; -errno: none could be made. */
+/* Where no connection can be made: one that is busy, has stalled or is not fresh is better than none. */
+static struct dns_stream_conn *pick_any(const struct dns_streams *s, const struct dns_stream_query *q)
+{
+    struct dns_stream_conn *c = s->conns;
+    while (c != NULL && !takes_more(s, c)) {
+        c = c->next;
+    }
+    return q->is_retry && s->is_single ? NULL : c;
+}
+
+/* A connection for q. 0, and *out is NULL if it has to wait for one; -errno: none could be made, none is
+ * left. */
 static int find_conn(struct dns_streams *s, const struct dns_stream_query *q, struct dns_stream_conn **out)
 {
     const int64_t now_ms = clock_mono_ms();
     give_up_dead(s, now_ms);
     *out = q->is_retry ? pick_fresh(s, now_ms) : pick_conn(s, now_ms);
-    return *out == NULL && may_open(s) ? dns_stream_conn_new(s, out) : 0;
+    if (*out != NULL || !may_open(s)) {
+        return 0;
+    }
+    int rc = dns_stream_conn_new(s, out);
+    if (rc != 0 && s->conn_count > 0) {
+        *out = pick_any(s, q);
+        rc = 0;
+    }
+    return rc;
 }
 
 static struct dns_stream_list *list_of(struct dns_streams *s, const struct dns_stream_query *q)
@@ -151,10 +170,8 @@ static void fail_waiting(struct dns_streams *s, size_t count, int error)
     }
 }
 
-/*
- * Puts those that wait on connections, until there is no place for the next one. If no connection can be made
- * for it, it fails, and where there is none left, all do.
- */
+/* Puts those that wait on connections, until there is no place for the next one. If no connection can be made
+ * for it and there is none left, all fail. */
 static void on_serve_event(struct ev_loop *loop, ev_timer *w, int revents)
 {
     (void)loop;
@@ -165,8 +182,7 @@ static void on_serve_event(struct ev_loop *loop, ev_timer *w, int revents)
         struct dns_stream_conn *c = NULL;
         int rc = find_conn(s, q, &c);
         if (rc != 0) {
-            bool is_any_left = s->conn_count > s->ending_count;
-            fail_waiting(s, is_any_left ? 1 : s->retried.count + s->waiting.count, rc);
+            fail_waiting(s, s->retried.count + s->waiting.count, rc);
         }
         if (c == NULL) {
             return; /* until one more is answered, cancelled, or ends */
@@ -224,10 +240,23 @@ static void on_deadline_event(void *ctx, struct deadline *d, int64_t now_ms)
     dns_stream_conn_end(c, -ETIMEDOUT);
 }
 
+static bool is_question(struct span msg)
+{
+    return msg.len >= HEADER_LEN && msg.len <= DNS_STREAM_QUERY_MAX;
+}
+
+static void set_question(struct dns_stream_query *q, struct span msg, void *ctx)
+{
+    q->ctx = ctx;
+    q->caller_id = (uint16_t)(msg.data[0] << 8 | msg.data[1]);
+    q->msg_len = msg.len;
+    memcpy(q->msg, msg.data, msg.len);
+}
+
 int dns_streams_ask(struct dns_streams *s, struct span msg, dns_stream_event_fn *fn, void *ctx,
                     struct dns_stream_query **out)
 {
-    if (msg.len < HEADER_LEN || msg.len > DNS_STREAM_QUERY_MAX) {
+    if (!is_question(msg)) {
         return -EINVAL;
     }
     struct dns_stream_query *q = malloc(sizeof(*q));
@@ -237,11 +266,8 @@ int dns_streams_ask(struct dns_streams *s, struct span msg, dns_stream_event_fn 
     q->owner = s;
     q->conn = NULL;
     q->fn = fn;
-    q->ctx = ctx;
-    q->caller_id = (uint16_t)(msg.data[0] << 8 | msg.data[1]);
     q->is_retry = false;
-    q->msg_len = msg.len;
-    memcpy(q->msg, msg.data, msg.len);
+    set_question(q, msg, ctx);
     int rc = settle(s, q);
     if (rc != 0) {
         free(q);
@@ -249,6 +275,15 @@ int dns_streams_ask(struct dns_streams *s, struct span msg, dns_stream_event_fn 
     }
     *out = q;
     return 0;
+}
+
+bool dns_stream_renew(struct dns_stream_query *q, struct span msg, void *ctx)
+{
+    if (q->conn != NULL || !is_question(msg)) {
+        return false;
+    }
+    set_question(q, msg, ctx);
+    return true;
 }
 
 void dns_stream_cancel(struct dns_stream_query *q)

@@ -8,8 +8,9 @@
  * connection that fails takes its questions with it, and nothing else; those that had been sent behind others
  * on it are sent once more on a fresh one (RFC 7766 6.2.4: a server may close whenever it likes).
  *
- * What exceeds the limits below waits, first come first served, until one more is answered or cancelled, or a
- * connection ends. If none can be made for it and none is left, all that wait fail.
+ * What exceeds the limits below, or the descriptors there are, waits, first come first served, until one more
+ * is answered or cancelled, or a connection ends. If none can be made for it and none is left, all that wait
+ * fail.
  */
 #pragma once
 
@@ -62,6 +63,9 @@ struct dns_stream_config {
     /* Nothing came for so long after a question, be it that the connection does not even stand yet: others go
      * to another one. Four times as long on one that stands: it is given up. 0: never */
     int64_t stall_ms;
+    /* There is no descriptor for a connection: true if some have been freed. NULL: none can be. */
+    bool (*free_descriptors)(void *ctx);
+    void *ctx;
 };
 
 struct dns_stream_stats {
@@ -94,5 +98,7 @@ void dns_streams_free(struct dns_streams *s); /* closes everything, without a ca
  */
 MUST_CHECK int dns_streams_ask(struct dns_streams *s, struct span msg, dns_stream_event_fn *fn, void *ctx,
                                struct dns_stream_query **out);
+/* True if q still waits for a place: from now on it is msg, for ctx, as if that had been asked instead. */
+bool dns_stream_renew(struct dns_stream_query *q, struct span msg, void *ctx);
 void dns_stream_cancel(struct dns_stream_query *q); /* no call back after it; NULL-safe */
 const struct dns_stream_stats *dns_streams_stats(const struct dns_streams *s);

@@ -156,6 +156,7 @@ void dns_stream_conn_close(struct dns_stream_conn *c)
         return;
     }
     watch(c, 0);
+    ev_timer_stop(s->loop, &c->more);
     if (c->state != DNS_STREAM_CONNECTING) {
         s->cfg.transport.ops->close(c->session);
     }
@@ -361,7 +362,10 @@ static int read_messages(struct dns_stream_conn *c)
             return 0; /* a socket that gave less than asked for is empty */
         }
     }
-    ev_feed_event(s->loop, &c->io, EV_READ); /* a session may hold more, of which the socket knows nothing */
+    if (!ev_is_active(&c->more)) { /* a session may hold more, of which the socket knows nothing */
+        ev_timer_set(&c->more, 0.0, 0.0);
+        ev_timer_start(s->loop, &c->more);
+    }
     return 0;
 }
 
@@ -395,6 +399,23 @@ static void on_conn_event(struct ev_loop *loop, ev_io *w, int revents)
     dns_stream_serve_later(c->owner); /* answers and what was written have left room */
 }
 
+static int connect_to(const struct dns_streams *s)
+{
+    int fd = sock_connect_tcp(&s->cfg.to);
+    bool is_short = fd == -EMFILE || fd == -ENFILE;
+    return is_short && s->cfg.free_descriptors != NULL && s->cfg.free_descriptors(s->cfg.ctx)
+               ? sock_connect_tcp(&s->cfg.to)
+               : fd;
+}
+
+/* In the next turn of the loop: others have theirs in between. */
+static void on_more_event(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)revents;
+    struct dns_stream_conn *c = w->data;
+    on_conn_event(loop, &c->io, EV_READ);
+}
+
 /* A new connection that is being made. */
 int dns_stream_conn_new(struct dns_streams *s, struct dns_stream_conn **out)
 {
@@ -404,7 +425,7 @@ int dns_stream_conn_new(struct dns_streams *s, struct dns_stream_conn **out)
     }
     int64_t now_ms = clock_mono_ms();
     int rc = deadline_arm(s->deadlines, &c->deadline, now_ms + s->cfg.connect_ms);
-    c->fd = rc == 0 ? sock_connect_tcp(&s->cfg.to) : rc;
+    c->fd = rc == 0 ? connect_to(s) : rc;
     if (c->fd < 0) {
         rc = c->fd;
         deadline_cancel(s->deadlines, &c->deadline);
@@ -417,6 +438,8 @@ int dns_stream_conn_new(struct dns_streams *s, struct dns_stream_conn **out)
     c->active_ms = now_ms;
     ev_io_init(&c->io, on_conn_event, c->fd, EV_WRITE);
     c->io.data = c;
+    ev_timer_init(&c->more, on_more_event, 0.0, 0.0);
+    c->more.data = c;
     c->next = s->conns;
     if (s->conns != NULL) {
         s->conns->prev = c;

@@ -20,7 +20,8 @@ struct dns_stream_conn {
     struct dns_stream_conn *prev, *next;
     int fd;
     ev_io io;
-    int events; /* what io waits for; 0 = it is stopped */
+    ev_timer more; /* active while there may be more to read, whatever the socket says */
+    int events;    /* what io waits for; 0 = it is stopped */
     int want_read, want_write;
     enum dns_stream_state state;
     void *session; /* from DNS_STREAM_HANDSHAKE on */

@@ -57,7 +57,9 @@ void renew(struct scene *s, int64_t connect_ms, int64_t idle_ms)
                                     .transport = s->transport,
                                     .connect_ms = connect_ms,
                                     .idle_ms = idle_ms,
-                                    .stall_ms = s->stall_ms};
+                                    .stall_ms = s->stall_ms,
+                                    .free_descriptors = s->free_descriptors,
+                                    .ctx = s};
     dns_streams_free(s->streams);
     assert_int_equal(dns_streams_new(s->loop, &cfg, &s->streams), 0);
 }

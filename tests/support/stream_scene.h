@@ -16,7 +16,8 @@ struct scene {
     struct addr addr;
     struct dns_streams *streams;
     int64_t stall_ms;                      /* of the next renew() … */
-    struct dns_stream_transport transport; /* … and this */
+    struct dns_stream_transport transport; /* … and this … */
+    bool (*free_descriptors)(void *scene); /* … and this */
 };
 
 struct asked {

@@ -296,6 +296,92 @@ static void test_bounds(void **state)
     free(q);
 }
 
+/* A session that keeps bytes back, and whose writes can be held up. */
+struct keeper {
+    int fd;
+    size_t len, at;
+    uint8_t kept[4096];
+};
+static bool is_held_up;
+
+static int keeper_open(void *ctx, int fd, void **session)
+{
+    struct keeper *k = calloc(1, sizeof(*k));
+    (void)ctx;
+    assert_non_null(k);
+    k->fd = fd;
+    *session = k;
+    return 0;
+}
+
+static ssize_t keeper_read(void *session, uint8_t *out, size_t cap, int *want)
+{
+    struct keeper *k = session;
+    *want = EV_READ;
+    if (k->at == k->len) {
+        ssize_t n = recv(k->fd, k->kept, sizeof(k->kept), 0);
+        if (n <= 0) {
+            return n == 0 ? 0 : -errno;
+        }
+        k->at = 0;
+        k->len = (size_t)n;
+    }
+    assert_true(cap >= 2 + QUERY_LEN && k->len - k->at >= 2 + QUERY_LEN); /* one message at a time */
+    memcpy(out, k->kept + k->at, 2 + QUERY_LEN);
+    k->at += 2 + QUERY_LEN;
+    return 2 + QUERY_LEN;
+}
+
+static ssize_t keeper_write(void *session, struct span data, int *want)
+{
+    const struct keeper *k = session;
+    *want = EV_WRITE;
+    ssize_t n = is_held_up ? -1 : send(k->fd, data.data, data.len, MSG_NOSIGNAL);
+    return n >= 0 ? n : -EAGAIN;
+}
+
+static const struct dns_stream_ops keeper_ops = {
+    .open = keeper_open, .read = keeper_read, .write = keeper_write, .close = free};
+
+/* The socket is empty, and what the session has is read all the same: in turns, whatever else is watched for.
+ */
+static void test_session_keeps_bytes_back(void **state)
+{
+    struct scene *s = *state;
+    enum { COUNT = DNS_STREAM_BUSY, LATE = 1 };
+    struct asked q[COUNT + LATE] = {{.scene = NULL}};
+    uint8_t frames[COUNT][2 + QUERY_LEN];
+    s->transport.ops = &keeper_ops;
+    renew(s, 3000, 10000);
+    for (size_t i = 0; i < COUNT + LATE; i++) {
+        q[i].scene = s;
+    }
+    ask(&q[0], 0);
+    int fd = accept_one(s);
+    for (size_t i = 1; i < DNS_STREAM_BUSY; i++) {
+        ask(&q[i], (uint8_t)i);
+    }
+    for (size_t i = 0; i < DNS_STREAM_BUSY; i++) {
+        struct seen seen;
+        read_query(s, fd, &seen);
+        memcpy(frames[i], seen.frame, sizeof(seen.frame));
+    }
+    dns_stream_cancel(q[0].query);
+    is_held_up = true;
+    ask(&q[COUNT], COUNT);
+    is_held_up = false;
+    send_all(fd, frames, DNS_STREAM_BUSY * sizeof(frames[0]));
+    for (int i = 0; i < LIMIT_MS && !q[DNS_STREAM_BUSY - 1].is_done; i++) {
+        fake_run_for(s->loop, 1);
+    }
+    for (size_t i = 1; i < DNS_STREAM_BUSY; i++) {
+        assert_true(q[i].is_done && q[i].error == 0);
+    }
+    dns_streams_free(s->streams);
+    s->streams = NULL;
+    (void)close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +397,7 @@ int main(void)
         STREAM_CASE(test_cancel),
         STREAM_CASE(test_cancel_while_it_dies),
         STREAM_CASE(test_bounds),
+        STREAM_CASE(test_session_keeps_bytes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -217,26 +217,103 @@ static void test_nobody_is_there(void **state)
     free_all(s, q);
 }
 
+static struct rlimit old_limit;
+
+static void take_descriptors(void)
+{
+    struct rlimit none = {0};
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old_limit), 0);
+    none.rlim_max = old_limit.rlim_max;
+    none.rlim_cur = 3;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+}
+
+static bool give_descriptors(void *ctx)
+{
+    (void)ctx;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old_limit), 0);
+    return true;
+}
+
 /* All connections end, and there is no descriptor for another one. */
 static void test_no_descriptor_is_left(void **state)
 {
     struct scene *s = *state;
     int fds[DNS_STREAM_CONNS_MAX];
     struct asked *q = fill(s, fds, 3);
-    struct rlimit old, none;
     for (size_t i = 0; i < 3; i++) {
         ask(&q[PLACES + i], (uint8_t)i);
     }
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-    none = old;
-    none.rlim_cur = 3;
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    take_descriptors();
     close_all(fds);
     for (int i = 0; i < LIMIT_MS && !q[PLACES + 2].is_done; i++) {
         (void)ev_run(s->loop, EVRUN_ONCE);
     }
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    (void)give_descriptors(s);
     assert_int_equal(count_done(&q[PLACES], 3, -EMFILE), 3);
+    free_all(s, q);
+}
+
+/* A connection that is busy is better than none, and so is a place in the line where all are full. */
+static void test_no_descriptor_for_another_connection(void **state)
+{
+    struct scene *s = *state;
+    struct server v = {.scene = s};
+    const size_t busy = DNS_STREAM_BUSY;
+    const size_t all = DNS_STREAM_PIPELINE_MAX + 1;
+    struct asked *q = ask_many(s, busy, all - busy);
+    (void)has_connection_waiting(s); /* it stands */
+    take_descriptors();
+    for (size_t i = busy; i < all; i++) {
+        ask(&q[i], (uint8_t)i);
+    }
+    fake_run_for(s->loop, 5);
+    (void)give_descriptors(s);
+    assert_int_equal(count_done(q, all, -EMFILE), 0);
+    serve(&v, q, all);
+    assert_int_equal(dns_streams_stats(s->streams)->retried, 0);
+    free_all(s, q);
+}
+
+static void test_descriptors_are_freed(void **state)
+{
+    struct scene *s = *state;
+    struct server v = {.scene = s};
+    s->free_descriptors = give_descriptors;
+    renew(s, 3000, 10000);
+    take_descriptors();
+    struct asked *q = ask_many(s, 1, 0);
+    serve(&v, q, 1);
+    free_all(s, q);
+}
+
+/* What waits can become another question, for another one, and keeps its place. */
+static void test_renewed_while_it_waits(void **state)
+{
+    struct scene *s = *state;
+    int fds[DNS_STREAM_CONNS_MAX];
+    struct asked *q = fill(s, fds, 3);
+    struct asked *late = &q[PLACES];
+    struct seen seen;
+    uint8_t msg[QUERY_LEN] = {0xab, 0xb0};
+    msg[QUERY_LEN - 1] = 0xb0;
+    ask(&late[0], 0xa0);
+    ask(&late[1], 0xa1);
+    late[2].tag = 0xb0;
+    assert_false(dns_stream_renew(late[0].query, span_make(msg, 4), &late[2]));
+    assert_true(dns_stream_renew(late[0].query, span_make(msg, sizeof(msg)), &late[2]));
+    for (size_t i = 0; i < DNS_STREAM_PIPELINE_MAX; i++) {
+        read_query(s, fds[0], &seen);
+    }
+    answer(fds[0], &seen);
+    read_query(s, fds[0], &seen);
+    assert_int_equal(tag_of(&seen), 0xb0);
+    assert_false(
+        dns_stream_renew(late[0].query, span_make(msg, sizeof(msg)), &late[0])); /* it is on its way */
+    answer(fds[0], &seen);
+    finish(s, &late[2]);
+    assert_false(late[0].is_done);
+    close_all(fds);
     free_all(s, q);
 }
 
@@ -249,6 +326,9 @@ int main(void)
         STREAM_CASE(test_cancel_of_waiting),
         STREAM_CASE(test_nobody_is_there),
         STREAM_CASE(test_no_descriptor_is_left),
+        STREAM_CASE(test_no_descriptor_for_another_connection),
+        STREAM_CASE(test_descriptors_are_freed),
+        STREAM_CASE(test_renewed_while_it_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
