@@ -34,6 +34,7 @@ struct tcp_conn {
     size_t in_flight;
     bool is_eof;     /* the client has sent all it will */
     bool is_closing; /* nothing more is read; ends when the answers are out */
+    bool is_leaving; /* ends as soon as no answer is owed; until then it is read */
     bool is_busy;    /* its bytes are being read: answers wait for the end of that */
     struct buf out;
     size_t whole_at; /* of out: the first frame of which nothing has been sent, or its end */
@@ -183,7 +184,7 @@ static void settle_conn(struct tcp_conn *c)
     if (c->fd < 0) {
         return;
     }
-    if ((c->is_eof || c->is_closing) && c->in_flight == 0 && c->out.len == 0) {
+    if ((c->is_eof || c->is_closing || c->is_leaving) && c->in_flight == 0 && c->out.len == 0) {
         end_conn(c);
         return;
     }
@@ -527,7 +528,7 @@ void listen_tcp_drain(struct listen_tcp *t, void (*on_empty)(void *ctx), void *c
     t->acceptor = NULL;
     for (struct tcp_conn *c = t->oldest; c != NULL;) {
         struct tcp_conn *next = c->newer;
-        c->is_closing = true;
+        c->is_leaving = true;
         settle_conn(c);
         c = next;
     }

@@ -221,13 +221,14 @@ static void on_v6_event(void *ctx, const struct resolver_answer *a)
 static bool ask_family(struct query *q, enum ip_family family)
 {
     struct query_family *f = family_of(q, family);
-    if (f->ticket != 0 || f->answer != NULL || f->is_silent) {
+    if (query_family_is_settled(f)) {
         return true;
     }
     const struct resolver_ask ask = {.name = &q->name,
                                      .qtype = query_family_type(q->ask.qtype, family),
                                      .fn = family == IP_V4 ? on_v4_event : on_v6_event,
                                      .ctx = q};
+    query_family_forget(f);
     f->ticket = resolver_ask_at(q->engine->cfg.resolver, &ask, q->engine->now_ms);
     return f->ticket != 0;
 }
@@ -401,7 +402,7 @@ static bool answer_again(struct query_engine *e, const struct answer_question *q
 /* False: no memory. */
 static bool take_known(struct query *q, struct query_family *f, const struct query_family *known)
 {
-    f->is_silent = known->is_silent;
+    *f = (struct query_family){.is_silent = known->is_silent, .is_remembered = known->is_remembered};
     if (known->answer == NULL) {
         return true;
     }

@@ -38,6 +38,22 @@ bool query_family_keep(struct query_family *f, const struct resolver_answer *a)
     return true;
 }
 
+/*
+ * What is remembered of a family is that it was bad while the other one was good, or that A knows no such
+ * name (RFC 8020). Where the other one turns out to be anything else, it is worth a question.
+ */
+static bool is_still_silent(const struct query_family *f, const struct query_family *other, bool is_other_v4)
+{
+    if (!f->is_silent || !f->is_remembered) {
+        return f->is_silent;
+    }
+    if (other->answer == NULL) {
+        return !other->is_silent;
+    }
+    return other->answer->status == RESOLVER_ADDRS ||
+           (is_other_v4 && other->answer->status == RESOLVER_NXDOMAIN);
+}
+
 void query_family_lookup(uint16_t qtype, const struct query_family *v4, const struct query_family *v6,
                          struct answer_lookup *out)
 {
@@ -45,8 +61,8 @@ void query_family_lookup(uint16_t qtype, const struct query_family *v4, const st
         from_resolver(v4->answer, v4->is_silent, &out->records);
         return;
     }
-    from_resolver(v4->answer, v4->is_silent, &out->v4);
-    from_resolver(v6->answer, v6->is_silent, &out->v6);
+    from_resolver(v4->answer, is_still_silent(v4, v6, false), &out->v4);
+    from_resolver(v6->answer, is_still_silent(v6, v4, true), &out->v6);
 }
 
 void query_known_init(struct query_known *k, struct resolver *r, struct bad_family *bad, int64_t now_ms)
@@ -68,6 +84,7 @@ bool query_known_peek(struct query_known *k, const struct answer_question *quest
     if ((f->answer == NULL || answer->is_nobody_there) && !dns_rrset_is_type(qtype) &&
         bad_family_has(k->bad, question->name, family, k->now_ms)) {
         f->is_silent = f->answer == NULL;
+        f->is_remembered = f->is_silent;
         answer->is_nobody_there = false; /* the other family was good, and is worth a question */
     }
     return f->answer != NULL || f->is_silent;

@@ -11,7 +11,8 @@
 
 struct query_family {
     resolver_ticket ticket;               /* 0: not in flight */
-    bool is_silent;                       /* given up, now or within the last 30 s */
+    bool is_silent;                       /* given up, now or within the last 30 s … */
+    bool is_remembered;                   /* … and this time it has not been asked */
     const struct resolver_answer *answer; /* NULL: not known; kept, or borrowed for one step */
     struct resolver_answer *kept;         /* only while the other family is waited for */
 };
@@ -38,6 +39,19 @@ static inline bool query_family_is_pending(const struct query_family *f)
 static inline bool query_family_is_unasked(const struct query_family *f)
 {
     return f->ticket == 0 && f->answer == NULL && !f->is_silent;
+}
+
+/* Under way, known, or given up by this conversation: not to be asked again. */
+static inline bool query_family_is_settled(const struct query_family *f)
+{
+    return f->ticket != 0 || f->answer != NULL || (f->is_silent && !f->is_remembered);
+}
+
+/* What was remembered of it: it is asked now. */
+static inline void query_family_forget(struct query_family *f)
+{
+    f->is_silent = false;
+    f->is_remembered = false;
 }
 
 void query_family_cancel(struct resolver *r, struct query_family *f);

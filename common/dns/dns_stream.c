@@ -19,6 +19,13 @@ static bool may_open(const struct dns_streams *s)
     return s->conn_count - s->ending_count < conns_max(s);
 }
 
+/* What has been on one that died gets a new one, also where more than DNS_STREAM_CONNS_MAX are left of a time
+ * when the server took one question each: those may have died with it. */
+static bool may_open_for(const struct dns_streams *s, const struct dns_stream_query *q)
+{
+    return may_open(s) || (q->is_retry && s->conn_count - s->ending_count < DNS_STREAM_SINGLE_CONNS_MAX);
+}
+
 static bool takes_more(const struct dns_streams *s, const struct dns_stream_conn *c)
 {
     const size_t max = s->is_single ? 1 : DNS_STREAM_PIPELINE_MAX;
@@ -65,7 +72,8 @@ static struct dns_stream_conn *pick_conn(struct dns_streams *s, int64_t now_ms)
  * What has been on a connection that died goes on one that is being made, or a new one: it is not asked a
  * third time. Where a server answers one question a connection, one that has done so makes room for that.
  */
-static struct dns_stream_conn *pick_fresh(struct dns_streams *s, int64_t now_ms)
+static struct dns_stream_conn *pick_fresh(struct dns_streams *s, const struct dns_stream_query *q,
+                                          int64_t now_ms)
 {
     struct dns_stream_conn *idle = NULL;
     for (struct dns_stream_conn *c = s->conns; c != NULL; c = c->next) {
@@ -77,7 +85,7 @@ static struct dns_stream_conn *pick_fresh(struct dns_streams *s, int64_t now_ms)
             idle = c;
         }
     }
-    if (may_open(s)) {
+    if (may_open_for(s, q)) {
         return NULL;
     }
     if (!s->is_single) {
@@ -105,8 +113,8 @@ static int find_conn(struct dns_streams *s, const struct dns_stream_query *q, st
 {
     const int64_t now_ms = clock_mono_ms();
     give_up_dead(s, now_ms);
-    *out = q->is_retry ? pick_fresh(s, now_ms) : pick_conn(s, now_ms);
-    if (*out != NULL || !may_open(s)) {
+    *out = q->is_retry ? pick_fresh(s, q, now_ms) : pick_conn(s, now_ms);
+    if (*out != NULL || !may_open_for(s, q)) {
         return 0;
     }
     int rc = dns_stream_conn_new(s, out);

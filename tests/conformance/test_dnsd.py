@@ -278,6 +278,17 @@ class TestFamilies(Case):
         self.assertLessEqual(left[-1], 27)
         self.assertEqual(dnsd.stop(), 0)
 
+    def test_a_bad_family_is_asked_again_once_the_other_is_not_good(self):
+        a, aaaa = ("well.t.example.net", w.A), ("well.t.example.net", w.AAAA)
+        stub = Stub({a: addresses(V4, ttl=1), aaaa: rcode(w.SERVFAIL)})
+        dnsd = Daemon(POLICY, "--upstream", stub.address, "--aaaa", "pass", *NO_BRAKES)
+        self.assert_negative(dnsd.ask(*aaaa), w.NOERROR, ttl=30)
+        stub.zone.update({a: nodata, aaaa: addresses(V6)})  # it moves to IPv6
+        time.sleep(1.2)
+        self.assert_negative(dnsd.ask(*a), w.NOERROR, ttl=None)
+        self.assert_addresses(dnsd.ask(*aaaa), V6)
+        self.assertEqual(dnsd.stop(), 0)
+
     def test_no_such_name_does_not_wait_for_a_silent_aaaa(self):
         name = "gone-silent.t.example.net"
         start = time.monotonic()

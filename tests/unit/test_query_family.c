@@ -70,6 +70,46 @@ static void families_are_told_apart(void **state)
     free(v4.kept);
 }
 
+static struct query_family family_with(struct resolver_answer *a, enum resolver_status status)
+{
+    resolver_answer_set(a, status, RESOLVER_FAIL_NONE);
+    return (struct query_family){.answer = a};
+}
+
+/* What was bad beside a good family is worth a question once that one is not good any more. */
+static void what_is_remembered_ends_with_its_reason(void **state)
+{
+    (void)state;
+    static const struct {
+        enum resolver_status other;
+        enum answer_family_state v4, v6; /* of the remembered one, whichever it is */
+    } rows[] = {{RESOLVER_ADDRS, ANSWER_SILENT, ANSWER_SILENT},
+                {RESOLVER_NODATA, ANSWER_UNKNOWN, ANSWER_UNKNOWN},
+                {RESOLVER_NXDOMAIN, ANSWER_UNKNOWN, ANSWER_SILENT}, /* of A: no name, no AAAA */
+                {RESOLVER_FAILED, ANSWER_UNKNOWN, ANSWER_UNKNOWN}};
+    const struct query_family remembered = {.is_silent = true, .is_remembered = true};
+    const struct query_family given_up = {.is_silent = true};
+    const struct query_family unknown = {0};
+    struct answer_lookup l;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct resolver_answer a;
+        const struct query_family other = family_with(&a, rows[i].other);
+        query_family_lookup(DNS_A, &remembered, &other, &l);
+        assert_int_equal(l.v4.state, rows[i].v4);
+        query_family_lookup(DNS_A, &other, &remembered, &l);
+        assert_int_equal(l.v6.state, rows[i].v6);
+        query_family_lookup(DNS_A, &given_up, &other, &l);
+        assert_int_equal(l.v4.state, ANSWER_SILENT);
+    }
+    query_family_lookup(DNS_A, &remembered, &unknown, &l);
+    assert_int_equal(l.v4.state, ANSWER_SILENT);
+    query_family_lookup(DNS_A, &remembered, &remembered, &l);
+    assert_int_equal(l.v4.state, ANSWER_UNKNOWN);
+    assert_int_equal(l.v6.state, ANSWER_UNKNOWN);
+    assert_false(query_family_is_settled(&remembered));
+    assert_true(query_family_is_settled(&given_up));
+}
+
 /* A port that nobody listens on. */
 static struct addr nobody(void)
 {
@@ -146,6 +186,7 @@ int main(void)
         cmocka_unit_test(type_of_each_family),
         cmocka_unit_test(kept_answer_has_its_records),
         cmocka_unit_test(families_are_told_apart),
+        cmocka_unit_test(what_is_remembered_ends_with_its_reason),
         cmocka_unit_test(nobody_is_there_but_for_the_other_family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
