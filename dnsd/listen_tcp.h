@@ -29,8 +29,8 @@ struct listen_tcp;
 /* Takes fd (listening, non-blocking, close-on-exec), also on failure. 0 or -errno. */
 MUST_CHECK int listen_tcp_new(struct worker *w, struct query_engine *engine, int fd,
                               const struct listen_tcp_times *times, struct listen_tcp **out);
-/* Accepts no more; connections end as soon as no answer is owed, and until then are served. on_empty is called
- * once none is left, may be at once. */
+/* Accepts no more; connections end as soon as no answer is owed, and until then are served. on_empty is
+ * called once none is left, may be at once. */
 void listen_tcp_drain(struct listen_tcp *t, void (*on_empty)(void *ctx), void *ctx);
 void listen_tcp_free(struct listen_tcp *t); /* after the engine's end; closes everything; NULL-safe */
 size_t listen_tcp_count(const struct listen_tcp *t);
