@@ -2,7 +2,6 @@
 #include "dnsd/answer.h"
 
 #include "dnsd/answer_parts.h"
-#include "dnsd/answer_records.h"
 #include "dnsd/answer_reverse.h"
 #include "dnsd/denied_class.h"
 

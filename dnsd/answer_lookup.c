@@ -2,8 +2,6 @@
 #include "dnsd/answer_parts.h"
 #include "dnsd/answer_records.h"
 
-#include "common/base/scratch.h"
-
 #include <stdio.h>
 
 bool answer_offers_aaaa(const struct answer_question *q, bool is_static)

@@ -24,7 +24,7 @@
     X(RECORDS_LEFT_OUT, "records_left_out", "SRV and TXT records not given out: targets that no endpoint admits, too many") \
     X(FAILED, "failed", "Answers SERVFAIL, but for those of --rate-limit")                                          \
     X(BUSY, "busy", "Of those, because too many questions were in flight, or for the end")                          \
-    X(RATE_LIMITED, "rate_limited", "Questions stopped by --rate-limit; an expired answer stops none")                \
+    X(RATE_LIMITED, "rate_limited", "Questions stopped by --rate-limit and not answered with what had expired")     \
     X(WILDCARD_BUDGET, "wildcard_budget", "Questions stopped by --wildcard-budget")                                 \
     X(WILDCARD_LENGTH, "wildcard_length", "Questions stopped by --wildcard-length")                                 \
     X(WILDCARD_NAMES, "wildcard_names", "Names that first went upstream through a wildcard")                        \
