@@ -137,7 +137,7 @@ static void take_reply(struct dns_exchange *x, size_t i, const struct dns_reply 
         break;
     case DNS_REPLY_NODATA:
         /* Empty, no recursion and no SOA: a referral or a server that does not serve us (RFC 2308 2.2). */
-        if (!r->ra && r->ttl_s == 0) {
+        if (!r->ra && !r->has_soa) {
             give_up(x, i, DNS_EXCHANGE_FAIL_REFUSED);
         } else {
             accept_reply(x, r, DNS_EXCHANGE_NODATA);

@@ -178,12 +178,12 @@ static void reply_reduce(struct chain *ch)
     } else if (out->rcode == DNS_NXDOMAIN || link == LINK_END) {
         /* NXDOMAIN is about the end of the chain (RFC 2308 2.1), so addresses beside it are a contradiction.
          */
-        bool has_soa = soa_find(ch);
-        out->ttl_s = has_soa ? ch->ttl_s : 0;
+        out->has_soa = soa_find(ch);
+        out->ttl_s = out->has_soa ? ch->ttl_s : 0;
         out->addr_count = 0;
         if (out->rcode == DNS_NXDOMAIN) {
             out->kind = DNS_REPLY_NXDOMAIN;
-        } else if (out->hop_count > 0 && !has_soa) {
+        } else if (out->hop_count > 0 && !out->has_soa) {
             out->kind = DNS_REPLY_CNAME; /* the upstream did not look further */
             out->ttl_s = ch->ttl_s;
         } else {
@@ -224,6 +224,7 @@ static void reply_init(struct dns_reply *out)
     out->rcode = 0;
     out->ra = false;
     out->has_opt = false;
+    out->has_soa = false;
     out->hop_count = 0;
     out->ttl_s = 0;
     out->addr_count = 0;
