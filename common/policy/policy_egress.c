@@ -77,6 +77,16 @@ static bool is_static_class(enum ip_class c)
     return ip_class_group(c) != IP_GROUP_NEVER || c == IP_CLASS_LINK_LOCAL;
 }
 
+static bool has_addr(const struct ip *addrs, size_t count, const struct ip *ip)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (ip_is_equal(&addrs[i], ip)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void load_static_addrs(struct load *l, const struct yaml_node *n, struct policy_host *host)
 {
     struct ip *addrs = load_alloc(l, l->out, n->count, sizeof *addrs);
@@ -93,7 +103,7 @@ static void load_static_addrs(struct load *l, const struct yaml_node *n, struct 
             load_error(l, item->pos, "write an address of another machine: public, private or link-local",
                        "%s is never dialled: it is a %s address", diag_quote(item->text, quoted),
                        ip_class_name(ip_classify(&ip)));
-        } else {
+        } else if (!has_addr(addrs, host->addr_count, &ip)) { /* a record is given once (RFC 2181 5) */
             addrs[host->addr_count++] = ip;
         }
     }
