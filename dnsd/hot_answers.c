@@ -13,12 +13,13 @@
     ((size_t)2) /* of a question: with one, every tenth is without a place when two thirds are full */
 #define SLOT_COST (sizeof(struct slot) + sizeof(uint64_t))
 #define LINE ((size_t)64) /* of the caches */
-#define SLOT_BYTES 102
+#define SLOT_BYTES 98
 
 /* What an ordinary name with an address or two needs lies in the first line of the caches. */
 struct slot {
     int64_t until_ms; /* 0: free */
     uint64_t generation;
+    uint32_t turn;
     uint32_t rest_ms; /* its TTL ends so much later */
     uint16_t qtype;
     uint8_t name_len;
@@ -184,7 +185,8 @@ bool hot_answers_get(const struct hot_answers *h, const struct hot_question *q, 
         return false;
     }
     const struct slot *s = find(h, q, &f);
-    if (s == NULL || now_ms >= s->until_ms || s->generation != q->generation || s->has_ipv6 != q->has_ipv6) {
+    if (s == NULL || now_ms >= s->until_ms || s->generation != q->generation || s->turn != q->turn ||
+        s->has_ipv6 != q->has_ipv6) {
         return false;
     }
     out->kind = (enum hot_kind)s->kind;
@@ -237,6 +239,7 @@ void hot_answers_put(struct hot_answers *h, const struct hot_question *q, int64_
     s->until_ms = a->until_ms;
     s->rest_ms = (uint32_t)(a->expires_ms - a->until_ms);
     s->generation = q->generation;
+    s->turn = q->turn;
     s->qtype = q->qtype;
     s->name_len = (uint8_t)f.name_len;
     s->kind = (uint8_t)a->kind;

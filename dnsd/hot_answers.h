@@ -21,11 +21,17 @@ struct hot_question {
     struct span qname; /* wire labels with the root, in any case */
     uint16_t qtype;
     uint64_t generation;
+    uint32_t turn; /* resolver_turn(); as generation: of another one nothing is known */
     bool has_ipv6; /* as the answer was, or is to be, judged */
     uint64_t hash; /* what hot_answers_foresee() said of qname and qtype; 0: nobody asked it */
 };
 
-enum hot_kind { HOT_DENIED = 0, HOT_NOISE, HOT_ADMITTED };
+enum hot_kind {
+    HOT_DENIED = 0,
+    HOT_NOISE,
+    HOT_ADMITTED,
+    HOT_HIDDEN /* admitted, and empty whatever the name has: its TTL does not count down */
+};
 
 struct hot_answer {
     enum hot_kind kind;

@@ -16,6 +16,7 @@ static struct hot_question hot_question(const struct query_hot_at *at, const str
     return (struct hot_question){.qname = q->qname,
                                  .qtype = q->qtype,
                                  .generation = policy_generation(q->policy),
+                                 .turn = resolver_turn(at->cfg->resolver),
                                  .has_ipv6 = q->has_ipv6,
                                  .hash = at->hash};
 }
@@ -24,7 +25,8 @@ static void send_hot(const struct query_hot_at *at, const struct hot_question *q
                      const struct hot_answer *hot, const struct dns_query *ask, const struct reply *to)
 {
     const struct query_engine_config *cfg = at->cfg;
-    const uint32_t ttl_s = (uint32_t)((hot->expires_ms - at->now_ms + 999) / 1000); /* as the cache counts */
+    const uint32_t left_s = (uint32_t)((hot->expires_ms - at->now_ms + 999) / 1000); /* as the cache counts */
+    const uint32_t ttl_s = hot->kind == HOT_HIDDEN ? cfg->answer->deny_ttl_s : left_s;
     reply_answer(to, &(struct dns_answer){.query = ask,
                                           .rcode = DNS_NOERROR,
                                           .addrs = hot->addrs,
@@ -46,7 +48,7 @@ enum query_hot query_hot_answer(const struct query_hot_at *at, const struct answ
     if (!hot_answers_get(at->hot, &q, at->now_ms, &known)) {
         return QUERY_HOT_NONE;
     }
-    if (known.kind == HOT_ADMITTED) {
+    if (known.kind == HOT_ADMITTED || known.kind == HOT_HIDDEN) {
         send_hot(at, &q, &known, ask, to);
         return QUERY_HOT_SENT;
     }
@@ -87,14 +89,10 @@ void query_hot_keep(const struct query_hot_at *at, const struct answer_question 
         !is_made_of(known, a, is_hidden)) {
         return;
     }
-    struct hot_answer ready = {.kind = HOT_ADMITTED,
+    struct hot_answer ready = {.kind = is_hidden ? HOT_HIDDEN : HOT_ADMITTED,
                                .addr_count = a->addr_count,
                                .expires_ms = known->expires_ms,
                                .until_ms = until_ms(question, known, other)};
-    if (is_hidden) {
-        ready.expires_ms = at->now_ms + (int64_t)a->soa_ttl_s * 1000;
-        ready.until_ms = ready.until_ms < ready.expires_ms ? ready.until_ms : ready.expires_ms;
-    }
     if (ready.until_ms <= at->now_ms) {
         return;
     }

@@ -10,6 +10,7 @@
 /* What an entry costs beside its own bytes: its bucket, its place in the heap, and the allocator's share. */
 #define ENTRY_EXTRA 32
 #define DROPS_PER_PUT 4 /* so many whose time is over altogether */
+#define TURN_PART 4     /* of the entries make a turn */
 #define V4_BYTES 4
 #define V6_BYTES 16
 
@@ -36,6 +37,8 @@ struct cache {
     size_t heap_cap;
     size_t max_bytes;
     size_t bytes;
+    size_t inserted; /* in this turn */
+    uint32_t turn;
     int64_t stale_ms;
     struct dns_rrset records; /* of the last get */
     uint64_t last_hash;       /* of the name that was hashed last, … */
@@ -348,6 +351,10 @@ static void entry_insert(struct cache *c, struct entry *e, uint64_t hash, int64_
     heap_up(c, e);
     c->bytes += entry_cost(e);
     htab_insert(&c->table, &e->node, hash);
+    if (c->bytes > c->max_bytes / 2 && ++c->inserted * TURN_PART >= c->table.count) {
+        c->inserted = 0;
+        c->turn++;
+    }
 }
 
 void cache_put(struct cache *c, const struct cache_key *key, int64_t now_ms, const struct cache_answer *a)
@@ -418,6 +425,11 @@ void cache_forgive(struct cache *c)
             e->retry_ms = 0;
         }
     }
+}
+
+uint32_t cache_turn(const struct cache *c)
+{
+    return c->turn;
 }
 
 size_t cache_bytes(const struct cache *c)

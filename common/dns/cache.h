@@ -66,5 +66,10 @@ void cache_put(struct cache *c, const struct cache_key *key, int64_t now_ms, con
 void cache_fail(struct cache *c, const struct cache_key *key, int64_t now_ms, uint8_t why);
 /* Who failed is not asked any more: every failure is forgotten, and may happen again as a first one. */
 void cache_forgive(struct cache *c);
+/*
+ * Another number each time a quarter of the entries is new and less than half of the memory is left. Who
+ * gives answers again without asking the cache has to ask it then: what seems to be used by nobody goes next.
+ */
+uint32_t cache_turn(const struct cache *c);
 size_t cache_bytes(const struct cache *c);
 size_t cache_count(const struct cache *c);

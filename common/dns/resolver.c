@@ -132,6 +132,11 @@ bool resolver_peek_stale(struct resolver *r, const struct host_name *name, uint1
     return resolver_core_peek_stale(r->core, name, qtype, now_ms, out);
 }
 
+uint32_t resolver_turn(const struct resolver *r)
+{
+    return resolver_core_turn(r->core);
+}
+
 resolver_ticket resolver_ask(struct resolver *r, const struct host_name *name, uint16_t qtype,
                              resolver_event_fn *fn, void *ctx)
 {

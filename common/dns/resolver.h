@@ -53,6 +53,10 @@ bool resolver_peek(struct resolver *r, const struct host_name *name, uint16_t qt
 bool resolver_peek_stale(struct resolver *r, const struct host_name *name, uint16_t qtype, int64_t now_ms,
                          struct resolver_answer *out);
 
+/* Of the cache (cache_turn): what is given again without resolver_peek() is to be looked up when it changes.
+ */
+uint32_t resolver_turn(const struct resolver *r);
+
 /*
  * Asks. Returns a ticket and calls back exactly once later (never inside this call, also for cache hits), or
  * 0 if it could not even start (out of memory): then there is no call back.

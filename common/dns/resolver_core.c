@@ -394,6 +394,11 @@ static void drop_question(struct resolver_core *c, struct resolver_question *q)
     free_question(c, q);
 }
 
+uint32_t resolver_core_turn(const struct resolver_core *c)
+{
+    return cache_turn(c->cache);
+}
+
 void resolver_core_drop_unwanted(struct resolver_core *c)
 {
     for (struct htab_node *n = c->asking.oldest, *newer; n != NULL; n = newer) {

@@ -112,6 +112,9 @@ bool resolver_core_run(struct resolver_core *c, int64_t now_ms);
 /* Ends every exchange that nobody waits for (renewals, news behind a stale answer). */
 void resolver_core_drop_unwanted(struct resolver_core *c);
 
+/* Of the cache (cache_turn). */
+uint32_t resolver_core_turn(const struct resolver_core *c);
+
 /* Other upstreams are asked from now on: what failed is worth asking again at once. */
 void resolver_core_forgive(struct resolver_core *c);
 

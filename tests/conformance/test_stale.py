@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real daemon while its upstream is slow, silent, broken or back again. Invented time has tests/replay/resolver."""
 import re
+import signal
 import socket
 import threading
 import time
@@ -158,6 +159,25 @@ class TestStale(Case):
 
 
 class TestRenewal(Case):
+    def test_a_name_that_is_asked_for_is_not_what_the_cache_drops(self):
+        zone = {("n%d.t.example.net" % i, w.A): addresses(OTHER, ttl=3600) for i in range(600)}
+        self.stub = Stub(zone | good())
+        self.dnsd = Daemon(POLICY, "--upstream", self.stub.address, "--aaaa", "nodata", "--cache-size", "64KiB",
+                           "--rate-limit", "0", "--wildcard-budget", "0", "--log-level", "info")
+        self.addCleanup(self.dnsd.stop)
+        for i in range(600):
+            self.assertEqual(len(self.ask("n%d.t.example.net" % i)[0].answer), 1)
+            self.assertEqual(len(self.ask()[0].answer), 1)
+        self.dnsd.write_policy(POLICY + "      - { host: example.org, port: 443 }\n")
+        self.dnsd.process.send_signal(signal.SIGHUP)
+        while self.ask("evil.example.org")[0].soa()[3] != 2:  # the serial: then what is in the cache decides
+            time.sleep(0.01)
+        self.ask()
+        self.ask("n0.t.example.net")
+        asked = [a.name for a in self.stub.seen]
+        self.assertEqual((asked.count("n0.t.example.net"), asked.count(HOST)), (2, 1))
+        self.assertGreater(int(self.totals()["hot"]), 300, "the cache was asked each time: this proves nothing")
+
     def test_popular_names_are_asked_again_in_time(self):
         self.stub = Stub(good())
         self.dnsd = Daemon(POLICY, "--upstream", self.stub.address, "--ttl-max", "10s",

@@ -201,6 +201,30 @@ static void test_least_recently_used_goes_first(void **state)
     cache_free(c);
 }
 
+static void test_turns_when_a_quarter_is_new(void **state)
+{
+    (void)state;
+    const struct cache_answer a = addrs_of(1, 30);
+    char name[32];
+    struct cache *c = cache_make(1 << 20);
+    put_name(c, "x00.example", &a);
+    const size_t one = cache_bytes(c);
+    cache_free(c);
+    c = cache_make(40 * one);
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(name, sizeof(name), "x%02d.example", i);
+        put_name(c, name, &a);
+        if (i < 20) {
+            assert_int_equal(cache_turn(c), 0);
+        }
+        if (i == 39) { /* full: nothing has had to go so far */
+            assert_in_range(cache_turn(c), 2, 4);
+        }
+    }
+    assert_in_range(cache_turn(c), 8, 10);
+    cache_free(c);
+}
+
 static void test_too_small_for_anything(void **state)
 {
     (void)state;
@@ -527,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_longest_ttl),
         cmocka_unit_test(test_ttl_zero_is_not_kept_and_removes),
         cmocka_unit_test(test_least_recently_used_goes_first),
+        cmocka_unit_test(test_turns_when_a_quarter_is_new),
         cmocka_unit_test(test_too_small_for_anything),
         cmocka_unit_test(test_bound_holds_under_churn),
         cmocka_unit_test(test_expired_answer_is_kept_stale),

@@ -76,6 +76,8 @@ static void test_whatever_differs(void **state)
     assert_false(hot_answers_get(h, &q.q, 0, &got));
     ask(&q, "a.example", 1)->has_ipv6 = true;
     assert_false(hot_answers_get(h, &q.q, 0, &got));
+    ask(&q, "a.example", 1)->turn = 1;
+    assert_false(hot_answers_get(h, &q.q, 0, &got));
     assert_false(hot_answers_get(h, ask(&q, "a.example", 1), 5000, &got)); /* over */
     assert_true(hot_answers_get(h, ask(&q, "a.example", 1), 4999, &got));
     hot_answers_free(h);
@@ -112,11 +114,11 @@ static void test_ipv6(void **state)
         a.addrs[i] = (struct ip){.family = IP_V6, .bytes = {0x20, 0x01, [15] = (uint8_t)(i + 1)}};
     }
     a.addr_count = HOT_ADDRS_MAX;
-    hot_answers_put(h, ask(&q, "of-thirty-six.bytes.with-the.example", 28), 0, &a);
+    hot_answers_put(h, ask(&q, "of-thirty-two.bytes.with.example", 28), 0, &a);
     assert_true(hot_answers_get(h, &q.q, 0, &got));
     assert_int_equal(got.addr_count, HOT_ADDRS_MAX);
     assert_memory_equal(got.addrs, a.addrs, sizeof(a.addrs));
-    hot_answers_put(h, ask(&q, "one.byte.more.than-there-is.room.for.x", 28), 0, &a);
+    hot_answers_put(h, ask(&q, "one.byte.more.than.there-is.for.x", 28), 0, &a);
     assert_false(hot_answers_get(h, &q.q, 0, &got));
     hot_answers_put(h, ask(&q, "a.example", 1), 0, &a); /* of the other family */
     assert_false(hot_answers_get(h, &q.q, 0, &got));
