@@ -10,6 +10,7 @@ struct bad_entry {
     struct htab_node node;
     int64_t until_ms;
     enum ip_family family;
+    enum bad_beside beside;
     struct host_name name;
 };
 
@@ -75,7 +76,8 @@ void bad_family_free(struct bad_family *b)
     free(b);
 }
 
-void bad_family_put(struct bad_family *b, const struct host_name *name, enum ip_family family, int64_t now_ms)
+void bad_family_put(struct bad_family *b, const struct host_name *name, enum ip_family family,
+                    enum bad_beside beside, int64_t now_ms)
 {
     const struct bad_key key = {.name = name, .family = family};
     struct bad_entry *e = find(b, &key);
@@ -92,33 +94,40 @@ void bad_family_put(struct bad_family *b, const struct host_name *name, enum ip_
         htab_insert(&b->table, &e->node, htab_hash(&b->table, host_name_span(name)));
         e->until_ms = now_ms;
     }
-    if (e->until_ms <= now_ms) {
+    if (e->until_ms <= now_ms || e->beside != beside) {
         e->until_ms = now_ms + BAD_FAMILY_KEEP_MS;
+        e->beside = beside;
     }
+}
+
+/* What is still remembered, or NULL. */
+static struct bad_entry *find_valid(struct bad_family *b, const struct host_name *name, enum ip_family family,
+                                    int64_t now_ms)
+{
+    const struct bad_key key = {.name = name, .family = family};
+    struct bad_entry *e = b->table.count == 0 ? NULL : find(b, &key);
+    if (e != NULL && e->until_ms <= now_ms) {
+        drop(b, e);
+        return NULL;
+    }
+    if (e != NULL) {
+        htab_touch(&b->table, &e->node);
+    }
+    return e;
 }
 
 uint32_t bad_family_left_s(struct bad_family *b, const struct host_name *name, enum ip_family family,
                            int64_t now_ms)
 {
-    if (b->table.count == 0) {
-        return 0;
-    }
-    const struct bad_key key = {.name = name, .family = family};
-    struct bad_entry *e = find(b, &key);
-    if (e == NULL) {
-        return 0;
-    }
-    if (e->until_ms <= now_ms) {
-        drop(b, e);
-        return 0;
-    }
-    htab_touch(&b->table, &e->node);
-    return (uint32_t)((e->until_ms - now_ms + 999) / 1000);
+    const struct bad_entry *e = find_valid(b, name, family, now_ms);
+    return e == NULL ? 0 : (uint32_t)((e->until_ms - now_ms + 999) / 1000);
 }
 
-bool bad_family_has(struct bad_family *b, const struct host_name *name, enum ip_family family, int64_t now_ms)
+enum bad_beside bad_family_get(struct bad_family *b, const struct host_name *name, enum ip_family family,
+                               int64_t now_ms)
 {
-    return bad_family_left_s(b, name, family, now_ms) != 0;
+    const struct bad_entry *e = find_valid(b, name, family, now_ms);
+    return e == NULL ? BAD_BESIDE_NOTHING : e->beside;
 }
 
 size_t bad_family_count(const struct bad_family *b)

@@ -74,7 +74,7 @@ void query_remember_bad(struct query_engine *e, const struct answer_question *q,
 {
     if (a->is_repaired) {
         const enum ip_family family = q->qtype == DNS_A ? IP_V4 : IP_V6;
-        bad_family_put(e->bad, q->name, family, e->now_ms);
+        bad_family_put(e->bad, q->name, family, BAD_BESIDE_ADDRESSES, e->now_ms);
         const uint32_t left_s = bad_family_left_s(e->bad, q->name, family, e->now_ms);
         a->soa_ttl_s = left_s > 0 ? left_s : a->soa_ttl_s;
     }

@@ -39,19 +39,19 @@ bool query_family_keep(struct query_family *f, const struct resolver_answer *a)
 }
 
 /*
- * What is remembered of a family is that it was bad while the other one was good, or that A knows no such
- * name (RFC 8020). Where the other one turns out to be anything else, it is worth a question.
+ * What is remembered of a family is that it was bad while the other one was good, or while A knew no such
+ * name. Where the other one turns out to be anything else, it is worth a question.
  */
-static bool is_still_silent(const struct query_family *f, const struct query_family *other, bool is_other_v4)
+static bool is_still_silent(const struct query_family *f, const struct query_family *other)
 {
-    if (!f->is_silent || !f->is_remembered) {
+    if (!f->is_silent || f->remembered == BAD_BESIDE_NOTHING) {
         return f->is_silent;
     }
     if (other->answer == NULL) {
         return !other->is_silent;
     }
-    return other->answer->status == RESOLVER_ADDRS ||
-           (is_other_v4 && other->answer->status == RESOLVER_NXDOMAIN);
+    return other->answer->status ==
+           (f->remembered == BAD_BESIDE_NO_NAME ? RESOLVER_NXDOMAIN : RESOLVER_ADDRS);
 }
 
 void query_family_lookup(uint16_t qtype, const struct query_family *v4, const struct query_family *v6,
@@ -61,8 +61,8 @@ void query_family_lookup(uint16_t qtype, const struct query_family *v4, const st
         from_resolver(v4->answer, v4->is_silent, &out->records);
         return;
     }
-    from_resolver(v4->answer, is_still_silent(v4, v6, false), &out->v4);
-    from_resolver(v6->answer, is_still_silent(v6, v4, true), &out->v6);
+    from_resolver(v4->answer, is_still_silent(v4, v6), &out->v4);
+    from_resolver(v6->answer, is_still_silent(v6, v4), &out->v6);
 }
 
 void query_known_init(struct query_known *k, struct resolver *r, struct bad_family *bad, int64_t now_ms)
@@ -81,10 +81,13 @@ bool query_known_peek(struct query_known *k, const struct answer_question *quest
     const uint16_t qtype = query_family_type(question->qtype, family);
     f->answer = resolver_peek(k->resolver, question->name, qtype, k->now_ms, answer) ? answer : NULL;
     f->is_silent = false;
-    if ((f->answer == NULL || answer->is_nobody_there) && !dns_rrset_is_type(qtype) &&
-        bad_family_has(k->bad, question->name, family, k->now_ms)) {
+    if ((f->answer != NULL && !answer->is_nobody_there) || dns_rrset_is_type(qtype)) {
+        return f->answer != NULL;
+    }
+    const enum bad_beside beside = bad_family_get(k->bad, question->name, family, k->now_ms);
+    if (beside != BAD_BESIDE_NOTHING) {
         f->is_silent = f->answer == NULL;
-        f->is_remembered = f->is_silent;
+        f->remembered = f->is_silent ? beside : BAD_BESIDE_NOTHING;
         answer->is_nobody_there = false; /* the other family was good, and is worth a question */
     }
     return f->answer != NULL || f->is_silent;

@@ -12,7 +12,7 @@
 struct query_family {
     resolver_ticket ticket;               /* 0: not in flight */
     bool is_silent;                       /* given up, now or within the last 30 s … */
-    bool is_remembered;                   /* … and this time it has not been asked */
+    enum bad_beside remembered;           /* … and then this time it has not been asked */
     const struct resolver_answer *answer; /* NULL: not known; kept, or borrowed for one step */
     struct resolver_answer *kept;         /* only while the other family is waited for */
 };
@@ -44,14 +44,14 @@ static inline bool query_family_is_unasked(const struct query_family *f)
 /* Under way, known, or given up by this conversation: not to be asked again. */
 static inline bool query_family_is_settled(const struct query_family *f)
 {
-    return f->ticket != 0 || f->answer != NULL || (f->is_silent && !f->is_remembered);
+    return f->ticket != 0 || f->answer != NULL || (f->is_silent && f->remembered == BAD_BESIDE_NOTHING);
 }
 
 /* What was remembered of it: it is asked now. */
 static inline void query_family_forget(struct query_family *f)
 {
     f->is_silent = false;
-    f->is_remembered = false;
+    f->remembered = BAD_BESIDE_NOTHING;
 }
 
 void query_family_cancel(struct resolver *r, struct query_family *f);

@@ -216,7 +216,10 @@ static void give_up_family(struct query *q, enum ip_family family, int64_t now_m
     query_family_cancel(q->engine->cfg.resolver, f);
     f->is_silent = true;
     if (q->arrived_ms != 0) {
-        bad_family_put(q->engine->bad, &q->name, family, now_ms);
+        const struct resolver_answer *other = family_of(q, family == IP_V4 ? IP_V6 : IP_V4)->answer;
+        const bool is_no_name = other != NULL && other->status == RESOLVER_NXDOMAIN;
+        bad_family_put(q->engine->bad, &q->name, family,
+                       is_no_name ? BAD_BESIDE_NO_NAME : BAD_BESIDE_ADDRESSES, now_ms);
     }
 }
 
@@ -272,7 +275,7 @@ static struct query *new_query(struct query_engine *e, const struct dns_query *a
 /* False: no memory. */
 static bool take_known(struct query *q, struct query_family *f, const struct query_family *known)
 {
-    *f = (struct query_family){.is_silent = known->is_silent, .is_remembered = known->is_remembered};
+    *f = (struct query_family){.is_silent = known->is_silent, .remembered = known->remembered};
     if (known->answer == NULL) {
         return true;
     }

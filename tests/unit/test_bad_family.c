@@ -23,12 +23,12 @@ static void remembers_one_family_for_thirty_seconds(void **state)
     assert_int_equal(bad_family_new(&b), 0);
     const struct host_name n = name_of("gateway.discord.gg");
     const struct host_name other = name_of("discord.gg");
-    assert_false(bad_family_has(b, &n, IP_V6, 1000));
-    bad_family_put(b, &n, IP_V6, 1000);
-    assert_true(bad_family_has(b, &n, IP_V6, 1000 + BAD_FAMILY_KEEP_MS - 1));
-    assert_false(bad_family_has(b, &n, IP_V4, 1000));
-    assert_false(bad_family_has(b, &other, IP_V6, 1000));
-    assert_false(bad_family_has(b, &n, IP_V6, 1000 + BAD_FAMILY_KEEP_MS));
+    assert_int_equal(bad_family_get(b, &n, IP_V6, 1000), BAD_BESIDE_NOTHING);
+    bad_family_put(b, &n, IP_V6, BAD_BESIDE_ADDRESSES, 1000);
+    assert_int_equal(bad_family_get(b, &n, IP_V6, 1000 + BAD_FAMILY_KEEP_MS - 1), BAD_BESIDE_ADDRESSES);
+    assert_int_equal(bad_family_get(b, &n, IP_V4, 1000), BAD_BESIDE_NOTHING);
+    assert_int_equal(bad_family_get(b, &other, IP_V6, 1000), BAD_BESIDE_NOTHING);
+    assert_int_equal(bad_family_get(b, &n, IP_V6, 1000 + BAD_FAMILY_KEEP_MS), BAD_BESIDE_NOTHING);
     assert_int_equal(bad_family_count(b), 0);
     bad_family_free(b);
 }
@@ -43,13 +43,16 @@ static void saying_it_again_does_not_extend_it(void **state)
     const struct host_name n = name_of("a.example.com");
     assert_int_equal(bad_family_left_s(b, &n, IP_V4, 0), 0);
     for (int64_t now_ms = 0; now_ms < BAD_FAMILY_KEEP_MS; now_ms += 500) {
-        bad_family_put(b, &n, IP_V4, now_ms);
+        bad_family_put(b, &n, IP_V4, BAD_BESIDE_ADDRESSES, now_ms);
         assert_int_equal(bad_family_left_s(b, &n, IP_V4, now_ms), (BAD_FAMILY_KEEP_MS - now_ms + 999) / 1000);
     }
     assert_int_equal(bad_family_count(b), 1);
-    assert_false(bad_family_has(b, &n, IP_V4, BAD_FAMILY_KEEP_MS));
-    bad_family_put(b, &n, IP_V4, 0);
-    bad_family_put(b, &n, IP_V4, BAD_FAMILY_KEEP_MS); /* over, and bad again */
+    assert_int_equal(bad_family_get(b, &n, IP_V4, BAD_FAMILY_KEEP_MS), BAD_BESIDE_NOTHING);
+    bad_family_put(b, &n, IP_V4, BAD_BESIDE_ADDRESSES, 0);
+    bad_family_put(b, &n, IP_V4, BAD_BESIDE_ADDRESSES, BAD_FAMILY_KEEP_MS);      /* over, and bad again */
+    bad_family_put(b, &n, IP_V4, BAD_BESIDE_NO_NAME, BAD_FAMILY_KEEP_MS + 1000); /* this is news */
+    assert_int_equal(bad_family_get(b, &n, IP_V4, 2 * BAD_FAMILY_KEEP_MS), BAD_BESIDE_NO_NAME);
+    bad_family_put(b, &n, IP_V4, BAD_BESIDE_ADDRESSES, BAD_FAMILY_KEEP_MS);
     assert_int_equal(bad_family_left_s(b, &n, IP_V4, BAD_FAMILY_KEEP_MS), BAD_FAMILY_KEEP_MS / 1000);
     bad_family_free(b);
 }
@@ -60,13 +63,13 @@ static void forgets_all(void **state)
     struct bad_family *b = NULL;
     assert_int_equal(bad_family_new(&b), 0);
     const struct host_name n = name_of("a.example.com");
-    bad_family_put(b, &n, IP_V4, 0);
-    bad_family_put(b, &n, IP_V6, 0);
+    bad_family_put(b, &n, IP_V4, BAD_BESIDE_ADDRESSES, 0);
+    bad_family_put(b, &n, IP_V6, BAD_BESIDE_ADDRESSES, 0);
     bad_family_forget(b);
     assert_int_equal(bad_family_count(b), 0);
-    assert_false(bad_family_has(b, &n, IP_V4, 1));
-    bad_family_put(b, &n, IP_V4, 1);
-    assert_true(bad_family_has(b, &n, IP_V4, 2));
+    assert_int_equal(bad_family_get(b, &n, IP_V4, 1), BAD_BESIDE_NOTHING);
+    bad_family_put(b, &n, IP_V4, BAD_BESIDE_ADDRESSES, 1);
+    assert_int_equal(bad_family_get(b, &n, IP_V4, 2), BAD_BESIDE_ADDRESSES);
     bad_family_free(b);
 }
 
@@ -79,13 +82,13 @@ static void is_bounded_and_drops_the_least_recently_used(void **state)
         char text[64];
         (void)snprintf(text, sizeof(text), "n%d.example.com", i);
         const struct host_name n = name_of(text);
-        bad_family_put(b, &n, IP_V6, 5);
+        bad_family_put(b, &n, IP_V6, BAD_BESIDE_ADDRESSES, 5);
         const struct host_name first = name_of("n0.example.com");
-        assert_true(bad_family_has(b, &first, IP_V6, 6)); /* in use: it stays */
+        assert_int_equal(bad_family_get(b, &first, IP_V6, 6), BAD_BESIDE_ADDRESSES); /* in use: it stays */
     }
     assert_int_equal(bad_family_count(b), BAD_FAMILY_MAX);
     const struct host_name second = name_of("n1.example.com");
-    assert_false(bad_family_has(b, &second, IP_V6, 6));
+    assert_int_equal(bad_family_get(b, &second, IP_V6, 6), BAD_BESIDE_NOTHING);
     bad_family_free(b);
     bad_family_free(NULL);
 }

@@ -82,12 +82,13 @@ static void what_is_remembered_ends_with_its_reason(void **state)
     (void)state;
     static const struct {
         enum resolver_status other;
-        enum answer_family_state v4, v6; /* of the remembered one, whichever it is */
-    } rows[] = {{RESOLVER_ADDRS, ANSWER_SILENT, ANSWER_SILENT},
+        enum answer_family_state beside_addresses, beside_no_name; /* of the remembered one */
+    } rows[] = {{RESOLVER_ADDRS, ANSWER_SILENT, ANSWER_UNKNOWN},
                 {RESOLVER_NODATA, ANSWER_UNKNOWN, ANSWER_UNKNOWN},
-                {RESOLVER_NXDOMAIN, ANSWER_UNKNOWN, ANSWER_SILENT}, /* of A: no name, no AAAA */
+                {RESOLVER_NXDOMAIN, ANSWER_UNKNOWN, ANSWER_SILENT},
                 {RESOLVER_FAILED, ANSWER_UNKNOWN, ANSWER_UNKNOWN}};
-    const struct query_family remembered = {.is_silent = true, .is_remembered = true};
+    const struct query_family remembered = {.is_silent = true, .remembered = BAD_BESIDE_ADDRESSES};
+    const struct query_family no_name = {.is_silent = true, .remembered = BAD_BESIDE_NO_NAME};
     const struct query_family given_up = {.is_silent = true};
     const struct query_family unknown = {0};
     struct answer_lookup l;
@@ -95,9 +96,11 @@ static void what_is_remembered_ends_with_its_reason(void **state)
         struct resolver_answer a;
         const struct query_family other = family_with(&a, rows[i].other);
         query_family_lookup(DNS_A, &remembered, &other, &l);
-        assert_int_equal(l.v4.state, rows[i].v4);
+        assert_int_equal(l.v4.state, rows[i].beside_addresses);
         query_family_lookup(DNS_A, &other, &remembered, &l);
-        assert_int_equal(l.v6.state, rows[i].v6);
+        assert_int_equal(l.v6.state, rows[i].beside_addresses);
+        query_family_lookup(DNS_A, &other, &no_name, &l);
+        assert_int_equal(l.v6.state, rows[i].beside_no_name);
         query_family_lookup(DNS_A, &given_up, &other, &l);
         assert_int_equal(l.v4.state, ANSWER_SILENT);
     }
@@ -165,11 +168,11 @@ static void nobody_is_there_but_for_the_other_family(void **state)
     assert_true(l.v4.is_nobody_there);
     assert_int_equal(l.v6.state, ANSWER_UNKNOWN);
 
-    bad_family_put(bad, &name, IP_V6, now_ms);
+    bad_family_put(bad, &name, IP_V6, BAD_BESIDE_ADDRESSES, now_ms);
     assert_true(query_known_peek(&known, &q, IP_V4));
     query_family_lookup(DNS_A, &known.v4, &known.v6, &l);
     assert_true(l.v4.is_nobody_there);
-    bad_family_put(bad, &name, IP_V4, now_ms);
+    bad_family_put(bad, &name, IP_V4, BAD_BESIDE_ADDRESSES, now_ms);
     assert_true(query_known_peek(&known, &q, IP_V4));
     query_family_lookup(DNS_A, &known.v4, &known.v6, &l);
     assert_int_equal(l.v4.state, ANSWER_FAILED);
