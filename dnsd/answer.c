@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #define DENIED_TEXT "policy_denied: no rule names this host; see openshell-egress explain"
+#define NO_HOST_TEXT "policy_denied: this is no host name: no rule can name it"
 #define TEXT_SHORT 120 /* what is only helpful is left out beyond it */
 
 void answer_config_set(struct answer_config *cfg, const struct settings_dnsd *s,
@@ -126,10 +127,12 @@ static void deny(const struct answer_question *q, enum answer_event event, struc
     if (q->is_silent) {
         return;
     }
-    answer_say(out, DNS_EDE_BLOCKED, DENIED_TEXT);
-    if (q->name != NULL) {
-        answer_say_more(out, " ", host_name_span(q->name));
+    if (q->name == NULL) {
+        answer_say(out, DNS_EDE_BLOCKED, NO_HOST_TEXT);
+        return;
     }
+    answer_say(out, DNS_EDE_BLOCKED, DENIED_TEXT);
+    answer_say_more(out, " ", host_name_span(q->name));
 }
 
 static bool is_address_type(uint16_t qtype)
@@ -237,14 +240,22 @@ static enum answer_route decide_open(const struct answer_question *q, struct ans
     return ANSWER_ROUTE_RESOLVE;
 }
 
+/* The root, or what is no host name: nothing that a rule could name. */
+static void decide_nameless(const struct answer_question *q, struct answer *out)
+{
+    if (q->qname.len == 1) {
+        answer_parent(q, out);
+    } else if (answer_is_reverse_wire(q->qname)) {
+        answer_from_map(q, NULL, out);
+    } else {
+        deny(q, ANSWER_EVENT_DENIED, out);
+    }
+}
+
 enum answer_route answer_decide(const struct answer_question *q, struct answer *out, struct ip *reverse)
 {
     if (q->name == NULL) {
-        if (q->qname.len == 1) {
-            answer_parent(q, out);
-        } else {
-            deny(q, ANSWER_EVENT_DENIED, out);
-        }
+        decide_nameless(q, out);
         return ANSWER_ROUTE_DONE;
     }
     if (is_localhost(q->name)) {

@@ -68,6 +68,19 @@ bool answer_is_reverse(const struct host_name *n)
     return false;
 }
 
+bool answer_is_reverse_wire(struct span qname)
+{
+    static const char v4[] = "\7in-addr\4arpa", v6[] = "\3ip6\4arpa"; /* they end in the root label */
+    for (size_t at = 0; at < qname.len; at += (size_t)qname.data[at] + 1) {
+        const struct span zone = span_sub(qname, at, qname.len - at);
+        if (dns_wire_name_is_equal(zone, span_make(v4, sizeof(v4))) ||
+            dns_wire_name_is_equal(zone, span_make(v6, sizeof(v6)))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum answer_route answer_reverse(const struct answer_question *q, struct answer *out, struct ip *reverse)
 {
     struct ip ip;

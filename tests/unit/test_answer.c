@@ -218,8 +218,28 @@ static void denies_names_without_a_canonical_form(void **state)
     struct answer out;
     struct ip reverse;
     assert_is(NX, answer_decide(&q, &out, &reverse), &out, "odd name");
+    assert_non_null(strstr(out.ede_text, "no host name"));
     q.qname = span_make("", 1); /* the root exists */
     assert_is(NODATA, answer_decide(&q, &out, &reverse), &out, "root");
+}
+
+static void a_reverse_name_may_have_any_labels(void **state)
+{
+    static const char in_addr[] = "\0040/25\0012\0010\003192\007IN-addr\004arpa";
+    static const char ip6[] = "\001*\003ip6\004arpa", no_zone[] = "\001*\013x.\003ip6\004arpa";
+    const struct fixture *f = *state;
+    struct answer_question q = {.cfg = &f->real, .policy = f->policy, .qtype = DNS_PTR};
+    struct answer out;
+    struct ip reverse;
+    q.qname = span_make(in_addr, sizeof(in_addr));
+    assert_is(NX, answer_decide(&q, &out, &reverse), &out, "IPv4");
+    assert_int_equal(out.event, ANSWER_EVENT_NOISE);
+    q.qname = span_make(ip6, sizeof(ip6));
+    assert_is(NX, answer_decide(&q, &out, &reverse), &out, "IPv6");
+    assert_int_equal(out.event, ANSWER_EVENT_NOISE);
+    q.qname = span_make(no_zone, sizeof(no_zone)); /* within a label */
+    assert_is(NX, answer_decide(&q, &out, &reverse), &out, "one label");
+    assert_int_equal(out.event, ANSWER_EVENT_DENIED);
 }
 
 static void gives_aaaa_as_the_option_says(void **state)
@@ -564,6 +584,7 @@ int main(void)
         cmocka_unit_test(answers_localhost_with_loopback),
         cmocka_unit_test(denies_in_the_way_that_was_chosen),
         cmocka_unit_test(denies_names_without_a_canonical_form),
+        cmocka_unit_test(a_reverse_name_may_have_any_labels),
         cmocka_unit_test(gives_aaaa_as_the_option_says),
         cmocka_unit_test(judges_families_in_real_mode),
         cmocka_unit_test(judges_families_in_synthetic_mode),
