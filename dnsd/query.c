@@ -87,6 +87,17 @@ static const char *why_full(const struct query_engine *e)
     return e->is_draining ? "shutting down" : many;
 }
 
+/*
+ * Where AAAA is not given out, a client's two questions for a name wait for one packet: the second one takes
+ * no token. Nor does whoever asks again, but holds a place: half of them are left to those who take tokens.
+ */
+static bool is_joined(const struct query_engine *e, const struct answer_question *q)
+{
+    const bool is_of_a = answer_hides_aaaa(q) || (q->qtype == DNS_A && !answer_other_counts(q));
+    return is_of_a && e->count < QUERY_IN_FLIGHT_MAX / 2 &&
+           resolver_is_asked(e->cfg.resolver, q->name, DNS_A);
+}
+
 static struct query_hot_at hot_at(const struct query_engine *e)
 {
     return (struct query_hot_at){.cfg = &e->cfg, .hot = e->hot, .now_ms = e->now_ms, .hash = e->hot_hash};
@@ -133,7 +144,12 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
         known.wants = answer_from_lookup(question, &lookup, a);
     }
     if (known.wants != 0) {
-        if (query_brakes_pass(&e->brakes, question, &to->client.ip, why_full(e), e->now_ms, a)) {
+        const struct query_brakes_ask may = {.question = question,
+                                             .client = &to->client.ip,
+                                             .full = why_full(e),
+                                             .is_joined = is_joined(e, question),
+                                             .now_ms = e->now_ms};
+        if (query_brakes_pass(&e->brakes, &may, a)) {
             query_pending_start(e, question, ask, to, &known);
             return;
         }

@@ -36,20 +36,21 @@ void query_brakes_count(struct query_brakes *b, const struct answer *stopped)
     metrics_add(&b->worker->metrics, (size_t)counter_of(stopped), 1);
 }
 
-bool query_brakes_pass(struct query_brakes *b, const struct answer_question *question,
-                       const struct ip *client, const char *full, int64_t now_ms, struct answer *out)
+bool query_brakes_pass(struct query_brakes *b, const struct query_brakes_ask *ask, struct answer *out)
 {
-    if (full != NULL) {
-        answer_failure(out, DNS_EDE_OTHER, full);
+    const struct answer_question *question = ask->question;
+    if (ask->full != NULL) {
+        answer_failure(out, DNS_EDE_OTHER, ask->full);
         return false;
     }
     const struct policy_endpoint *endpoint = out->endpoint;
     const bool is_wildcard = endpoint != NULL && endpoint->host_kind == ENDPOINT_WILDCARD;
     const struct brakes_question q = {.sandbox = question->sandbox,
-                                      .client = client,
+                                      .client = ask->client,
                                       .name = question->name,
                                       .pattern = is_wildcard ? &endpoint->pattern.text : NULL,
-                                      .now_ms = now_ms};
+                                      .is_joined = ask->is_joined,
+                                      .now_ms = ask->now_ms};
     struct brakes_outcome outcome;
     brakes_judge(b->brakes, &q, &outcome);
     if (outcome.verdict == BRAKES_GO && !outcome.is_new_name) {

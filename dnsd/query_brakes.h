@@ -13,15 +13,21 @@ struct query_brakes {
     struct brakes_log log;
 };
 
+struct query_brakes_ask { /* borrowed for the call */
+    const struct answer_question *question;
+    const struct ip *client;
+    const char *full; /* NULL, or why there is no room for another question: then nothing is taken */
+    bool is_joined;   /* it waits for what is asked already */
+    int64_t now_ms;
+};
+
 void query_brakes_init(struct query_brakes *b, struct worker *worker, struct brakes *brakes);
 void query_brakes_fini(struct query_brakes *b);
 /*
  * May the question go upstream? If not, *out is the answer; else it is as it was. *out is that of
  * answer_decide(): its endpoint admits the name. Call it once for a question, however often it is asked
- * upstream. full is NULL, or why there is no room for another question: then nothing is taken from the
- * brakes.
+ * upstream.
  */
-bool query_brakes_pass(struct query_brakes *b, const struct answer_question *question,
-                       const struct ip *client, const char *full, int64_t now_ms, struct answer *out);
+bool query_brakes_pass(struct query_brakes *b, const struct query_brakes_ask *ask, struct answer *out);
 /* A question that was stopped leaves with this answer: that of query_brakes_pass(), and no stale one. */
 void query_brakes_count(struct query_brakes *b, const struct answer *stopped);

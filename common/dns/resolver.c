@@ -132,6 +132,11 @@ bool resolver_peek_stale(struct resolver *r, const struct host_name *name, uint1
     return resolver_core_peek_stale(r->core, name, qtype, now_ms, out);
 }
 
+bool resolver_is_asked(struct resolver *r, const struct host_name *name, uint16_t qtype)
+{
+    return resolver_core_is_asked(r->core, name, qtype);
+}
+
 uint32_t resolver_turn(const struct resolver *r)
 {
     return resolver_core_turn(r->core);

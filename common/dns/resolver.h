@@ -53,6 +53,9 @@ bool resolver_peek(struct resolver *r, const struct host_name *name, uint16_t qt
 bool resolver_peek_stale(struct resolver *r, const struct host_name *name, uint16_t qtype, int64_t now_ms,
                          struct resolver_answer *out);
 
+/* Is an answer to it on its way already? Then resolver_ask() costs no packet. */
+bool resolver_is_asked(struct resolver *r, const struct host_name *name, uint16_t qtype);
+
 /* Of the cache (cache_turn): what is given again without resolver_peek() is to be looked up when it changes.
  */
 uint32_t resolver_turn(const struct resolver *r);

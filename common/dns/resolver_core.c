@@ -394,6 +394,12 @@ static void drop_question(struct resolver_core *c, struct resolver_question *q)
     free_question(c, q);
 }
 
+bool resolver_core_is_asked(struct resolver_core *c, const struct host_name *name, uint16_t qtype)
+{
+    const struct cache_key key = cache_key_make(c->cache, name, qtype);
+    return htab_find(&c->asking, key.hash, match_question, &key) != NULL;
+}
+
 uint32_t resolver_core_turn(const struct resolver_core *c)
 {
     return cache_turn(c->cache);

@@ -112,6 +112,9 @@ bool resolver_core_run(struct resolver_core *c, int64_t now_ms);
 /* Ends every exchange that nobody waits for (renewals, news behind a stale answer). */
 void resolver_core_drop_unwanted(struct resolver_core *c);
 
+/* Is an answer to it on its way already? */
+bool resolver_core_is_asked(struct resolver_core *c, const struct host_name *name, uint16_t qtype);
+
 /* Of the cache (cache_turn). */
 uint32_t resolver_core_turn(const struct resolver_core *c);
 

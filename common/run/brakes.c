@@ -227,7 +227,7 @@ static enum brakes_verdict judge_wildcard(struct brakes *b, const struct brakes_
 static void judge_locked(struct brakes *b, const struct brakes_question *q, const struct hashes *h,
                          struct brakes_outcome *out)
 {
-    struct client *c = b->cfg.rate > 0 ? client_of(b, q, h->client) : NULL;
+    struct client *c = b->cfg.rate > 0 && !q->is_joined ? client_of(b, q, h->client) : NULL;
     if (out->verdict != BRAKES_LENGTH) {
         out->verdict = BRAKES_GO;
         if (c != NULL && !bucket_has(&c->bucket, b->cfg.rate, RATE_PERIOD_MS, q->now_ms)) {
@@ -258,7 +258,7 @@ void brakes_judge(struct brakes *b, const struct brakes_question *q, struct brak
 {
     struct hashes h = {0};
     *out = (struct brakes_outcome){.verdict = BRAKES_GO};
-    if (q->pattern == NULL && b->cfg.rate == 0) {
+    if (q->pattern == NULL && (b->cfg.rate == 0 || q->is_joined)) {
         return;
     }
     h.client = hash_client(b, q);

@@ -41,6 +41,7 @@ struct brakes_question { /* borrowed for the call */
     const struct host_name *name;
     const struct host_name
         *pattern;   /* of the wildcard that alone admits the name; NULL: an exact rule does */
+    bool is_joined; /* it sends nothing by itself: no token of the rate */
     int64_t now_ms; /* monotonic */
 };
 

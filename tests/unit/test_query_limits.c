@@ -111,6 +111,33 @@ static void over_the_rate_is_a_failure_that_is_tried_again(void **state)
     assert_int_equal(query_in_flight(f->engine), 2);
 }
 
+/* Where AAAA is not given out it waits for A: one packet, one token, whichever comes first. */
+static void a_hidden_aaaa_takes_no_token_of_its_own(void **state)
+{
+    struct query_scene *f = *state;
+    const struct brakes_config one = {.rate = 1};
+    f->answer.aaaa = AAAA_NODATA;
+    f->is_silent = true;
+    brakes_free(f->brakes);
+    assert_int_equal(brakes_new(&one, &f->brakes), 0);
+    query_engine_free(f->engine);
+    f->engine = query_scene_engine(f);
+    assert_int_equal(query_scene_ask(f, "one.t.example.net", DNS_A), QUERY_TAKEN);
+    assert_int_equal(query_scene_ask(f, "one.t.example.net", DNS_AAAA), QUERY_TAKEN);
+    assert_int_equal(query_scene_ask(f, "two.t.example.net", DNS_AAAA), QUERY_TAKEN);
+    assert_int_equal(query_scene_ask(f, "two.t.example.net", DNS_A), QUERY_TAKEN);
+    assert_int_equal(f->reply_count, 0);
+    assert_int_equal(query_scene_ask(f, "three.t.example.net", DNS_A), QUERY_TAKEN); /* the burst is two */
+    assert_int_equal(query_scene_rcode(f), DNS_SERVFAIL);
+    for (size_t i = query_in_flight(f->engine); i < QUERY_IN_FLIGHT_MAX / 2; i++) {
+        assert_int_equal(query_scene_ask(f, "one.t.example.net", DNS_A), QUERY_TAKEN);
+    }
+    assert_int_equal(query_scene_counter(f, DNSD_COUNTER_RATE_LIMITED), 1);
+    assert_int_equal(query_scene_ask(f, "one.t.example.net", DNS_A), QUERY_TAKEN); /* half of the places */
+    assert_int_equal(query_scene_counter(f, DNSD_COUNTER_RATE_LIMITED), 2);
+    assert_int_equal(query_in_flight(f->engine), QUERY_IN_FLIGHT_MAX / 2);
+}
+
 static void a_message_is_limited_by_its_transport(void **state)
 {
     (void)state;
@@ -131,6 +158,7 @@ int main(void)
         TEST(too_many_in_flight_are_told_at_once),
         TEST(brakes_stand_before_the_upstream),
         TEST(over_the_rate_is_a_failure_that_is_tried_again),
+        TEST(a_hidden_aaaa_takes_no_token_of_its_own),
         TEST(drains_when_the_last_one_has_its_answer),
         TEST(drains_at_once_when_nothing_is_in_flight),
         cmocka_unit_test(a_message_is_limited_by_its_transport),
