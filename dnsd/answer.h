@@ -130,6 +130,7 @@ struct answer_family {
     bool is_stale;        /* it had expired; text says why there is nothing newer */
     bool is_nobody_there; /* FAILED, remembered, and the other family would fail alike if it were asked */
     bool is_own_limit;    /* FAILED, and not for the upstream */
+    bool is_old_news;     /* FAILED, remembered, and found so before the other family was looked at */
     enum dns_ede ede;
     const char *text;       /* a literal */
     const struct ip *addrs; /* borrowed */

@@ -151,7 +151,7 @@ static void answer_no_name(const struct answer_question *q, const struct answer_
 static void answer_bad(const struct answer_question *q, const struct answer_family *asked,
                        const struct answer_family *other, struct answer *out)
 {
-    if (other != NULL && other->state == ANSWER_ADDRS) {
+    if (other != NULL && other->state == ANSWER_ADDRS && !asked->is_own_limit) {
         answer_no_data(out, ANSWER_REPAIRED_TTL_S);
         out->is_repaired = true;
         out->why = "this family is bad upstream and the other is good";
@@ -214,6 +214,9 @@ static unsigned from_real(const struct answer_question *q, const struct answer_l
         other = NULL;
     } else if (other->state == ANSWER_UNKNOWN && !asked->is_nobody_there) {
         return is_v4 ? ANSWER_WANTS_V6 : ANSWER_WANTS_V4;
+    }
+    if (asked->is_old_news && other != NULL && other->state == ANSWER_ADDRS) {
+        return is_v4 ? ANSWER_WANTS_V4 : ANSWER_WANTS_V6; /* an outage that is over looks like this, too */
     }
     if (is_bad(asked)) {
         answer_bad(q, asked, other, out);

@@ -21,6 +21,15 @@ void query_family_cancel(struct resolver *r, struct query_family *f)
     }
 }
 
+void query_family_forget(struct query_family *f)
+{
+    f->is_silent = false;
+    f->remembered = BAD_BESIDE_NOTHING;
+    f->answer = NULL;
+    free(f->kept);
+    f->kept = NULL;
+}
+
 bool query_family_keep(struct query_family *f, const struct resolver_answer *a)
 {
     const size_t records_len = a->records == NULL ? 0 : sizeof(*a->records);
@@ -63,6 +72,8 @@ void query_family_lookup(uint16_t qtype, const struct query_family *v4, const st
     }
     from_resolver(v4->answer, is_still_silent(v4, v6), &out->v4);
     from_resolver(v6->answer, is_still_silent(v6, v4), &out->v6);
+    out->v4.is_old_news = query_family_is_old_news(v4);
+    out->v6.is_old_news = query_family_is_old_news(v6);
 }
 
 void query_known_init(struct query_known *k, struct resolver *r, struct bad_family *bad, int64_t now_ms)
@@ -81,13 +92,14 @@ bool query_known_peek(struct query_known *k, const struct answer_question *quest
     const uint16_t qtype = query_family_type(question->qtype, family);
     f->answer = resolver_peek(k->resolver, question->name, qtype, k->now_ms, answer) ? answer : NULL;
     f->is_silent = false;
-    if ((f->answer != NULL && !answer->is_nobody_there) || dns_rrset_is_type(qtype)) {
+    if ((f->answer != NULL && answer->status != RESOLVER_FAILED) || dns_rrset_is_type(qtype)) {
         return f->answer != NULL;
     }
     const enum bad_beside beside = bad_family_get(k->bad, question->name, family, k->now_ms);
     if (beside != BAD_BESIDE_NOTHING) {
         f->is_silent = f->answer == NULL;
         f->remembered = f->is_silent ? beside : BAD_BESIDE_NOTHING;
+        f->is_judged = beside == BAD_BESIDE_ADDRESSES;
         answer->is_nobody_there = false; /* the other family was good, and is worth a question */
     }
     return f->answer != NULL || f->is_silent;

@@ -13,6 +13,7 @@ struct query_family {
     resolver_ticket ticket;               /* 0: not in flight */
     bool is_silent;                       /* given up, now or within the last 30 s … */
     enum bad_beside remembered;           /* … and then this time it has not been asked */
+    bool is_judged;                       /* it has been found to be bad beside the other family */
     const struct resolver_answer *answer; /* NULL: not known; kept, or borrowed for one step */
     struct resolver_answer *kept;         /* only while the other family is waited for */
 };
@@ -41,18 +42,25 @@ static inline bool query_family_is_unasked(const struct query_family *f)
     return f->ticket == 0 && f->answer == NULL && !f->is_silent;
 }
 
+/*
+ * Remembered to have failed, but not beside the other family: if that one is good now, the failure may be one
+ * of a time when nobody answered anything.
+ */
+static inline bool query_family_is_old_news(const struct query_family *f)
+{
+    return f->answer != NULL && f->answer->status == RESOLVER_FAILED && f->answer->from_cache &&
+           !f->answer->is_nobody_there && !f->is_judged;
+}
+
 /* Under way, known, or given up by this conversation: not to be asked again. */
 static inline bool query_family_is_settled(const struct query_family *f)
 {
-    return f->ticket != 0 || f->answer != NULL || (f->is_silent && f->remembered == BAD_BESIDE_NOTHING);
+    return f->ticket != 0 || (f->answer != NULL && !query_family_is_old_news(f)) ||
+           (f->is_silent && f->remembered == BAD_BESIDE_NOTHING);
 }
 
 /* What was remembered of it: it is asked now. */
-static inline void query_family_forget(struct query_family *f)
-{
-    f->is_silent = false;
-    f->remembered = BAD_BESIDE_NOTHING;
-}
+void query_family_forget(struct query_family *f);
 
 void query_family_cancel(struct resolver *r, struct query_family *f);
 /* Keeps a borrowed answer, with its records, beyond this step; to be freed. False: no memory. */

@@ -107,7 +107,7 @@ static void take_reply(struct query *q, struct query_family *f, const struct res
     f->answer = a;
     note_arrival(q, f, a, q->engine->now_ms);
     query_step(q);
-    if (!q->has_ended && !query_family_keep(f, a)) {
+    if (!q->has_ended && f->answer == a && !query_family_keep(f, a)) { /* else it is asked again */
         const struct answer_question question = query_question(q->engine, &q->ask, &q->name, &q->to);
         fail_query(q, &question, "out of memory");
     }
@@ -134,6 +134,7 @@ static bool ask_family(struct query *q, enum ip_family family)
     }
     const struct resolver_ask ask = {.name = &q->name,
                                      .qtype = query_family_type(q->ask.qtype, family),
+                                     .is_again = query_family_is_old_news(f),
                                      .fn = family == IP_V4 ? on_v4_event : on_v6_event,
                                      .ctx = q};
     query_family_forget(f);
@@ -275,7 +276,8 @@ static struct query *new_query(struct query_engine *e, const struct dns_query *a
 /* False: no memory. */
 static bool take_known(struct query *q, struct query_family *f, const struct query_family *known)
 {
-    *f = (struct query_family){.is_silent = known->is_silent, .remembered = known->remembered};
+    *f = (struct query_family){
+        .is_silent = known->is_silent, .remembered = known->remembered, .is_judged = known->is_judged};
     if (known->answer == NULL) {
         return true;
     }

@@ -327,7 +327,6 @@ static bool look_up(struct resolver_core *c, const struct cache_key *k, int64_t 
         out->from_cache = true;
         out->is_nobody_there = is_no_upstream(out->why) && *failing_of(c, k->name);
     }
-    count(c, RESOLVER_COUNTER_CACHE_HITS, 1);
     return true;
 }
 
@@ -336,7 +335,9 @@ bool resolver_core_peek(struct resolver_core *c, const struct host_name *name, u
 {
     const struct cache_key key = cache_key_make(c->cache, name, qtype);
     bool has_stale = false;
-    return look_up(c, &key, now_ms, out, &has_stale);
+    const bool is_known = look_up(c, &key, now_ms, out, &has_stale);
+    count(c, RESOLVER_COUNTER_CACHE_HITS, is_known ? 1 : 0);
+    return is_known;
 }
 
 bool resolver_core_peek_stale(struct resolver_core *c, const struct host_name *name, uint16_t qtype,
@@ -360,7 +361,8 @@ resolver_ticket resolver_core_ask(struct resolver_core *c, const struct resolver
     SCRATCH struct resolver_answer known;
     struct resolver_question *q = NULL;
     bool has_stale = false;
-    if (look_up(c, &key, now_ms, &known, &has_stale)) {
+    if (look_up(c, &key, now_ms, &known, &has_stale) && !(ask->is_again && known.status == RESOLVER_FAILED)) {
+        count(c, RESOLVER_COUNTER_CACHE_HITS, 1);
         q = new_question(c, &key);
         if (q != NULL) {
             resolver_answer_copy(&q->answer, &known);

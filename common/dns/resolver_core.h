@@ -85,6 +85,7 @@ bool resolver_core_peek_stale(struct resolver_core *c, const struct host_name *n
 struct resolver_ask { /* borrowed */
     const struct host_name *name;
     uint16_t qtype;
+    bool is_again; /* a remembered failure will not do */
     resolver_event_fn *fn;
     void *ctx;
 };

@@ -10,7 +10,7 @@ import unittest
 import dns_wire as w
 import lab
 from daemon import Daemon
-from dns_stub import Stub, addresses, nodata, rcode, silence
+from dns_stub import Stub, addresses, late, nodata, rcode, silence
 
 V4 = "93.184.216.34"
 OTHER = "93.184.216.35"
@@ -141,6 +141,19 @@ class TestStale(Case):
         m, took = self.ask()
         self.assertEqual(m.rcode, w.SERVFAIL)
         self.assertLess(took, 4.0)
+
+    def test_an_outage_that_is_over_is_no_verdict_on_a_family(self):
+        self.start("--serve-stale", "0", zone={(HOST, w.A): rcode(w.SERVFAIL),
+                                               (HOST, w.AAAA): late(0.3, rcode(w.SERVFAIL))})
+        begin = time.monotonic()
+        self.assertEqual(self.ask()[0].rcode, w.SERVFAIL)  # A is remembered for 1 s, AAAA 0.3 s longer
+        time.sleep(begin + 1.1 - time.monotonic())
+        self.assertEqual(self.ask()[0].rcode, w.SERVFAIL)  # A for 2 s
+        time.sleep(begin + 1.5 - time.monotonic())
+        self.stub.zone.update({(HOST, w.A): addresses(V4), (HOST, w.AAAA): addresses("2606:2800:220:1::1")})
+        for qtype in (w.A, w.AAAA):
+            self.assertEqual(len(self.ask(qtype=qtype)[0].answer), 1)
+        self.assertEqual([a.qtype for a in self.stub.seen].count(w.A), 3)
 
     def test_zero_ttl_does_not_melt_the_upstream(self):
         """ovn-kubernetes#5867: those who wait share one exchange, and nobody else does."""

@@ -132,6 +132,26 @@ static void on_failure(void *ctx, const struct resolver_answer *a)
 }
 
 /* A family that was given up while the other one was good is no reason to leave that one unasked. */
+/* Only what was remembered, for the name's sake, and not found beside the other family. */
+static void old_news_is_asked_again(void **state)
+{
+    (void)state;
+    struct resolver_answer a;
+    struct query_family f = family_with(&a, RESOLVER_FAILED);
+    struct answer_lookup l;
+    assert_true(query_family_is_settled(&f));
+    a.from_cache = true;
+    assert_false(query_family_is_settled(&f));
+    query_family_lookup(DNS_A, &f, &(struct query_family){0}, &l);
+    assert_true(l.v4.is_old_news);
+    assert_false(l.v6.is_old_news);
+    a.is_nobody_there = true;
+    assert_true(query_family_is_settled(&f));
+    a.is_nobody_there = false;
+    f.is_judged = true;
+    assert_true(query_family_is_settled(&f));
+}
+
 static void nobody_is_there_but_for_the_other_family(void **state)
 {
     (void)state;
@@ -190,6 +210,7 @@ int main(void)
         cmocka_unit_test(kept_answer_has_its_records),
         cmocka_unit_test(families_are_told_apart),
         cmocka_unit_test(what_is_remembered_ends_with_its_reason),
+        cmocka_unit_test(old_news_is_asked_again),
         cmocka_unit_test(nobody_is_there_but_for_the_other_family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
