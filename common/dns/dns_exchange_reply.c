@@ -110,7 +110,8 @@ static void take_error(struct dns_exchange *x, size_t i, const struct dns_reply 
         ask_again(x, i, s->tcp, false);
         return;
     }
-    give_up(x, i, r->rcode == DNS_REFUSED ? DNS_EXCHANGE_FAIL_REFUSED : DNS_EXCHANGE_FAIL_SERVFAIL);
+    const enum dns_exchange_fail why = r->is_bad_chain ? DNS_EXCHANGE_FAIL_CNAME : DNS_EXCHANGE_FAIL_SERVFAIL;
+    give_up(x, i, r->rcode == DNS_REFUSED ? DNS_EXCHANGE_FAIL_REFUSED : why);
 }
 
 static void take_reply(struct dns_exchange *x, size_t i, const struct dns_reply *r)

@@ -162,6 +162,7 @@ static bool soa_find(struct chain *ch)
 
 static void reply_fail(struct dns_reply *out)
 {
+    out->is_bad_chain = true;
     out->kind = DNS_REPLY_ERROR;
     out->rcode = DNS_SERVFAIL;
     out->addr_count = 0;
@@ -224,6 +225,7 @@ static void reply_init(struct dns_reply *out)
     out->rcode = 0;
     out->ra = false;
     out->has_opt = false;
+    out->is_bad_chain = false;
     out->has_soa = false;
     out->hop_count = 0;
     out->ttl_s = 0;
