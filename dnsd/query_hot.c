@@ -8,7 +8,7 @@
 
 bool query_hot_is_on(const struct query_engine_config *cfg)
 {
-    return cfg->answer->mode == ANSWER_REAL && !log_is_on(LOG_DEBUG);
+    return cfg->answer->mode == ANSWER_REAL && cfg->direct == NULL && !log_is_on(LOG_DEBUG);
 }
 
 static struct hot_question hot_question(const struct query_hot_at *at, const struct answer_question *q)

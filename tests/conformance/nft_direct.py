@@ -146,14 +146,13 @@ def check_modes(stub, scratch, mode, is_synthetic):
 
 def check_expiry(dnsd):
     """An element that ends takes no connection with it; asking again brings it back."""
-    ask(dnsd, "direct.example.org", 4)
+    for _ in range(3):  # the third time it is known so well that nothing is judged any more
+        ask(dnsd, "direct.example.org", 4)
     conn = connect(SERVER[4], 5432)
     nft("flush", "set", "inet", "fence", "let4")
     talk(conn, b"still here")
     conn.close()
     assert connect(SERVER[4], 5432) is None
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM):
-        dnsd.reload(POLICY + "  more:\n    binaries: [{ path: \"/**\" }]\n    endpoints: [{ host: x.example.net, port: 1 }]\n")
     _, got = ask(dnsd, "direct.example.org", 4)
     assert got == [SERVER[4]] and connect(SERVER[4], 5432)
 
