@@ -164,25 +164,18 @@ enum address_rule judge_address_rule(const struct dest_guard *guard, const struc
 static struct refusal rule_refusal(enum address_rule rule, enum ip_class cls, bool is_static,
                                    bool strict_private)
 {
+    const enum ip_group group = ip_class_group(cls);
+    if (group == IP_GROUP_NEVER && (!is_static || cls != IP_CLASS_LINK_LOCAL)) {
+        return (struct refusal){class_why(cls), POLICY_STOP}; /* whatever the rule: nothing else would help */
+    }
     if (rule == ADDRESS_RULE_NONE) {
         return (struct refusal){"a control-plane port needs an endpoint with its exact host, or allowed_ips",
                                 POLICY_NEXT_PORT};
     }
-    switch (ip_class_group(cls)) {
-    case IP_GROUP_NEVER:
-        if (!is_static || cls != IP_CLASS_LINK_LOCAL) {
-            return (struct refusal){class_why(cls), POLICY_STOP};
-        }
-        break;
-    case IP_GROUP_PRIVATE:
-        if (rule == ADDRESS_RULE_PUBLIC && !is_static) {
-            return (struct refusal){strict_private ? "with --strict-private this address needs allowed_ips"
-                                                   : class_why(cls),
-                                    POLICY_NEXT_ENDPOINT};
-        }
-        break;
-    case IP_GROUP_PUBLIC:
-        break;
+    if (group == IP_GROUP_PRIVATE && rule == ADDRESS_RULE_PUBLIC && !is_static) {
+        return (struct refusal){strict_private ? "with --strict-private this address needs allowed_ips"
+                                               : class_why(cls),
+                                POLICY_NEXT_ENDPOINT};
     }
     return (struct refusal){0};
 }

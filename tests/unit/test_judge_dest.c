@@ -209,6 +209,10 @@ static void test_address_rule(void **state)
         }
     }
     assert_int_equal(judge_address_rule(&open_guard, f->wild, 6443), ADDRESS_RULE_NONE);
+    const struct ip loopback = ip_v4(127, 0, 0, 1);
+    struct dest_verdict v; /* an exact host, which this port needs else, would not help */
+    judge_dest(f->p, &open_guard, f->wild, &loopback, 6443, false, &v);
+    assert_non_null(strstr(v.why, "loopback"));
     assert_int_equal(judge_address_rule(&strict_guard, f->exact, 6443), ADDRESS_RULE_PUBLIC);
 }
 
