@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 #define DENIED_TEXT "policy_denied: no rule names this host; see openshell-egress explain"
-#define NO_HOST_TEXT "policy_denied: this is no host name: no rule can name it"
+#define NO_HOST_TEXT "policy_denied: no rule can name this: "
 #define TEXT_SHORT 120 /* what is only helpful is left out beyond it */
 
 void answer_config_set(struct answer_config *cfg, const struct settings_dnsd *s,
@@ -30,6 +30,11 @@ void answer_config_set(struct answer_config *cfg, const struct settings_dnsd *s,
 bool answer_is_open(const struct answer_question *q)
 {
     return zone_find_open(q->cfg->zones, q->name) != NULL;
+}
+
+bool answer_is_parent(const struct answer_question *q)
+{
+    return policy_is_parent(q->policy, q->name) || zone_is_open_parent(q->cfg->zones, q->name);
 }
 
 bool answer_is_direct(const struct answer_question *q, uint16_t ports[ANSWER_DIRECT_PORTS], size_t *count)
@@ -68,6 +73,7 @@ void answer_start(struct answer *out, enum dns_rcode rcode, enum answer_event ev
     out->has_ptr = false;
     out->has_records = false;
     out->left_out = 0;
+    out->addrs_refused = 0;
     out->target.len = 0;
     out->ede = DNS_EDE_NONE;
     out->ede_text[0] = '\0';
@@ -128,7 +134,9 @@ static void deny(const struct answer_question *q, enum answer_event event, struc
         return;
     }
     if (q->name == NULL) {
+        SCRATCH struct host_name name;
         answer_say(out, DNS_EDE_BLOCKED, NO_HOST_TEXT);
+        answer_say_more(out, "", span_str(host_fault_text(host_name_from_wire(q->qname, &name))));
         return;
     }
     answer_say(out, DNS_EDE_BLOCKED, DENIED_TEXT);
@@ -330,7 +338,7 @@ void answer_braked(const struct answer_question *q, enum brakes_verdict v, struc
         deny(q, ANSWER_EVENT_BRAKED, out);
         out->is_plain_denial = false;
         out->soa_ttl_s = ANSWER_BRAKED_TTL_S;
-        if (out->rcode == DNS_NXDOMAIN && policy_is_parent(q->policy, q->name)) {
+        if (out->rcode == DNS_NXDOMAIN && answer_is_parent(q)) {
             out->rcode = DNS_NOERROR; /* what is admitted below it exists (RFC 8020) */
         }
     }

@@ -77,6 +77,8 @@ struct answer {
     bool has_records;
     struct dns_rrset records; /* if has_records: what of SRV or TXT is given out */
     uint32_t left_out;        /* records of the upstream that are not */
+    size_t addrs_refused;     /* of the family, while others are given out */
+    struct ip refused;        /* the first of them; why says why */
     struct host_name target;  /* of SRV: the first one that is not admitted; len 0: none */
     uint16_t target_port;     /* its port */
     enum dns_ede ede;

@@ -52,7 +52,9 @@ static void say_stale(const struct answer_family *f, struct answer *out)
 struct permitted {
     struct ip *addrs; /* borrowed, DNS_ADDRS_MAX of them; NULL: they are only counted */
     size_t count;
-    const char *why; /* the first refusal's, or NULL */
+    size_t refused;
+    struct ip first_refused; /* if there is one */
+    const char *why;         /* its reason, or NULL */
 };
 
 /* One endpoint that lets the address pass is enough. The one that admitted the name, which may be NULL, is
@@ -73,6 +75,7 @@ static void filter(const struct answer_question *q, const struct answer_family *
                    const struct policy_endpoint *ep, bool is_static, struct permitted *out)
 {
     out->count = 0;
+    out->refused = 0;
     out->why = NULL;
     if (f->state != ANSWER_ADDRS) {
         return;
@@ -90,8 +93,9 @@ static void filter(const struct answer_question *q, const struct answer_family *
                 out->addrs[out->count] = f->addrs[i];
             }
             out->count++;
-        } else if (out->why == NULL) {
+        } else if (out->refused++ == 0) {
             out->why = v.why;
+            out->first_refused = f->addrs[i];
         }
     }
 }
@@ -126,7 +130,7 @@ static void answer_failed(const struct answer_family *f, struct answer *out)
 static void answer_nxdomain(const struct answer_question *q, const struct answer_family *says,
                             struct answer *out)
 {
-    out->rcode = policy_is_parent(q->policy, q->name) ? DNS_NOERROR : DNS_NXDOMAIN;
+    out->rcode = answer_is_parent(q) ? DNS_NOERROR : DNS_NXDOMAIN;
     out->has_soa = true;
     out->soa_ttl_s = says->ttl_s;
     say_stale(says, out);
@@ -195,6 +199,11 @@ static void answer_addrs(const struct answer_question *q, const struct answer_fa
     out->addr_count = ok.count;
     out->ttl_s = asked->ttl_s;
     say_stale(asked, out);
+    out->addrs_refused = ok.refused;
+    if (ok.refused > 0) {
+        out->why = ok.why;
+        out->refused = ok.first_refused;
+    }
 }
 
 static unsigned from_real(const struct answer_question *q, const struct answer_lookup *l, bool is_static,

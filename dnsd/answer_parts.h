@@ -7,6 +7,8 @@
 /* The names of an open zone, and those that nft lets through, have their real addresses in every mode. */
 enum answer_mode answer_mode_of(const struct answer_question *q);
 bool answer_is_open(const struct answer_question *q);
+/* Some name below it is answered, so it exists (RFC 8020 2). */
+bool answer_is_parent(const struct answer_question *q);
 /* Whether AAAA records of admitted names are given out at all. A static one is the operator's own word. */
 bool answer_offers_aaaa(const struct answer_question *q, bool is_static);
 

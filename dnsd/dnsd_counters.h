@@ -21,6 +21,7 @@
     X(HOT, "hot", "Of those, answers given again as they were a moment ago")                                        \
     X(STALE, "stale", "Answers made of what had expired, for want of news")                                         \
     X(REPAIRED, "repaired", "Answers NODATA for a family that is bad upstream while the other is good")             \
+    X(ADDRESSES_LEFT_OUT, "addresses_left_out", "Addresses not given out beside others that are: the rules for addresses refuse them") \
     X(RECORDS_LEFT_OUT, "records_left_out", "SRV and TXT records not given out: targets that no endpoint admits, too many") \
     X(FAILED, "failed", "Answers SERVFAIL, but for those of --rate-limit")                                          \
     X(BUSY, "busy", "Of those, because too many questions were in flight, or for the end")                          \

@@ -79,10 +79,18 @@ static bool choose_line(struct dnsd_log *l, const struct answer *a, struct line 
             *out = (struct line){LOG_WARN, "dns_target_denied", &l->denied};
             return true;
         }
+        if (a->addrs_refused > 0) {
+            *out = (struct line){LOG_WARN, "dns_address_denied", &l->denied};
+            return true;
+        }
         *out = a->is_stale ? (struct line){LOG_WARN, "dns_stale", &l->stale}
                            : (struct line){LOG_DEBUG, "dns_admitted", &l->admitted};
         return true;
     case ANSWER_EVENT_OPEN_ZONE:
+        if (a->addrs_refused > 0) {
+            *out = (struct line){LOG_WARN, "dns_address_denied", &l->denied};
+            return true;
+        }
         *out = a->is_stale ? (struct line){LOG_WARN, "dns_stale", &l->stale}
                            : (struct line){LOG_DEBUG, "dns_open_zone", &l->open_zone};
         return true;
@@ -110,7 +118,7 @@ void dnsd_log_answer(struct dnsd_log *l, const struct answer_question *q, const 
     }
     uint8_t name[NAME_TEXT_CAP];
     char type[TYPE_TEXT_CAP];
-    struct log_kv kv[12];
+    struct log_kv kv[16];
     size_t n = 0;
     kv[n++] = kv_span("name", span_make(name, name_text(q->qname, name, sizeof(name))));
     kv[n++] = kv_str("type", dns_type_text(q->qtype, type, sizeof(type)));
@@ -127,6 +135,10 @@ void dnsd_log_answer(struct dnsd_log *l, const struct answer_question *q, const 
     if (a->target.len > 0) {
         kv[n++] = kv_str("target", a->target.text);
         kv[n++] = kv_u64("port", a->target_port);
+    }
+    if (a->addrs_refused > 0) {
+        kv[n++] = kv_ip("address", &a->refused);
+        kv[n++] = kv_u64("refused", a->addrs_refused);
     }
     if (has_outcome(a)) {
         kv[n++] = kv_str("rcode", dns_rcode_text((uint16_t)a->rcode));

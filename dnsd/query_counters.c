@@ -20,6 +20,9 @@ void query_counters_answer(struct metrics *m, const struct answer *a)
     if (a->is_stale) {
         metrics_add(m, (size_t)DNSD_COUNTER_STALE, 1);
     }
+    if (a->addrs_refused > 0) {
+        metrics_add(m, (size_t)DNSD_COUNTER_ADDRESSES_LEFT_OUT, a->addrs_refused);
+    }
     if (a->left_out > 0) {
         metrics_add(m, (size_t)DNSD_COUNTER_RECORDS_LEFT_OUT, a->left_out);
     }

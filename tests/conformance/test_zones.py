@@ -231,8 +231,11 @@ class TestOpenZone(Case):
         self.assertEqual(dnsd.ask("other.local").rcode, w.NXDOMAIN)
         self.assertEqual(len(seen_by(self.cluster)), before)
         self.assertEqual(names_of(self.main), set())
-        dnsd.wait_log(r"debug .* dns_open_zone name=any\.svc\.cluster\.local type=A client=127\.0\.0\.1 "
+        dnsd.wait_log(r"warn .* dns_address_denied name=any\.svc\.cluster\.local type=A client=127\.0\.0\.1 "
+                      r"why=\"a loopback address is never dialled\" address=127\.0\.0\.1 refused=2 "
                       r"rcode=NOERROR addrs=1")
+        dnsd.wait_log(r"debug .* dns_open_zone name=none\.cluster\.local type=A client=127\.0\.0\.1 "
+                      r"rcode=NXDOMAIN addrs=0")
 
     def test_real(self):
         self.check_answers(self.start(*self.options))

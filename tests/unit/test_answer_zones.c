@@ -234,6 +234,39 @@ static void families(void **state)
     }
 }
 
+/* What is admitted above an open zone exists, whatever the upstream and the brakes say (RFC 8020). */
+static void names_above(void **state)
+{
+    struct fixture *f = *state;
+    const struct answer_lookup nothing = {.v4.state = ANSWER_NXDOMAIN, .v6.state = ANSWER_NXDOMAIN};
+    static const struct {
+        const char *name;
+        enum dns_rcode want;
+    } rows[] = {{"corp.example.org", DNS_NOERROR}, {"a.corp.example.org", DNS_NXDOMAIN}};
+    struct policy *policy = f->policy;
+    struct zone z;
+    struct err err = {""};
+    assert_int_equal(zone_parse(SPAN_LIT("k8s.corp.example.org=10.43.0.13,open"), &z, &err), 0);
+    assert_int_equal(zone_set_add(&f->zones, &z, &err), 0);
+    f->policy = policy_text_compile("version: 1\n"
+                                    "network_policies:\n"
+                                    "  t:\n"
+                                    "    endpoints:\n"
+                                    "      - { host: \"**.example.org\", port: 443 }\n");
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct asked a;
+        struct answer out;
+        make(f, &f->modes[ANSWER_REAL], rows[i].name, DNS_A, &a);
+        assert_int_equal(decide(&a, &out), ANSWER_ROUTE_RESOLVE);
+        assert_int_equal(answer_from_lookup(&a.q, &nothing, &out), 0);
+        assert_int_equal(out.rcode, rows[i].want);
+        answer_braked(&a.q, BRAKES_BUDGET, &out);
+        assert_int_equal(out.rcode, rows[i].want);
+    }
+    policy_unref(f->policy);
+    f->policy = policy;
+}
+
 static void aaaa_as_the_option_says(void **state)
 {
     struct fixture *f = *state;
@@ -270,6 +303,7 @@ int main(void)
         cmocka_unit_test(families),
         cmocka_unit_test(nothing_permitted),
         cmocka_unit_test(aaaa_as_the_option_says),
+        cmocka_unit_test(names_above),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

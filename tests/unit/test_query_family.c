@@ -206,12 +206,9 @@ static void nobody_is_there_but_for_the_other_family(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(type_of_each_family),
-        cmocka_unit_test(kept_answer_has_its_records),
-        cmocka_unit_test(families_are_told_apart),
-        cmocka_unit_test(what_is_remembered_ends_with_its_reason),
-        cmocka_unit_test(old_news_is_asked_again),
-        cmocka_unit_test(nobody_is_there_but_for_the_other_family),
+        cmocka_unit_test(type_of_each_family),     cmocka_unit_test(kept_answer_has_its_records),
+        cmocka_unit_test(families_are_told_apart), cmocka_unit_test(what_is_remembered_ends_with_its_reason),
+        cmocka_unit_test(old_news_is_asked_again), cmocka_unit_test(nobody_is_there_but_for_the_other_family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
