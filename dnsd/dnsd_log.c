@@ -172,29 +172,35 @@ void dnsd_log_rejected(struct dnsd_log *l, const struct dns_query *ask, enum dns
                kv_str("rcode", dns_rcode_text((uint16_t)rcode)), kv_u64("suppressed", suppressed)));
 }
 
-bool dnsd_log_wants_flush(const struct dnsd_log *l)
+static bool is_debug_refused(const struct dnsd_log *l)
 {
-    return l->denied.refused > 0 || l->client.refused > 0 || l->upstream.refused > 0 || l->stale.refused > 0;
+    return l->admitted.refused > 0 || l->open_zone.refused > 0 || l->noise.refused > 0 ||
+           l->local.refused > 0 || l->rejected.refused > 0;
 }
 
-static void flush_one(struct log_limit *limit, const char *event)
+bool dnsd_log_wants_flush(const struct dnsd_log *l)
+{
+    return l->denied.refused > 0 || l->client.refused > 0 || l->upstream.refused > 0 ||
+           l->stale.refused > 0 || (log_is_on(LOG_DEBUG) && is_debug_refused(l));
+}
+
+static void flush_one(struct log_limit *limit, enum log_level level, const char *event)
 {
     if (limit->refused > 0) {
-        log_event(LOG_WARN, event, LOG_KV(kv_u64("suppressed", limit->refused)));
+        log_event(level, event, LOG_KV(kv_u64("suppressed", limit->refused)));
         limit->refused = 0;
     }
 }
 
 void dnsd_log_flush(struct dnsd_log *l)
 {
-    flush_one(&l->denied, "dns_denied");
-    flush_one(&l->client, "dns_client_refused");
-    flush_one(&l->upstream, "dns_failed");
-    flush_one(&l->stale, "dns_stale");
-    /* Below the default level nobody misses them. */
-    l->admitted.refused = 0;
-    l->open_zone.refused = 0;
-    l->noise.refused = 0;
-    l->local.refused = 0;
-    l->rejected.refused = 0;
+    flush_one(&l->denied, LOG_WARN, "dns_denied");
+    flush_one(&l->client, LOG_WARN, "dns_client_refused");
+    flush_one(&l->upstream, LOG_WARN, "dns_failed");
+    flush_one(&l->stale, LOG_WARN, "dns_stale");
+    flush_one(&l->admitted, LOG_DEBUG, "dns_admitted");
+    flush_one(&l->open_zone, LOG_DEBUG, "dns_open_zone");
+    flush_one(&l->noise, LOG_DEBUG, "dns_noise");
+    flush_one(&l->local, LOG_DEBUG, "dns_local");
+    flush_one(&l->rejected, LOG_DEBUG, "dns_rejected");
 }

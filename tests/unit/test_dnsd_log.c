@@ -192,6 +192,20 @@ static void every_denial_is_a_line_or_in_a_count(void **state)
     assert_non_null(strstr(f->said.text, " suppressed=500\n"));
 }
 
+static void an_address_that_is_left_out_is_seen_by_default(void **state)
+{
+    struct fixture *f = *state;
+    f->a = (struct answer){.event = ANSWER_EVENT_OPEN_ZONE,
+                           .addr_count = 2,
+                           .addrs_refused = 3,
+                           .refused = ip_v4(127, 0, 0, 1),
+                           .why = "no"};
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(log_pipe_read(&f->said), 1);
+    assert_non_null(strstr(f->said.text, " warn dnsd dns_address_denied name=evil.example.org "));
+    assert_non_null(strstr(f->said.text, " why=no address=127.0.0.1 refused=3 rcode=NOERROR addrs=2\n"));
+}
+
 static void at_debug_every_decision_is_a_line(void **state)
 {
     struct fixture *f = *state;
@@ -216,8 +230,12 @@ static void at_debug_every_decision_is_a_line(void **state)
         dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
     }
     assert_true(log_pipe_read(&f->said) < 500);
-    dnsd_log_flush(&f->log); /* below the default level nobody misses them */
-    assert_int_equal(log_pipe_read(&f->said), 0);
+    assert_true(dnsd_log_wants_flush(&f->log));
+    dnsd_log_flush(&f->log);
+    assert_int_equal(log_pipe_read(&f->said), 2);
+    assert_non_null(strstr(f->said.text, " debug dnsd dns_local suppressed="));
+    assert_non_null(strstr(f->said.text, " debug dnsd dns_rejected suppressed="));
+    assert_false(dnsd_log_wants_flush(&f->log));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -233,6 +251,7 @@ int main(void)
         TEST(what_had_expired_is_seen_by_default),
         TEST(every_denial_is_a_line_or_in_a_count),
         TEST(a_target_that_is_left_out_is_seen_by_default),
+        TEST(an_address_that_is_left_out_is_seen_by_default),
         TEST(at_debug_every_decision_is_a_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

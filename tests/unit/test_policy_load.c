@@ -320,7 +320,7 @@ static void test_egress(void **state)
     struct outcome o = load(
         "version: 1\negress:\n"
         "  defaults: { timeouts: { idle: 7s, user: 0 }, keepalive: { idle: 1s, interval: 2s, probes: 3 } }\n"
-        "  hosts: { H.example.com: [10.0.0.1, \"fd00::1\"] }\n"
+        "  hosts: { H.example.com: [10.0.0.1, \"fd00::1\", 10.0.0.1] }\n"
         "  never: [10.43.0.1:443, 10.44.0.0/16, \"[fd00::1]:22\", \"fd01::/16\"]\n",
         HEAD RULE("r", "{ host: h.example.com, port: 1 }"));
     assert_int_equal(o.rc, 0);
@@ -331,7 +331,7 @@ static void test_egress(void **state)
     assert_int_equal(o.rules->default_keepalive.probes, 3);
     assert_int_equal(o.rules->host_count, 1);
     assert_string_equal(o.rules->hosts[0].name.text, "h.example.com");
-    assert_int_equal(o.rules->hosts[0].addr_count, 2);
+    assert_int_equal(o.rules->hosts[0].addr_count, 2); /* each once */
     assert_int_equal(o.rules->never_count, 4);
     static const struct {
         uint8_t bits;
