@@ -94,7 +94,7 @@ static const char *why_full(const struct query_engine *e)
 static bool is_joined(const struct query_engine *e, const struct answer_question *q)
 {
     const bool is_of_a = answer_hides_aaaa(q) || (q->qtype == DNS_A && !answer_other_counts(q));
-    return is_of_a && e->count < QUERY_IN_FLIGHT_MAX / 2 &&
+    return is_of_a && brakes_has_rate(e->cfg.brakes) && e->count < QUERY_IN_FLIGHT_MAX / 2 &&
            resolver_is_asked(e->cfg.resolver, q->name, DNS_A);
 }
 

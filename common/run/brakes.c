@@ -254,6 +254,11 @@ bool brakes_is_too_long(const struct brakes_config *cfg, const struct host_name 
     return cfg->wildcard_length > 0 && name->len > cfg->wildcard_length;
 }
 
+bool brakes_has_rate(const struct brakes *b)
+{
+    return b->cfg.rate > 0;
+}
+
 void brakes_judge(struct brakes *b, const struct brakes_question *q, struct brakes_outcome *out)
 {
     struct hashes h = {0};

@@ -58,6 +58,8 @@ struct brakes_config brakes_config_of(const struct settings_shared *s);
 bool brakes_is_too_long(const struct brakes_config *cfg, const struct host_name *name);
 MUST_CHECK int brakes_new(const struct brakes_config *cfg, struct brakes **out); /* 0 or -errno */
 void brakes_free(struct brakes *b);                                              /* NULL-safe */
+/* Is there a rate at all? */
+bool brakes_has_rate(const struct brakes *b);
 /* May this question go upstream? Takes the tokens only if it may. */
 void brakes_judge(struct brakes *b, const struct brakes_question *q, struct brakes_outcome *out);
 
