@@ -115,23 +115,23 @@ static bool fold(const struct hot_answers *h, const struct hot_question *q, stru
     return true;
 }
 
-/* The first place of the question in its row 0 or 1; the rows may be the same one. */
-static size_t first_place(const struct hot_answers *h, const struct folded *f, size_t row)
+/* The first place of a question in its row 0 or 1; the rows may be the same one. */
+static size_t first_place(const struct hot_answers *h, uint64_t hash, size_t row)
 {
-    return (size_t)(f->hash >> (32 * row)) & (h->slot_count - 1) & ~(PLACES - 1);
+    return (size_t)(hash >> (32 * row)) & (h->slot_count - 1) & ~(PLACES - 1);
 }
 
-/* The place that a question gets if it is free, so that it can be fetched before its row has been read. */
-static size_t home_place(const struct hot_answers *h, const struct folded *f)
+/* The place that a question gets if it is free: where it is looked for first. */
+static size_t home_place(const struct hot_answers *h, uint64_t hash)
 {
-    return first_place(h, f, 0) | ((size_t)(f->hash >> 30) & (PLACES - 1));
+    return first_place(h, hash, 0) | ((size_t)(hash >> 30) & (PLACES - 1));
 }
 
 /* The slot that holds the question, expired or not, or NULL. */
 static struct slot *find(const struct hot_answers *h, const struct hot_question *q, const struct folded *f)
 {
     for (size_t row = 0; row < ROWS; row++) {
-        const size_t first = first_place(h, f, row);
+        const size_t first = first_place(h, f->hash, row);
         for (size_t i = first; i < first + PLACES; i++) {
             struct slot *s = &h->slots[i];
             if (h->hashes[i] == f->hash && s->until_ms != 0 && s->qtype == q->qtype &&
@@ -202,18 +202,29 @@ uint64_t hot_answers_foresee(const struct hot_answers *h, struct span qname, uin
     if (!fold(h, &(struct hot_question){.qname = qname, .qtype = qtype}, &f)) {
         return 0;
     }
-    const size_t home = home_place(h, &f);
-    __builtin_prefetch(&h->hashes[home]);
-    __builtin_prefetch(&h->slots[home]);
+    for (size_t row = 0; row < ROWS; row++) {
+        __builtin_prefetch(&h->hashes[first_place(h, f.hash, row)]);
+    }
     return f.hash;
+}
+
+void hot_answers_fetch(const struct hot_answers *h, uint64_t hash)
+{
+    if (h->slot_count == 0 || hash == 0) {
+        return;
+    }
+    const size_t home = home_place(h, hash);
+    if (h->hashes[home] == hash) {
+        __builtin_prefetch(&h->slots[home]);
+    }
 }
 
 /* A free slot, or the one that ends first. */
 static struct slot *make_room(const struct hot_answers *h, const struct folded *f)
 {
-    size_t best = home_place(h, f);
+    size_t best = home_place(h, f->hash);
     for (size_t row = 0; row < ROWS; row++) {
-        const size_t first = first_place(h, f, row);
+        const size_t first = first_place(h, f->hash, row);
         for (size_t i = first; i < first + PLACES; i++) {
             if (h->slots[i].until_ms < h->slots[best].until_ms) {
                 best = i;

@@ -49,6 +49,8 @@ void hot_answers_free(struct hot_answers *h); /* NULL-safe */
 /* Says that the question comes soon: what is likely to be needed for it is fetched from memory meanwhile.
  * Returns its hash, so that it is not hashed again; 0 if it is never kept. */
 uint64_t hot_answers_foresee(const struct hot_answers *h, struct span qname, uint16_t qtype);
+/* A little later, with that hash: the same for the answer itself, if there is one. */
+void hot_answers_fetch(const struct hot_answers *h, uint64_t hash);
 bool hot_answers_get(const struct hot_answers *h, const struct hot_question *q, int64_t now_ms,
                      struct hot_answer *out);
 /* Too long a name, too many addresses, or of another family: not kept, and what was there stays. */

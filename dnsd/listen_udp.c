@@ -217,6 +217,9 @@ static int read_batch(struct listen_udp *u)
     for (int i = 1; i < n; i++) {
         foreseen[i] = query_foresee(u->engine, span_make(u->in[i], msgs[i].msg_len));
     }
+    for (int i = 1; i < n; i++) {
+        query_fetch(u->engine, foreseen[i]);
+    }
     for (int i = 0; i < n; i++) {
         handle_one(u, &msgs[i], &u->in_peer[i], foreseen[i]);
         prepare_in(u, (size_t)i);

@@ -201,6 +201,11 @@ uint64_t query_foresee(const struct query_engine *e, struct span message)
     return cursor_is_ok(&c) && query_hot_is_on(&e->cfg) ? hot_answers_foresee(e->hot, qname, qtype) : 0;
 }
 
+void query_fetch(const struct query_engine *e, uint64_t foreseen)
+{
+    hot_answers_fetch(e->hot, foreseen);
+}
+
 enum query_outcome query_handle(struct query_engine *e, struct span message, uint64_t foreseen,
                                 const struct reply *to)
 {

@@ -56,6 +56,8 @@ void query_engine_take_upstreams(struct query_engine *e);
  * Without any effect otherwise. Returns what query_handle() need not find out again; 0 is nothing.
  */
 uint64_t query_foresee(const struct query_engine *e, struct span message);
+/* Between the two, and not at once: the answer that is there, if there is one, is fetched. */
+void query_fetch(const struct query_engine *e, uint64_t foreseen);
 enum query_outcome {
     QUERY_DROPPED = 0, /* not a question: nothing is sent, now or later */
     QUERY_TAKEN        /* one reply is sent, maybe before this returns */

@@ -9,7 +9,7 @@
 #define FEW_LABELS 8
 
 #define PREFETCH_LABELS 5
-#define PREFETCH_NODES 16384 /* half a megabyte */
+#define PREFETCH_NODES 2048 /* 64 KiB */
 
 enum step_kind { STEP_NODE = 0, STEP_PARTIAL, STEP_STARS };
 

@@ -210,6 +210,8 @@ static void test_foreseen(void **state)
     assert_int_equal(hot_answers_new(0, &none), 0);
     const struct hot_question *asked = ask(&q, "a.example", 1);
     const uint64_t hash = hot_answers_foresee(h, asked->qname, asked->qtype);
+    hot_answers_fetch(h, hash);
+    hot_answers_fetch(none, hash);
     assert_true(hash != 0);
     assert_true(hot_answers_foresee(h, asked->qname, 28) != hash);
     assert_true(hot_answers_foresee(none, asked->qname, asked->qtype) == 0);
