@@ -306,15 +306,16 @@ static bool take_frames(struct tcp_conn *c)
     return is_any;
 }
 
-/* Takes what the limits allow and sends; sending may make room for more. The input buffer bounds the rounds.
+/*
+ * Sends, then takes what the limits allow, as long as there is any: an answer that waits to be sent takes
+ * the place of a question. A whole frame that is left then waits for an answer in flight or for the socket,
+ * and either comes back here. The input buffer bounds the rounds.
  */
 static void process_frames(struct tcp_conn *c)
 {
-    bool is_any = true;
-    while (is_any && c->fd >= 0) {
-        is_any = take_frames(c);
+    do {
         flush_conn(c);
-    }
+    } while (c->fd >= 0 && take_frames(c));
 }
 
 static void on_read_event(struct ev_loop *loop, ev_io *w, int revents)
@@ -340,7 +341,6 @@ static void on_write_event(struct ev_loop *loop, ev_io *w, int revents)
     (void)loop;
     (void)revents;
     struct tcp_conn *c = w->data;
-    flush_conn(c);
     process_frames(c);
     settle_conn(c);
 }

@@ -197,6 +197,27 @@ static void questions_in_flight_are_limited(void **state)
     stop(&f);
 }
 
+/* By a question that has been read, although nothing more comes from the client. */
+static void the_first_answer_frees_a_place(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f, 10000, 600000);
+    int fd = dial(&f, 1);
+    f.wants_hold = true;
+    for (int i = 0; i < LISTEN_TCP_IN_FLIGHT_MAX + 2; i++) {
+        ask(fd, (uint8_t)i);
+    }
+    run_until_held(&f, LISTEN_TCP_IN_FLIGHT_MAX);
+    for (size_t i = 0; i < 2; i++) {
+        send_reply(&f.held[i], f.marks[i], REPLY_MAX);
+        assert_int_equal(f.held_count, LISTEN_TCP_IN_FLIGHT_MAX + i + 1);
+        assert_int_equal(take(&f, fd), (int)i);
+    }
+    (void)close(fd);
+    stop(&f);
+}
+
 /* However long the answers are and however late they are read: none is lost. */
 static void a_late_reader_gets_every_answer(void **state)
 {
@@ -539,6 +560,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_leave_in_the_order_they_are_ready),
         cmocka_unit_test(questions_in_flight_are_limited),
+        cmocka_unit_test(the_first_answer_frees_a_place),
         cmocka_unit_test(a_late_reader_gets_every_answer),
         cmocka_unit_test(draining_ends_behind_the_last_answer),
         cmocka_unit_test(draining_nothing_is_said_at_once),
