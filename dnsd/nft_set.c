@@ -2,7 +2,9 @@
 #include "dnsd/nft_set.h"
 
 #include "common/base/buf.h"
+#include "common/base/clock.h"
 #include "common/net/netlink_ack.h"
+#include "dnsd/nft_until.h"
 
 #include <errno.h>
 #include <linux/netfilter/nf_tables.h>
@@ -22,16 +24,19 @@ struct nft_set {
     pthread_mutex_t lock;
     int fd;
     uint32_t sequence;
+    struct nft_until *until; /* what was promised; by CLOCK_MONOTONIC, as the timeouts of sets run */
     char table[NAME_MAX_LEN + 1];
     char sets[2][NAME_MAX_LEN + 2]; /* of IPv4, of IPv6 */
 };
 
-/* What is put in: a list of pairs that share a family. */
+/* What is put in: pairs that share a family, each for timeout_ms or for the rest of an earlier promise. */
 struct pairs {
     const struct ip *addrs;
     size_t addr_count;
     const uint16_t *ports;
     size_t port_count;
+    uint64_t timeout_ms;
+    int64_t now_ms;
 };
 
 /* ---- names ---- */
@@ -116,7 +121,7 @@ static void end(struct buf *b, size_t at)
     memcpy(b->data + b->start + at + offsetof(struct nlmsghdr, nlmsg_len), &len, sizeof len);
 }
 
-static int put_element(struct buf *b, const struct ip *ip, uint16_t port, uint32_t timeout_s)
+static int put_element(struct buf *b, const struct ip *ip, uint16_t port, uint64_t timeout_ms)
 {
     uint8_t key[20] = {0}; /* each part is padded to four bytes */
     const size_t addr_len = ip->family == IP_V4 ? 4 : 16;
@@ -132,10 +137,9 @@ static int put_element(struct buf *b, const struct ip *ip, uint16_t port, uint32
     if (rc == 0) {
         nest_end(b, nested);
     }
-    if (rc == 0 && timeout_s > 0) {
-        const uint64_t ms = (uint64_t)timeout_s * 1000;
+    if (rc == 0 && timeout_ms > 0) {
         for (size_t i = 0; i < sizeof timeout; i++) {
-            timeout[i] = (uint8_t)(ms >> (8 * (sizeof timeout - 1 - i)));
+            timeout[i] = (uint8_t)(timeout_ms >> (8 * (sizeof timeout - 1 - i)));
         }
         rc = put_attr(b, NFTA_SET_ELEM_TIMEOUT, timeout, sizeof timeout);
     }
@@ -145,9 +149,15 @@ static int put_element(struct buf *b, const struct ip *ip, uint16_t port, uint32
     return rc;
 }
 
+static uint64_t timeout_of(const struct nft_set *s, const struct pairs *p, const struct ip *addr,
+                           uint16_t port)
+{
+    const uint64_t left_ms = nft_until_left_ms(s->until, addr, port, p->now_ms);
+    return left_ms > p->timeout_ms ? left_ms : p->timeout_ms;
+}
+
 /* Message by message, each with as many elements as fit. */
-static int put_elements(struct nft_set *s, struct buf *b, uint16_t type, const struct pairs *p,
-                        uint32_t timeout_s)
+static int put_elements(struct nft_set *s, struct buf *b, uint16_t type, const struct pairs *p)
 {
     const char *set = s->sets[p->addrs[0].family == IP_V4 ? 0 : 1];
     const size_t total = p->addr_count * p->port_count;
@@ -161,7 +171,9 @@ static int put_elements(struct nft_set *s, struct buf *b, uint16_t type, const s
         rc = rc == 0 ? put_attr(b, NFTA_SET_ELEM_LIST_SET, set, strlen(set) + 1) : rc;
         rc = rc == 0 ? nest(b, NFTA_SET_ELEM_LIST_ELEMENTS, &list) : rc;
         for (size_t k = i; rc == 0 && k < total && k < i + MESSAGE_ELEMENTS; k++) {
-            rc = put_element(b, &p->addrs[k / p->port_count], p->ports[k % p->port_count], timeout_s);
+            const struct ip *addr = &p->addrs[k / p->port_count];
+            const uint16_t port = p->ports[k % p->port_count];
+            rc = put_element(b, addr, port, type == NFT_MSG_NEWSETELEM ? timeout_of(s, p, addr, port) : 0);
         }
         if (rc == 0) {
             nest_end(b, list);
@@ -190,17 +202,17 @@ static int read_answers(const struct nft_set *s, uint32_t last)
  * add, delete, add: older kernels leave the timeout of an element that is there as it was, and a delete of
  * one that is not there fails.
  */
-static int transact(struct nft_set *s, const struct pairs *p, uint32_t timeout_s, bool is_trial)
+static int transact(struct nft_set *s, const struct pairs *p, bool is_trial)
 {
     struct buf b = {0};
     size_t at = 0;
     int rc = begin(s, &b, NFNL_MSG_BATCH_BEGIN, 0, NFNL_SUBSYS_NFTABLES, &at);
     if (rc == 0) {
         end(&b, at);
-        rc = put_elements(s, &b, NFT_MSG_NEWSETELEM, p, timeout_s);
+        rc = put_elements(s, &b, NFT_MSG_NEWSETELEM, p);
     }
-    rc = rc == 0 ? put_elements(s, &b, NFT_MSG_DELSETELEM, p, 0) : rc;
-    rc = rc == 0 && !is_trial ? put_elements(s, &b, NFT_MSG_NEWSETELEM, p, timeout_s) : rc;
+    rc = rc == 0 ? put_elements(s, &b, NFT_MSG_DELSETELEM, p) : rc;
+    rc = rc == 0 && !is_trial ? put_elements(s, &b, NFT_MSG_NEWSETELEM, p) : rc;
     if (rc == 0) { /* the last message but the end is to be answered */
         const uint32_t last = s->sequence;
         size_t message = 0;
@@ -223,16 +235,32 @@ static int transact(struct nft_set *s, const struct pairs *p, uint32_t timeout_s
     return rc;
 }
 
+static void note_promises(struct nft_set *s, const struct pairs *p)
+{
+    for (size_t i = 0; i < p->addr_count; i++) {
+        for (size_t k = 0; k < p->port_count; k++) {
+            nft_until_note(s->until, &p->addrs[i], p->ports[k], p->now_ms + (int64_t)p->timeout_ms);
+        }
+    }
+}
+
 int nft_set_admit(struct nft_set *s, const struct ip *addrs, size_t addr_count, const uint16_t *ports,
                   size_t port_count, uint32_t timeout_s)
 {
-    const struct pairs p = {
-        .addrs = addrs, .addr_count = addr_count, .ports = ports, .port_count = port_count};
+    struct pairs p = {.addrs = addrs,
+                      .addr_count = addr_count,
+                      .ports = ports,
+                      .port_count = port_count,
+                      .timeout_ms = (uint64_t)(timeout_s == 0 ? 1 : timeout_s) * 1000};
     if (addr_count == 0 || port_count == 0) {
         return 0;
     }
     (void)pthread_mutex_lock(&s->lock);
-    int rc = transact(s, &p, timeout_s == 0 ? 1 : timeout_s, false);
+    p.now_ms = clock_mono_ms();
+    int rc = transact(s, &p, false);
+    if (rc == 0) {
+        note_promises(s, &p);
+    }
     (void)pthread_mutex_unlock(&s->lock);
     return rc;
 }
@@ -245,8 +273,9 @@ static int try_out(struct nft_set *s, struct err *err)
     int rc = 0;
     size_t i = 0;
     for (; rc == 0 && i < 2; i++) {
-        const struct pairs p = {.addrs = &addrs[i], .addr_count = 1, .ports = &port, .port_count = 1};
-        rc = transact(s, &p, 1, true);
+        const struct pairs p = {
+            .addrs = &addrs[i], .addr_count = 1, .ports = &port, .port_count = 1, .timeout_ms = 1000};
+        rc = transact(s, &p, true);
     }
     const char *type = i == 1 ? "ipv4_addr" : "ipv6_addr";
     const char *set = s->sets[i == 1 ? 0 : 1];
@@ -274,7 +303,10 @@ int nft_set_open(const char *option, struct nft_set **out, struct err *err)
         return rc;
     }
     struct nft_set *s = calloc(1, sizeof *s);
-    if (s == NULL || pthread_mutex_init(&s->lock, NULL) != 0) {
+    if (s == NULL || nft_until_new(&s->until) != 0 || pthread_mutex_init(&s->lock, NULL) != 0) {
+        if (s != NULL) {
+            nft_until_free(s->until);
+        }
         free(s);
         err_set(err, "out of memory");
         return -ENOMEM;
@@ -308,5 +340,6 @@ void nft_set_close(struct nft_set *s)
         (void)close(s->fd);
     }
     (void)pthread_mutex_destroy(&s->lock);
+    nft_until_free(s->until);
     free(s);
 }

@@ -225,10 +225,12 @@ def silent_listener(host, port):
 
 class Dns:
     """A stub authoritative server: zone maps (name, type) to a list of addresses, or to a number (an rcode), or to
-    None (silence). What is missing is NODATA for a known name and NXDOMAIN otherwise."""
+    None (silence). What is missing is NODATA for a known name and NXDOMAIN otherwise. The TTL is 1, or that of the name
+    in ttls."""
 
     def __init__(self, zone):
         self.zone = zone
+        self.ttls = {}
         self.asked = []
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind(("127.0.0.1", 0))
@@ -260,7 +262,7 @@ class Dns:
         body = b""
         for text in addrs:
             raw = socket.inet_pton(family_of(text), text)
-            body += b"\xc0\x0c" + struct.pack(">HHIH", qtype, 1, 1, len(raw)) + raw
+            body += b"\xc0\x0c" + struct.pack(">HHIH", qtype, 1, self.ttls.get(name, 1), len(raw)) + raw
         return head + question + body
 
 

@@ -157,6 +157,23 @@ def check_expiry(dnsd):
     assert got == [SERVER[4]] and connect(SERVER[4], 5432)
 
 
+def check_shared(stub, scratch):
+    """Names share an address: who was told of it first keeps it as long as it was told."""
+    nft("flush", "set", "inet", "fence", "let4")
+    with open_dnsd(stub, scratch, "--direct-nft-set", "fence/let", "--map-grace", "0") as dnsd:
+        ask(dnsd, "long.wild.example.org", 4)  # TTL 300
+        first = elements("let4")
+        assert 290 < first[(SERVER[4], 5432)] <= 300, first
+        ask(dnsd, "direct.example.org", 4)  # TTL 1
+        left = elements("let4")
+        assert 290 < left[(SERVER[4], 5432)] <= first[(SERVER[4], 5432)], left
+        assert left.get((SERVER[4], 8443), 0) <= 1, left  # a port that only this name has
+        lab.wait_until(lambda: (SERVER[4], 8443) not in elements("let4"))
+        conn = connect(SERVER[4], 5432)
+        assert conn, elements("let4")
+        conn.close()
+
+
 def check_renewal(stub, scratch):
     """A short hold is lengthened by the next answer, whatever the kernel thinks of adding twice."""
     with open_dnsd(stub, scratch, "--direct-nft-set", "fence/let", "--map-grace", "100s") as dnsd:
@@ -196,17 +213,19 @@ def main():
         for port in (5432, 8443, 9999):
             lab.serve(host, port, echo)
     zone = {}
-    for name in ("direct", "mixed", "plain", "a.wild"):
+    for name in ("direct", "mixed", "plain", "a.wild", "long.wild"):
         zone[(name + ".example.org", 1)] = [SERVER[4]]
         zone[(name + ".example.org", 28)] = [SERVER[6]]
     zone[("many.example.org", 1)] = MANY
     stub = lab.Dns(zone)
+    stub.ttls["long.wild.example.org"] = 300
     with tempfile.TemporaryDirectory() as scratch:
         check_start(stub, scratch)
         check_modes(stub, scratch, "real", False)
         nft("flush", "set", "inet", "fence", "let4")
         nft("flush", "set", "inet", "fence", "let6")
         check_modes(stub, scratch, "synthetic", True)
+        check_shared(stub, scratch)
         check_renewal(stub, scratch)
     print("ok")
 
