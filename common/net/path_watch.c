@@ -5,14 +5,21 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
 #define READS_MAX 64 /* of one wake-up; the rest comes with the next */
 #define EVENTS_BYTES 4096
+#define WRITTEN_MAX 16 /* files that are being written to; more of them are waited for until the limit */
 
 _Static_assert(EVENTS_BYTES >= sizeof(struct inotify_event) + NAME_MAX + 1, "one event must fit");
+
+struct written_file {
+    int wd;
+    char name[NAME_MAX + 1];
+};
 
 struct path_watch {
     struct path_watch_config cfg;
@@ -20,11 +27,60 @@ struct path_watch {
     ev_io readable;
     ev_timer quiet;
     struct path_interests interests;
-    int told_error;    /* the failure that on_failure told */
-    bool has_change;   /* not read yet */
-    bool is_written;   /* a file was written to and not closed since */
-    int64_t change_ms; /* the first of the changes not read yet */
+    int told_error;                           /* the failure that on_failure told */
+    bool has_change;                          /* not read yet */
+    int64_t change_ms;                        /* the first of the changes not read yet */
+    struct written_file written[WRITTEN_MAX]; /* written to and not closed since */
+    size_t written_count;
+    bool has_more_written; /* than there is room for */
 };
+
+/* ---- files that are being written to ---- */
+
+static void note_written(struct path_watch *w, const struct inotify_event *e)
+{
+    if (w->written_count == WRITTEN_MAX) {
+        w->has_more_written = true;
+        return;
+    }
+    struct written_file *f = &w->written[w->written_count++];
+    f->wd = e->wd;
+    (void)snprintf(f->name, sizeof(f->name), "%s", e->name);
+}
+
+static void forget_written(struct path_watch *w, size_t i)
+{
+    w->written[i] = w->written[--w->written_count];
+}
+
+/* A file that was written to is waited for until it is closed, or the name is another's or nobody's. */
+static void follow_writing(struct path_watch *w, const struct inotify_event *e)
+{
+    if (e->len == 0 || (e->mask & IN_ATTRIB) != 0) {
+        return; /* of the directory itself; or of no concern to who writes */
+    }
+    for (size_t i = 0; i < w->written_count; i++) {
+        if (w->written[i].wd == e->wd && strcmp(w->written[i].name, e->name) == 0) {
+            if ((e->mask & IN_MODIFY) == 0) {
+                forget_written(w, i);
+            }
+            return;
+        }
+    }
+    if ((e->mask & IN_MODIFY) != 0) {
+        note_written(w, e);
+    }
+}
+
+/* Those in directories that are not watched any more: of their end nothing would be heard. */
+static void forget_unwatched(struct path_watch *w)
+{
+    for (size_t i = w->written_count; i > 0; i--) {
+        if (!path_interests_has(&w->interests, w->written[i - 1].wd)) {
+            forget_written(w, i - 1);
+        }
+    }
+}
 
 /* ---- watches ---- */
 
@@ -53,6 +109,7 @@ void path_watch_arm(struct path_watch *w)
         }
     }
     path_interests_fini(&former);
+    forget_unwatched(w);
     tell_failure(w);
 }
 
@@ -66,7 +123,8 @@ static void wait_for_quiet(struct path_watch *w)
         w->change_ms = now_ms;
     }
     int64_t left_ms = w->change_ms + w->cfg.limit_ms - now_ms;
-    int64_t wait_ms = w->is_written || left_ms < w->cfg.quiet_ms ? left_ms : w->cfg.quiet_ms;
+    bool is_written = w->written_count > 0 || w->has_more_written;
+    int64_t wait_ms = is_written || left_ms < w->cfg.quiet_ms ? left_ms : w->cfg.quiet_ms;
     int64_t least_ms = w->cfg.quiet_ms / 10; /* a reading that is overtaken again and again must not spin */
     ev_now_update(w->cfg.loop);
     ev_timer_stop(w->cfg.loop, &w->quiet);
@@ -82,7 +140,7 @@ static bool take_events(struct path_watch *w, const char *bytes, size_t len)
         const struct inotify_event *e = (const struct inotify_event *)(const void *)(bytes + at);
         if (path_interests_concern(&w->interests, e, w->cfg.wants)) {
             concerns = true;
-            w->is_written = (e->mask & IN_MODIFY) != 0;
+            follow_writing(w, e);
         }
         at += sizeof(*e) + e->len;
     }
@@ -137,7 +195,8 @@ bool path_watch_end(struct path_watch *w)
         return false;
     }
     w->has_change = false;
-    w->is_written = false;
+    w->written_count = 0;
+    w->has_more_written = false;
     return true;
 }
 
