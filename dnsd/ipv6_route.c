@@ -1,32 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dnsd/ipv6_route.h"
 
+#include "common/dns/dns_client_errors.h"
 #include "common/net/sock.h"
 
 #include <unistd.h>
 
 #define RECHECK_MS 10000
 
+enum route_answer { ROUTE_NONE = 0, ROUTE_THERE, ROUTE_UNKNOWN };
+
 /* Connecting a datagram socket looks the route up and sends nothing. 3fff::/20 is documentation (RFC 9637):
  * only a default route leads there. */
-static bool ask_kernel(void)
+static enum route_answer ask_kernel(void)
 {
     struct addr to = {.ip = {.family = IP_V6, .bytes = {0x3f, 0xff}}, .port = 53};
     to.ip.bytes[15] = 1;
     int fd = sock_connect_udp(&to);
-    if (fd < 0) {
-        return false;
+    if (fd >= 0) {
+        (void)close(fd);
+        return ROUTE_THERE;
     }
-    (void)close(fd);
-    return true;
+    return dns_client_error_is_local(-fd) ? ROUTE_UNKNOWN : ROUTE_NONE;
 }
 
 bool ipv6_route_has(struct ipv6_route *r, int64_t now_ms)
 {
     if (!r->is_known || now_ms - r->asked_ms >= RECHECK_MS) {
-        r->has = ask_kernel();
-        r->is_known = true;
-        r->asked_ms = now_ms;
+        const enum route_answer answer = ask_kernel();
+        if (answer != ROUTE_UNKNOWN) {
+            r->has = answer == ROUTE_THERE;
+            r->is_known = true;
+            r->asked_ms = now_ms;
+        }
     }
     return r->has;
 }

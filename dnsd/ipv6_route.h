@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Is there an IPv6 default route (--aaaa auto)? Asked of the kernel without sending anything, at most every
- * ten seconds. One per worker.
+ * ten seconds. One per worker. Where there is no descriptor, memory or port to ask with, what was known
+ * stays, no if nothing was, and the next call asks again.
  */
 #pragma once
 
