@@ -6,7 +6,8 @@
  * of a pair stands, whichever name it is answered for next. Known are the promises of the last NFT_UNTIL_MAX
  * pairs, not those of this daemon before it was started anew, nor what another process puts in or takes out.
  * One socket behind a mutex, any thread. A transaction is carried out by the kernel within the call and takes
- * some ten microseconds an address; nothing waits for anybody. Needs CAP_NET_ADMIN as long as it lives.
+ * some ten microseconds an address; no peer is waited for, but whoever else is changing nf_tables is, up to
+ * some hundred milliseconds where that is a very large set. Needs CAP_NET_ADMIN as long as it lives.
  */
 #pragma once
 
