@@ -300,6 +300,24 @@ static void log_start(const struct start *s)
                      kv_u64("endpoints", endpoints)));
 }
 
+/* A descriptor that is given for two things would be written to, or closed, while it is listened on. */
+static int check_passed(const struct start *s, const struct listen_fds *passed, struct err *err)
+{
+    const int64_t ready_fd = s->spec->shared->ready_fd, control_fd = s->loop.control_fd;
+    for (size_t i = 0; i < passed->count; i++) {
+        if (passed->fds[i] == ready_fd || passed->fds[i] == control_fd) {
+            err_set(err, "%s: %d is a socket passed by LISTEN_FDS",
+                    passed->fds[i] == ready_fd ? "--ready-fd" : "OPENSHELL_CONTROL_FD", passed->fds[i]);
+            return -EINVAL;
+        }
+    }
+    if (ready_fd == control_fd) {
+        err_set(err, "--ready-fd: %d is OPENSHELL_CONTROL_FD", s->loop.control_fd);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 static int open_everything(struct start *s)
 {
     struct listen_fds passed;
@@ -307,6 +325,10 @@ static int open_everything(struct start *s)
     int rc = listen_fds_take(&passed, &err);
     if (rc < 0) {
         return fail_with(s, rc, &err);
+    }
+    if (check_passed(s, &passed, &err) < 0) {
+        listen_fds_fini(&passed);
+        return fail(s, EXIT_STATUS_USAGE, &err);
     }
     rc = daemon_admin_open(&s->admin, s->spec, &passed, &err);
     if (rc == 0) {

@@ -58,30 +58,63 @@ static void test_usage_errors(void **state)
     fake_printed(&c, "fake: --ready-fd: 900 is not an open descriptor");
 }
 
+/* What it is given in the environment, with a socket at 3; it must be refused with that text. */
+static void refused_with(const char *control, const char *ready, const char *listen_fds, const char *said)
+{
+    int out[2], status = 0;
+    size_t len = 0;
+    char program[] = "fake", policy[120], text[512] = "", own[24];
+    char *argv[] = {program, policy, NULL};
+    snprintf(policy, sizeof(policy), "--policy=%s", fake_policy_path);
+    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)dup2(out[1], STDERR_FILENO);
+        (void)dup2(socket(AF_UNIX, SOCK_STREAM, 0), 3);
+        snprintf(own, sizeof(own), "%ld", (long)getpid());
+        setenv("LISTEN_PID", own, 1);
+        setenv("LISTEN_FDS", listen_fds, 1);
+        setenv("LISTEN_FDNAMES", "dns", 1);
+        setenv("FAKE_READY_FD", ready, 1);
+        setenv("FAKE_LOG_LEVEL", "error", 1);
+        setenv("OPENSHELL_CONTROL_FD", control, 1);
+        exit(fake_daemon_main(&fake_plain, argv));
+    }
+    close(out[1]);
+    for (ssize_t n; (n = read(out[0], text + len, sizeof(text) - 1 - len)) > 0;) {
+        len += (size_t)n;
+    }
+    close(out[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (strstr(text, said) == NULL || !WIFEXITED(status) || WEXITSTATUS(status) != 64) {
+        fail_msg("not status 64 with \"%s\", but %x:\n%s", said, (unsigned)status, text);
+    }
+}
+
 static void test_bad_control_descriptor(void **state)
 {
     (void)state;
     static const char *const bad[] = {"900", "2", "x", "", "-1"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        int out[2], status = 0;
-        char program[] = "fake", text[512] = "";
-        char *argv[] = {program, NULL};
-        assert_int_equal(pipe2(out, O_CLOEXEC), 0);
-        fflush(NULL);
-        pid_t pid = fork();
-        assert_true(pid >= 0);
-        if (pid == 0) {
-            (void)dup2(out[1], STDERR_FILENO);
-            setenv("OPENSHELL_CONTROL_FD", bad[i], 1);
-            exit(fake_daemon_main(&fake_plain, argv));
-        }
-        close(out[1]);
-        assert_true(read(out[0], text, sizeof(text) - 1) > 0);
-        close(out[0]);
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 64);
-        assert_non_null(strstr(text, "OPENSHELL_CONTROL_FD"));
+        refused_with(bad[i], "0", "0", "OPENSHELL_CONTROL_FD");
     }
+}
+
+/* READY went into the socket, it was closed, and libev aborted when it watched it. */
+static void test_descriptor_given_twice(void **state)
+{
+    (void)state;
+    char text[16];
+    const int some = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    const int other = fcntl(some, F_DUPFD_CLOEXEC, 4); /* not 3 */
+    snprintf(text, sizeof(text), "%d", other);
+    refused_with(text, "3", "1", "fake: --ready-fd: 3 is a socket passed by LISTEN_FDS");
+    refused_with("3", "0", "1", "fake: OPENSHELL_CONTROL_FD: 3 is a socket passed by LISTEN_FDS");
+    refused_with("3", "3", "0", "fake: --ready-fd: 3 is OPENSHELL_CONTROL_FD");
+    close(other);
+    close(some);
 }
 
 static void test_policy_errors(void **state)
@@ -498,12 +531,24 @@ static void test_user(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_asked_for_text),  CASE(test_usage_errors),   CASE(test_bad_control_descriptor),
-        CASE(test_policy_errors),   CASE(test_policy_in_pool), CASE(test_check),
-        CASE(test_open_errors),     CASE(test_serve_and_end),  CASE(test_drain),
-        CASE(test_launcher_gone),   CASE(test_reload),         CASE(test_follow),
-        CASE(test_many_reloads),    CASE(test_files_change),   CASE(test_refused_once),
-        CASE(test_service_manager), CASE(test_user),
+        CASE(test_asked_for_text),
+        CASE(test_usage_errors),
+        CASE(test_bad_control_descriptor),
+        CASE(test_descriptor_given_twice),
+        CASE(test_policy_errors),
+        CASE(test_policy_in_pool),
+        CASE(test_check),
+        CASE(test_open_errors),
+        CASE(test_serve_and_end),
+        CASE(test_drain),
+        CASE(test_launcher_gone),
+        CASE(test_reload),
+        CASE(test_follow),
+        CASE(test_many_reloads),
+        CASE(test_files_change),
+        CASE(test_refused_once),
+        CASE(test_service_manager),
+        CASE(test_user),
     };
     return cmocka_run_group_tests_name("daemon", tests, NULL, NULL);
 }
