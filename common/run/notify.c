@@ -35,8 +35,8 @@ void notify_service_manager(const char *state)
 
 void notify_reloading(void)
 {
-    char text[64];
-    (void)snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono_ms() * 1000);
+    char text[64]; /* to the microsecond: what seems to be from before its SIGHUP systemd does not believe */
+    (void)snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono_us());
     notify_service_manager(text);
 }
 
