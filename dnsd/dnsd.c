@@ -304,17 +304,18 @@ static int open_all(void *ctx, struct listen_fds *passed, unsigned worker_count,
         rc = open_sockets(d, passed, worker_count, admin, err);
     }
     if (rc == 0) {
+        rc = make_shared(d, err);
+    }
+    if (rc == 0) {
         loop_marker_init(&d->marker);
-        rc = upstreams_check_loops(&d->upstreams, &d->zones, d->tls, &d->marker, err);
+        const struct upstreams_loop_config loops = {.tls = d->tls, .own = &d->marker, .news = d->news};
+        rc = upstreams_check_loops(&d->upstreams, &d->zones, &loops, err);
     }
     if (rc == 0) {
         rc = open_map(d, err);
     }
     if (rc == 0) {
         rc = open_direct(d, err);
-    }
-    if (rc == 0) {
-        rc = make_shared(d, err);
     }
     if (rc == 0) {
         fill_shared(d, worker_count);

@@ -309,7 +309,8 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
         rc = make_limits(d, err);
     }
     if (rc == 0) {
-        rc = upstreams_check_loops(&d->upstreams, &d->zones, d->tls, NULL, err);
+        const struct upstreams_loop_config loops = {.tls = d->tls, .news = d->news};
+        rc = upstreams_check_loops(&d->upstreams, &d->zones, &loops, err);
     }
     return rc;
 }

@@ -9,7 +9,8 @@ struct item {
     struct addr addr; /* family IP_NONE: free */
     int64_t used_ms;
     bool is_loop;
-    int64_t loop_ms; /* when that was found last */
+    bool is_found_loop; /* by the start; nobody has reported since */
+    int64_t loop_ms;    /* when either was found last */
     uint64_t forged;
     int64_t window_ms; /* when it began; forged 0: none has */
 };
@@ -56,15 +57,39 @@ static struct item *find(struct upstream_news *n, const struct addr *a, int64_t 
     return oldest;
 }
 
+void upstream_news_found_loop(struct upstream_news *n, const struct addr *upstream, int64_t now_ms)
+{
+    (void)pthread_mutex_lock(&n->lock);
+    struct item *it = find(n, upstream, now_ms);
+    it->is_found_loop = true;
+    it->loop_ms = now_ms;
+    (void)pthread_mutex_unlock(&n->lock);
+}
+
+bool upstream_news_is_loop(struct upstream_news *n, const struct addr *upstream, int64_t now_ms)
+{
+    bool is_loop = false;
+    (void)pthread_mutex_lock(&n->lock);
+    for (size_t i = 0; i < UPSTREAM_NEWS_MAX; i++) {
+        const struct item *it = &n->items[i];
+        is_loop = is_loop || (addr_is_equal(&it->addr, upstream) && (it->is_loop || it->is_found_loop) &&
+                              now_ms - it->loop_ms < UPSTREAM_NEWS_LOOP_MS);
+    }
+    (void)pthread_mutex_unlock(&n->lock);
+    return is_loop;
+}
+
 bool upstream_news_loop(struct upstream_news *n, const struct addr *upstream, bool is_loop, int64_t now_ms)
 {
     (void)pthread_mutex_lock(&n->lock);
     struct item *it = find(n, upstream, now_ms);
     const bool was_loop = it->is_loop && now_ms - it->loop_ms < UPSTREAM_NEWS_LOOP_MS;
+    const bool is_over = it->is_found_loop && !is_loop;
     it->is_loop = is_loop;
+    it->is_found_loop = false;
     it->loop_ms = now_ms;
     (void)pthread_mutex_unlock(&n->lock);
-    return was_loop != is_loop;
+    return was_loop != is_loop || is_over;
 }
 
 uint64_t upstream_news_forged(struct upstream_news *n, const struct addr *upstream, int64_t now_ms)

@@ -23,6 +23,13 @@
 struct upstream_news;
 MUST_CHECK int upstream_news_new(struct upstream_news **out); /* 0 or -ENOMEM */
 void upstream_news_free(struct upstream_news *n);             /* NULL-safe */
+/*
+ * It was found to be a loop before there was anybody to report it as below, and that has been said: to those
+ * who start it is one, and if the first to report it finds that it is none, that is worth a line.
+ */
+void upstream_news_found_loop(struct upstream_news *n, const struct addr *upstream, int64_t now_ms);
+/* What those who start hold of it until they have asked: a loop was found there of late. */
+bool upstream_news_is_loop(struct upstream_news *n, const struct addr *upstream, int64_t now_ms);
 /* A check ended so; it is reported each time. True if that is worth a line. */
 bool upstream_news_loop(struct upstream_news *n, const struct addr *upstream, bool is_loop, int64_t now_ms);
 /*

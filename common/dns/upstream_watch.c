@@ -123,6 +123,11 @@ void upstream_watch_restart(struct upstream_watch *w)
     loop_check_cancel(w->check);
     memset(w->silences, 0, sizeof(w->silences));
     w->is_first = true;
+    const int64_t now_ms = clock_mono_ms();
+    for (size_t i = 0; i < w->cfg.set->count; i++) {
+        struct upstream *u = &w->cfg.set->list[i];
+        u->is_loop = u->is_loop || upstream_news_is_loop(w->cfg.news, &u->addr, now_ms);
+    }
     ev_timer_stop(w->loop, &w->timer);
     ev_timer_set(&w->timer, 0.0, 0.0);
     ev_timer_start(w->loop, &w->timer);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is looked after beside the questions of a dns_client: whether an upstream turns out to be a dnsd
- * (asked at once, after 2 s and then every minute; one that says so is not used until it says otherwise), and
- * whether somebody forges replies. Writes log lines. One per dns_client, on its loop.
+ * (asked at once, after 2 s and then every minute; one that says so is not used until it says otherwise, and
+ * one that the news know to be one is not used from the beginning), and whether somebody forges replies.
+ * Writes log lines. One per dns_client, on its loop.
  */
 #pragma once
 

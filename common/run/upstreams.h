@@ -8,6 +8,7 @@
 #include "common/base/json.h"
 #include "common/dns/dns_tls.h"
 #include "common/dns/loop_guard.h"
+#include "common/dns/upstream_news.h"
 #include "common/dns/zone.h"
 #include "common/run/settings.h"
 
@@ -43,15 +44,18 @@ MUST_CHECK int upstreams_drop_own(struct upstream_list *list, upstream_check_fn 
                                   struct upstream_list *own, struct err *err);
 void upstreams_log_own(const struct upstream_list *own); /* a warning for each */
 
+struct upstreams_loop_config {
+    const struct dns_tls_store *tls; /* of upstreams_open_tls() */
+    const struct loop_marker *own;   /* what this process answers, or NULL */
+    struct upstream_news *news;      /* of the workers to be: they do not ask those that are */
+};
 /*
  * Asks the default and the zones' servers whether they are an openshell-dnsd, and waits for the answers, half
  * a second at most: silence is no loop. Logs those that are. 0, or -EINVAL with *err: all the default ones,
- * or all of a zone, are; or -errno. own is what this process answers, or NULL; tls is of
- * upstreams_open_tls().
+ * or all of a zone, are; or -errno.
  */
 MUST_CHECK int upstreams_check_loops(const struct upstream_list *list, const struct zone_set *zones,
-                                     const struct dns_tls_store *tls, const struct loop_marker *own,
-                                     struct err *err);
+                                     const struct upstreams_loop_config *cfg, struct err *err);
 
 bool upstreams_is_equal(const struct upstream_list *a, const struct upstream_list *b); /* and in this order */
 /* "192.0.2.1:53,tls://[2001:db8::1]:853#dns.example"; tls_names may be NULL: all plain. Returns text. */

@@ -2,6 +2,7 @@
 /* Whether those that are to be asked are a dnsd, before anything is served. */
 #include "common/run/upstreams.h"
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/dns/dns_transports.h"
 #include "common/dns/loop_check.h"
@@ -62,16 +63,15 @@ static int judge_findings(const struct loop_findings *f, const struct addr *addr
 }
 
 /* Asks those over TLS over TLS: what is not plain elsewhere is not plain here. */
-static int ask_all(struct loop_findings *f, const struct dns_tls_store *tls, const struct loop_marker *own,
-                   struct err *err)
+static int ask_all(struct loop_findings *f, const struct upstreams_loop_config *cfg, struct err *err)
 {
-    const struct loop_check_config cfg = {.own = own, .wait_ms = LOOP_WAIT_MS};
+    const struct loop_check_config check = {.own = cfg->own, .wait_ms = LOOP_WAIT_MS};
     const struct dns_transports_config transports_cfg = {
-        .store = tls, .addrs = f->addrs, .tls_names = f->tls_names, .count = f->count};
+        .store = cfg->tls, .addrs = f->addrs, .tls_names = f->tls_names, .count = f->count};
     struct dns_transports transports;
     int rc = dns_transports_init(&transports, &transports_cfg, err);
     if (rc == 0) {
-        rc = loop_check_all(&cfg, f->addrs, transports.list, f->count, f->verdicts);
+        rc = loop_check_all(&check, f->addrs, transports.list, f->count, f->verdicts);
         if (rc != 0) {
             err_set(err, "cannot look for loops: %s", strerror(-rc));
         }
@@ -80,8 +80,21 @@ static int ask_all(struct loop_findings *f, const struct dns_tls_store *tls, con
     return rc;
 }
 
+static void tell_loops(const struct loop_findings *f, struct upstream_news *news)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        char text[UPSTREAM_TEXT_CAP];
+        if (is_loop(f, i)) {
+            upstream_news_found_loop(news, &f->addrs[i], clock_mono_ms());
+            log_event(LOG_WARN, "upstream_is_dnsd",
+                      LOG_KV(kv_str("upstream", upstream_text(&f->addrs[i], f->tls_names[i], text)),
+                             kv_str("effect", "not asked")));
+        }
+    }
+}
+
 int upstreams_check_loops(const struct upstream_list *list, const struct zone_set *zones,
-                          const struct dns_tls_store *tls, const struct loop_marker *own, struct err *err)
+                          const struct upstreams_loop_config *cfg, struct err *err)
 {
     struct loop_findings f = {.count = 0};
     add_findings(&f, list->addrs, list->tls_names, list->count);
@@ -89,7 +102,7 @@ int upstreams_check_loops(const struct upstream_list *list, const struct zone_se
         const struct zone *z = &zones->items[i];
         add_findings(&f, z->upstreams, z->tls_names, z->upstream_count);
     }
-    int rc = ask_all(&f, tls, own, err);
+    int rc = ask_all(&f, cfg, err);
     if (rc != 0) {
         return rc;
     }
@@ -105,13 +118,8 @@ int upstreams_check_loops(const struct upstream_list *list, const struct zone_se
             err_add_hint(err, "name the resolver behind it instead");
         }
     }
-    for (size_t i = 0; rc == 0 && i < f.count; i++) {
-        char text[UPSTREAM_TEXT_CAP];
-        if (is_loop(&f, i)) {
-            log_event(LOG_WARN, "upstream_is_dnsd",
-                      LOG_KV(kv_str("upstream", upstream_text(&f.addrs[i], f.tls_names[i], text)),
-                             kv_str("effect", "not asked")));
-        }
+    if (rc == 0) {
+        tell_loops(&f, cfg->news);
     }
     return rc;
 }

@@ -9,7 +9,7 @@ import unittest
 import dns_wire as w
 import lab
 from daemon import TUNNELD, Daemon
-from dns_stub import Stub, addresses, late, rcode, reply, silence
+from dns_stub import OWNER, Stub, addresses, late, rcode, reply, silence
 
 POLICY = """\
 version: 1
@@ -166,6 +166,20 @@ class Upstreams(unittest.TestCase):
         second.wait_log(r" upstream_loop upstream=\S+ is=\"another openshell-dnsd\"")
         self.check(second, "n0.t.example.net", 0.2)
         self.assertNotIn("n0.t.example.net", first.log())
+
+    def test_loop_of_the_start_is_not_asked(self):
+        mark = b"openshell-dnsd=" + b"0123456789abcdef" * 2
+
+        def act(ask):  # slower than the first questions come
+            time.sleep(0.3)
+            return [reply(ask, answer=[w.record(OWNER, w.TXT, 0, bytes([len(mark)]) + mark)])]
+        loop, stub = Stub({(LOOP, w.TXT): act, **names(5, HERE)}), Stub(names(5, HERE))
+        daemon = self.start(loop, stub, options=("--workers", "2"))
+        self.assertEqual(len(daemon.lines("upstream_is_dnsd")), 1)
+        for i in range(5):
+            self.check(daemon, "n%d.t.example.net" % i, 0.5)
+        self.assertEqual([a.name for a in loop.seen], [])
+        daemon.wait_log(r" upstream_loop ")
 
     def test_many_workers_say_it_once(self):
         first = self.start(Stub({}))

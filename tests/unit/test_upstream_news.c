@@ -53,6 +53,26 @@ static void old_loop_is_news_again(void **state)
     assert_true(upstream_news_loop(n, &a, true, 2 * UPSTREAM_NEWS_LOOP_MS - 1));
 }
 
+/* Before the workers were there; they do not use it, and say themselves what becomes of it. */
+static void loop_of_the_start(void **state)
+{
+    struct upstream_news *n = *state;
+    const struct addr a = addr_of(1), b = addr_of(2), c = addr_of(3);
+    assert_false(upstream_news_is_loop(n, &a, 0));
+    upstream_news_found_loop(n, &a, 0);
+    upstream_news_found_loop(n, &b, 0);
+    assert_true(upstream_news_is_loop(n, &a, 1));
+    assert_false(upstream_news_is_loop(n, &c, 1));
+    assert_true(upstream_news_is_loop(n, &a, UPSTREAM_NEWS_LOOP_MS - 1));
+    assert_false(upstream_news_is_loop(n, &a, UPSTREAM_NEWS_LOOP_MS));
+    assert_true(upstream_news_loop(n, &a, true, 2)); /* it still is one */
+    assert_false(upstream_news_loop(n, &a, true, 3));
+    assert_true(upstream_news_is_loop(n, &a, 4));
+    assert_true(upstream_news_loop(n, &b, false, 2)); /* it is none any more */
+    assert_false(upstream_news_loop(n, &b, false, 3));
+    assert_false(upstream_news_is_loop(n, &b, 4));
+}
+
 static void forgeries_are_summed(void **state)
 {
     struct upstream_news *n = *state;
@@ -87,6 +107,7 @@ int main(void)
 {
 #define NEWS_CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
     const struct CMUnitTest tests[] = {NEWS_CASE(loop_is_said_once), NEWS_CASE(old_loop_is_news_again),
-                                       NEWS_CASE(forgeries_are_summed), NEWS_CASE(oldest_makes_room)};
+                                       NEWS_CASE(loop_of_the_start), NEWS_CASE(forgeries_are_summed),
+                                       NEWS_CASE(oldest_makes_room)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
