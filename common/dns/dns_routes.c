@@ -30,6 +30,7 @@ static int open_route(struct route *r, struct ev_loop *loop, const struct dns_ro
                                                      .addrs = own.upstreams,
                                                      .tls_names = cfg->tls_names,
                                                      .count = own.upstream_count,
+                                                     .news = own.news,
                                                      .metrics = own.metrics,
                                                      .metrics_first = own.metrics_first +
                                                                       DNS_CLIENT_COUNTER_TLS_HANDSHAKES};

@@ -11,7 +11,6 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 
-#define LOG_EVERY_MS 60000    /* the same failure of the same upstream */
 #define SLOW_HANDSHAKE_MS 500 /* given up after so long: it was waited for, not interrupted */
 #define NAMES_CAP 200         /* of a certificate, as far as they are logged */
 
@@ -23,10 +22,8 @@ struct dns_tls_store {
 struct dns_tls {
     struct dns_tls_config cfg; /* without the name, which is a part of somebody's text */
     struct host name;
-    SSL_SESSION *session; /* of the last connection that got one, or NULL */
-    int failure; /* DNS_TLS_… or ETIMEDOUT as logged; 0 = the last handshake succeeded, or none was */
-    int64_t logged_ms;
-    uint64_t suppressed; /* failures since then */
+    SSL_SESSION *session;           /* of the last connection that got one, or NULL */
+    struct upstream_news *own_news; /* NULL: cfg.news is another's */
 };
 
 struct tls_session {
@@ -252,20 +249,22 @@ void dns_tls_store_free(struct dns_tls_store *s)
 
 /* ---- what is said about it ---- */
 
-static const char *why_text(int failure)
+static const struct {
+    int failure;
+    const char *why;
+} kinds[UPSTREAM_NEWS_TLS_KINDS] = {{DNS_TLS_REFUSED, "tls_handshake"},
+                                    {DNS_TLS_WRONG_NAME, "tls_name"},
+                                    {DNS_TLS_EXPIRED, "tls_expired"},
+                                    {DNS_TLS_UNTRUSTED, "tls_untrusted"},
+                                    {ETIMEDOUT, "timeout"}};
+
+static size_t kind_of(int failure)
 {
-    switch (failure) {
-    case DNS_TLS_WRONG_NAME:
-        return "tls_name";
-    case DNS_TLS_EXPIRED:
-        return "tls_expired";
-    case DNS_TLS_UNTRUSTED:
-        return "tls_untrusted";
-    case ETIMEDOUT:
-        return "timeout";
-    default:
-        return "tls_handshake";
+    size_t kind = UPSTREAM_NEWS_TLS_KINDS - 1;
+    while (kind > 0 && kinds[kind].failure != failure) {
+        kind--;
     }
+    return kind;
 }
 
 static void count(const struct dns_tls *t, enum dns_tls_counter which)
@@ -275,25 +274,22 @@ static void count(const struct dns_tls *t, enum dns_tls_counter which)
     }
 }
 
-/* At most a line a minute for the same trouble: every question may try again. */
+/* Every question may try again: what is worth a line is known for all workers together. */
 static void note_failure(struct tls_session *s, int failure, const char *detail)
 {
     struct dns_tls *t = s->owner;
     char to[ADDR_TEXT_CAP];
     char name[HOST_TEXT_CAP];
-    int64_t now_ms = clock_mono_ms();
+    uint64_t suppressed = 0;
+    const size_t kind = kind_of(failure);
     count(t, DNS_TLS_COUNTER_FAILED);
-    if (failure == t->failure && now_ms - t->logged_ms < LOG_EVERY_MS) {
-        t->suppressed++;
+    if (!upstream_news_tls_failed(t->cfg.news, &t->cfg.to, kind, clock_mono_ms(), &suppressed)) {
         return;
     }
     log_event(LOG_WARN, "upstream_tls_failed",
               LOG_KV(kv_str("addr", addr_text(&t->cfg.to, to)), kv_str("name", host_text(&t->name, name)),
-                     kv_str("why", why_text(failure)), kv_str("detail", detail),
-                     kv_str("certificate", s->names), kv_u64("suppressed", t->suppressed)));
-    t->failure = failure;
-    t->logged_ms = now_ms;
-    t->suppressed = 0;
+                     kv_str("why", kinds[kind].why), kv_str("detail", detail),
+                     kv_str("certificate", s->names), kv_u64("suppressed", suppressed)));
 }
 
 static void note_success(const struct tls_session *s)
@@ -301,18 +297,17 @@ static void note_success(const struct tls_session *s)
     struct dns_tls *t = s->owner;
     char to[ADDR_TEXT_CAP];
     char name[HOST_TEXT_CAP];
+    uint64_t suppressed = 0;
     bool is_resumed = SSL_session_reused(s->ssl) == 1;
     count(t, DNS_TLS_COUNTER_HANDSHAKES);
     if (is_resumed) {
         count(t, DNS_TLS_COUNTER_RESUMED);
     }
-    if (t->failure != 0) {
+    if (upstream_news_tls_restored(t->cfg.news, &t->cfg.to, clock_mono_ms(), &suppressed)) {
         log_event(LOG_INFO, "upstream_tls_restored",
                   LOG_KV(kv_str("addr", addr_text(&t->cfg.to, to)), kv_str("name", host_text(&t->name, name)),
-                         kv_u64("suppressed", t->suppressed)));
+                         kv_u64("suppressed", suppressed)));
     }
-    t->failure = 0;
-    t->suppressed = 0;
     log_event(LOG_DEBUG, "upstream_tls",
               LOG_KV(kv_str("addr", addr_text(&t->cfg.to, to)), kv_str("name", host_text(&t->name, name)),
                      kv_str("version", SSL_get_version(s->ssl)),
@@ -561,9 +556,14 @@ int dns_tls_new(const struct dns_tls_config *cfg, struct dns_tls **out)
     }
     t->cfg = *cfg;
     t->cfg.name = (struct span){0};
-    if (host_parse(cfg->name, &t->name) != HOST_FAULT_NONE) {
+    int rc = host_parse(cfg->name, &t->name) != HOST_FAULT_NONE ? -EINVAL : 0;
+    if (rc == 0 && cfg->news == NULL) {
+        rc = upstream_news_new(&t->own_news);
+        t->cfg.news = t->own_news;
+    }
+    if (rc != 0) {
         free(t);
-        return -EINVAL;
+        return rc;
     }
     *out = t;
     return 0;
@@ -573,6 +573,7 @@ void dns_tls_free(struct dns_tls *t)
 {
     if (t != NULL) {
         forget_session(t);
+        upstream_news_free(t->own_news);
         free(t);
     }
 }

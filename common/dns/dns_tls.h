@@ -13,6 +13,7 @@
 
 #include "common/base/metrics.h"
 #include "common/dns/dns_stream.h"
+#include "common/dns/upstream_news.h"
 
 #include <errno.h>
 
@@ -44,8 +45,10 @@ struct dns_tls_config {
     /* A host name or an IP address, which the server's certificate has to be for (a subject alternative
      * name; RFC 6125). */
     struct span name;
-    struct metrics *metrics; /* NULL: nothing is counted. Outlives it */
-    size_t metrics_first;    /* of enum dns_tls_counter */
+    struct upstream_news *news; /* of the process, so that all say a thing once; NULL: this one speaks for
+                                 * itself. Outlives it */
+    struct metrics *metrics;    /* NULL: nothing is counted. Outlives it */
+    size_t metrics_first;       /* of enum dns_tls_counter */
 };
 
 struct dns_tls;

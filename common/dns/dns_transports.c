@@ -13,6 +13,7 @@ int dns_transports_init(struct dns_transports *t, const struct dns_transports_co
         const struct dns_tls_config tls = {.store = cfg->store,
                                            .to = cfg->addrs[i],
                                            .name = name,
+                                           .news = cfg->news,
                                            .metrics = cfg->metrics,
                                            .metrics_first = cfg->metrics_first};
         int rc = cfg->store == NULL ? -EINVAL : dns_tls_new(&tls, &t->tls[i]);

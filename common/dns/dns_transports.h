@@ -18,7 +18,8 @@ struct dns_transports_config {
     const struct addr *addrs;
     const struct span *tls_names; /* of each; empty: plain DNS; NULL: all of them */
     size_t count;                 /* at most UPSTREAM_MAX */
-    struct metrics *metrics;      /* as in dns_tls; all of them count together */
+    struct upstream_news *news;   /* as in dns_tls */
+    struct metrics *metrics;      /* likewise; all of them count together */
     size_t metrics_first;
 };
 /* The store is borrowed, the rest read. 0, -ENOMEM, or -EINVAL with *err. To be ended with fini always. */

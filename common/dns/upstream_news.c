@@ -5,6 +5,17 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+struct moment {
+    bool was; /* at_ms is when */
+    int64_t at_ms;
+};
+
+struct tls_news {
+    struct moment failed[UPSTREAM_NEWS_TLS_KINDS], restored; /* when they were said last */
+    bool is_down;        /* it failed since it was said to be restored, said or not */
+    uint64_t suppressed; /* failures since the last line */
+};
+
 struct item {
     struct addr addr; /* family IP_NONE: free */
     int64_t used_ms;
@@ -13,6 +24,7 @@ struct item {
     int64_t loop_ms;    /* when either was found last */
     uint64_t forged;
     int64_t window_ms; /* when it began; forged 0: none has */
+    struct tls_news tls;
 };
 
 struct upstream_news {
@@ -108,4 +120,43 @@ uint64_t upstream_news_forged(struct upstream_news *n, const struct addr *upstre
     }
     (void)pthread_mutex_unlock(&n->lock);
     return worth;
+}
+
+/* True, and it is taken down, if it was not so long ago already. */
+static bool take(struct moment *m, int64_t now_ms)
+{
+    if (m->was && now_ms - m->at_ms < UPSTREAM_NEWS_TLS_MS) {
+        return false;
+    }
+    *m = (struct moment){.was = true, .at_ms = now_ms};
+    return true;
+}
+
+bool upstream_news_tls_failed(struct upstream_news *n, const struct addr *upstream, size_t kind,
+                              int64_t now_ms, uint64_t *suppressed)
+{
+    REQUIRE(kind < UPSTREAM_NEWS_TLS_KINDS);
+    (void)pthread_mutex_lock(&n->lock);
+    struct tls_news *tls = &find(n, upstream, now_ms)->tls;
+    const bool is_worth = take(&tls->failed[kind], now_ms);
+    tls->is_down = true;
+    *suppressed = tls->suppressed;
+    tls->suppressed = is_worth ? 0 : tls->suppressed + 1;
+    (void)pthread_mutex_unlock(&n->lock);
+    return is_worth;
+}
+
+bool upstream_news_tls_restored(struct upstream_news *n, const struct addr *upstream, int64_t now_ms,
+                                uint64_t *suppressed)
+{
+    (void)pthread_mutex_lock(&n->lock);
+    struct tls_news *tls = &find(n, upstream, now_ms)->tls;
+    const bool is_worth = tls->is_down && take(&tls->restored, now_ms);
+    *suppressed = tls->suppressed;
+    if (is_worth) {
+        tls->is_down = false;
+        tls->suppressed = 0;
+    }
+    (void)pthread_mutex_unlock(&n->lock);
+    return is_worth;
 }

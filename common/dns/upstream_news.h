@@ -19,6 +19,9 @@
 /* So many forgeries within a minute are worth a line; stray ones happen. */
 #define UPSTREAM_NEWS_FORGED_MIN 16
 #define UPSTREAM_NEWS_FORGED_MS 60000
+/* The same trouble with TLS, or its end, is worth a line once in so long. */
+#define UPSTREAM_NEWS_TLS_MS 60000
+#define UPSTREAM_NEWS_TLS_KINDS 5 /* of trouble that are told apart */
 
 struct upstream_news;
 MUST_CHECK int upstream_news_new(struct upstream_news **out); /* 0 or -ENOMEM */
@@ -37,3 +40,12 @@ bool upstream_news_loop(struct upstream_news *n, const struct addr *upstream, bo
  * and later how many there were.
  */
 uint64_t upstream_news_forged(struct upstream_news *n, const struct addr *upstream, int64_t now_ms);
+/*
+ * TLS failed, or did not. True if that is worth a line, and *suppressed is how many failures there were since
+ * the last one. A server that comes and goes, or one of several behind an address that is broken, is both in
+ * turn: each kind < UPSTREAM_NEWS_TLS_KINDS is said once a minute, and that it is over once a minute.
+ */
+bool upstream_news_tls_failed(struct upstream_news *n, const struct addr *upstream, size_t kind,
+                              int64_t now_ms, uint64_t *suppressed);
+bool upstream_news_tls_restored(struct upstream_news *n, const struct addr *upstream, int64_t now_ms,
+                                uint64_t *suppressed);

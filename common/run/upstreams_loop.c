@@ -66,8 +66,11 @@ static int judge_findings(const struct loop_findings *f, const struct addr *addr
 static int ask_all(struct loop_findings *f, const struct upstreams_loop_config *cfg, struct err *err)
 {
     const struct loop_check_config check = {.own = cfg->own, .wait_ms = LOOP_WAIT_MS};
-    const struct dns_transports_config transports_cfg = {
-        .store = cfg->tls, .addrs = f->addrs, .tls_names = f->tls_names, .count = f->count};
+    const struct dns_transports_config transports_cfg = {.store = cfg->tls,
+                                                         .addrs = f->addrs,
+                                                         .tls_names = f->tls_names,
+                                                         .count = f->count,
+                                                         .news = cfg->news};
     struct dns_transports transports;
     int rc = dns_transports_init(&transports, &transports_cfg, err);
     if (rc == 0) {

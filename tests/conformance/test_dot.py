@@ -341,11 +341,30 @@ class TestRefused(Base):
 
     def test_said_once(self):
         s = self.stub(cert=self.pki.server("self2", issuer=None))
-        d = self.start(s)
+        d = self.start(s, options=("--workers", "4"))
         for i in range(20):
             self.assertEqual(d.ask("n%d.wild.example.org" % i).rcode, w.SERVFAIL)
-        self.assertEqual(len(d.lines("upstream_tls_failed")), 2)  # by the check at the start, and by the worker
-        self.assertGreater(len(s.connections), 1)
+        self.assertEqual(len(d.lines("upstream_tls_failed")), 1)  # by the check at the start
+        self.assertGreater(len(s.connections), 5)
+
+    def test_comes_and_goes(self):
+        """A balancer: every second server behind the address is a broken one."""
+        contexts = []
+
+        def change(conn):
+            s.context = contexts[len(s.connections) % 2]
+        s = self.stub(before=change)
+        bad = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        bad.load_cert_chain(self.pki.server("self5", issuer=None))
+        bad.sni_callback = s.note_sni
+        contexts += [s.context, bad]
+        d = self.start(s, options=("--workers", "2"))
+        for i in range(20):
+            d.ask("n%d.wild.example.org" % i)
+            s.close_connections()
+        self.assertGreater(len(s.connections), 20)
+        self.assertEqual(len(d.lines("upstream_tls_failed")), 1)
+        self.assertEqual(len(d.lines("upstream_tls_restored")), 1)
 
     def test_restored(self):
         s = self.stub(cert=self.pki.server("self3", issuer=None))

@@ -87,6 +87,50 @@ static void forgeries_are_summed(void **state)
     assert_int_equal(upstream_news_forged(n, &a, 121001), 0); /* one since: nothing to speak of */
 }
 
+/* One server of several behind the address has an expired certificate: two lines a question it was. */
+static void tls_that_comes_and_goes(void **state)
+{
+    struct upstream_news *n = *state;
+    const struct addr a = addr_of(1), b = addr_of(2);
+    const int64_t pause_ms = UPSTREAM_NEWS_TLS_MS;
+    uint64_t suppressed = 0;
+    assert_false(upstream_news_tls_restored(n, &a, 0, &suppressed)); /* it was not down */
+    for (int64_t now_ms = 0; now_ms < 2 * pause_ms; now_ms += 1000) {
+        const bool is_due = now_ms % pause_ms == 0;
+        assert_int_equal(upstream_news_tls_failed(n, &a, 2, now_ms, &suppressed), is_due);
+        if (is_due) {
+            assert_int_equal(suppressed, now_ms == 0 ? 0 : 59);
+        }
+        assert_int_equal(upstream_news_tls_restored(n, &a, now_ms, &suppressed), is_due);
+    }
+    assert_true(upstream_news_tls_failed(n, &b, 2, 1000, &suppressed)); /* another one */
+    assert_true(upstream_news_tls_failed(n, &b, 1, 1001, &suppressed)); /* other trouble of it */
+    assert_false(upstream_news_tls_failed(n, &b, 2, 1002, &suppressed));
+    assert_false(upstream_news_tls_failed(n, &b, 1, 1003, &suppressed));
+    assert_true(upstream_news_tls_failed(n, &b, 0, 1004, &suppressed));
+    assert_int_equal(suppressed, 2);
+}
+
+/* The last word is the truth: what was not said because it was said of late is said later. */
+static void tls_restored_is_said_at_last(void **state)
+{
+    struct upstream_news *n = *state;
+    const struct addr a = addr_of(1);
+    const int64_t pause_ms = UPSTREAM_NEWS_TLS_MS;
+    uint64_t suppressed = 0;
+    assert_true(upstream_news_tls_failed(n, &a, 0, 0, &suppressed));
+    assert_true(upstream_news_tls_restored(n, &a, 1, &suppressed));
+    assert_false(upstream_news_tls_restored(n, &a, 2, &suppressed)); /* of another worker */
+    assert_false(upstream_news_tls_failed(n, &a, 0, 3, &suppressed));
+    assert_false(upstream_news_tls_restored(n, &a, 4, &suppressed));
+    assert_false(upstream_news_tls_restored(n, &a, pause_ms, &suppressed));
+    assert_true(upstream_news_tls_restored(n, &a, pause_ms + 1, &suppressed));
+    assert_int_equal(suppressed, 1);
+    assert_false(upstream_news_tls_restored(n, &a, 3 * pause_ms, &suppressed));
+    assert_true(upstream_news_tls_failed(n, &a, 0, 3 * pause_ms, &suppressed));
+    assert_int_equal(suppressed, 0);
+}
+
 /* More addresses than are known: the one spoken of longest ago makes room, and is news again. */
 static void oldest_makes_room(void **state)
 {
@@ -106,8 +150,10 @@ static void oldest_makes_room(void **state)
 int main(void)
 {
 #define NEWS_CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
-    const struct CMUnitTest tests[] = {NEWS_CASE(loop_is_said_once), NEWS_CASE(old_loop_is_news_again),
-                                       NEWS_CASE(loop_of_the_start), NEWS_CASE(forgeries_are_summed),
-                                       NEWS_CASE(oldest_makes_room)};
+    const struct CMUnitTest tests[] = {
+        NEWS_CASE(loop_is_said_once),       NEWS_CASE(old_loop_is_news_again),
+        NEWS_CASE(loop_of_the_start),       NEWS_CASE(forgeries_are_summed),
+        NEWS_CASE(tls_that_comes_and_goes), NEWS_CASE(tls_restored_is_said_at_last),
+        NEWS_CASE(oldest_makes_room)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
