@@ -96,6 +96,10 @@ static void add_denial(struct run_report *r, const char *host, const char *port,
     struct denial like = {.port = port == NULL ? 0 : (uint16_t)log_line_number(l, port)};
     bool is_new = false;
     const uint64_t count = 1 + log_line_number(l, "suppressed");
+    if (log_line_get(l, "reason") == NULL) { /* those that had no line, once nothing came behind them */
+        r->denials_beyond += count - 1;
+        return;
+    }
     copy(like.host, sizeof like.host, log_line_get(l, host));
     if (like.host[0] == '\0' || strcmp(like.host, "-") == 0) { /* an address that no name has */
         copy(like.host, sizeof like.host, log_line_get(l, "addr"));

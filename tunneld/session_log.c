@@ -2,7 +2,6 @@
 /* What a session says: log lines, and the HTTP answer to a fault. */
 #include "tunneld/session_priv.h"
 
-#include "common/base/clock.h"
 #include "tunneld/tls_sni.h"
 #include "tunneld/tunneld_counters.h"
 
@@ -270,7 +269,7 @@ void session_log_fault(struct session *s, const struct session_fault *fault)
     }
     struct log_limit *limit = class == FAULT_DENIED ? &s->tw->denied_limit : &s->tw->failed_limit;
     uint64_t suppressed = 0;
-    if (!log_limit_take(limit, clock_mono_ms(), &suppressed)) {
+    if (!tunneld_worker_may_log(s->tw, limit, &suppressed)) {
         return;
     }
     struct session_texts t;
@@ -300,7 +299,7 @@ void session_log_fault(struct session *s, const struct session_fault *fault)
 void session_log_sni(struct session *s, const struct tls_sni *hello, bool is_enforced)
 {
     uint64_t suppressed = 0;
-    if (!log_limit_take(&s->tw->denied_limit, clock_mono_ms(), &suppressed)) {
+    if (!tunneld_worker_may_log(s->tw, &s->tw->denied_limit, &suppressed)) {
         return;
     }
     struct session_texts t;

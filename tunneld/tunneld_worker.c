@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tunneld/tunneld_worker.h"
 
+#include "common/base/clock.h"
 #include "tunneld/session.h"
 #include "tunneld/tunneld_counters.h"
 
@@ -11,6 +12,7 @@
 
 #define DENIED_LOGS_PER_S 50
 #define FAILED_LOGS_PER_S 20
+#define SUPPRESSED_AFTER_S 10.0
 #define USE_S (SYNTH_USE_EVERY_S - 30.0) /* the map must hear in time, also of a loop that is late */
 
 const struct metrics_info tunneld_counters[TUNNELD_COUNTER_COUNT] = {
@@ -151,6 +153,32 @@ void tunneld_worker_captured(struct tunneld_worker *tw)
     }
 }
 
+static void log_suppressed(struct log_limit *limit, const char *event)
+{
+    if (limit->refused > 0) {
+        log_event(LOG_WARN, event, LOG_KV(kv_u64("suppressed", limit->refused)));
+        limit->refused = 0;
+    }
+}
+
+static void on_log_timer(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct tunneld_worker *tw = w->data;
+    (void)revents;
+    ev_timer_stop(loop, w);
+    log_suppressed(&tw->denied_limit, "tunnel_denied");
+    log_suppressed(&tw->failed_limit, "tunnel_failed");
+}
+
+bool tunneld_worker_may_log(struct tunneld_worker *tw, struct log_limit *limit, uint64_t *suppressed)
+{
+    const bool may = log_limit_take(limit, clock_mono_ms(), suppressed);
+    if (!may && !ev_is_active(&tw->log_timer)) {
+        ev_timer_again(tw->worker->loop, &tw->log_timer);
+    }
+    return may;
+}
+
 static int start_parts(struct tunneld_worker *tw, struct err *err)
 {
     struct ev_loop *loop = tw->worker->loop;
@@ -186,6 +214,8 @@ int tunneld_worker_start(struct worker *w, struct err *err)
     brakes_log_init(&tw->brakes_log, w->loop);
     ev_timer_init(&tw->use_timer, on_use_timer, 0., USE_S);
     tw->use_timer.data = tw;
+    ev_timer_init(&tw->log_timer, on_log_timer, 0., SUPPRESSED_AFTER_S);
+    tw->log_timer.data = tw;
     w->data = tw;
     daemon->is_serving = true;
     if (w->index == 0) {
@@ -269,6 +299,7 @@ void tunneld_worker_stop(struct worker *w)
         session_shut_down(tw->sessions);
     }
     ev_timer_stop(tw->worker->loop, &tw->use_timer);
+    on_log_timer(tw->worker->loop, &tw->log_timer, 0);
     brakes_log_fini(&tw->brakes_log);
     if (tw->resolver != NULL) {
         resolver_free(tw->resolver);

@@ -39,6 +39,7 @@ struct tunneld_worker {
     size_t session_count;
     size_t uncounted_count; /* of them: refused ones that no limit counts */
     struct log_limit denied_limit, failed_limit;
+    ev_timer log_timer; /* says what they suppressed; active only while there is something */
     struct brakes_log brakes_log;
     ev_timer use_timer; /* tells the map which captured tunnels stand; not while there is none */
     bool is_draining, is_done;
@@ -51,5 +52,8 @@ void tunneld_worker_drain(struct worker *w);
 void tunneld_worker_stop(struct worker *w);
 /* A connection was captured: from now on the map hears of it. */
 void tunneld_worker_captured(struct tunneld_worker *tw);
+/* Whether limit, one of the worker's, lets a line be logged; *suppressed goes into it. What is not logged now
+ * is counted there, or said by itself ten seconds later or at the end. */
+bool tunneld_worker_may_log(struct tunneld_worker *tw, struct log_limit *limit, uint64_t *suppressed);
 /* A session has left the list. */
 void tunneld_worker_session_gone(struct tunneld_worker *tw);

@@ -524,6 +524,30 @@ def test_denials_are_rate_limited(env):
         assert d.count_log("tunnel_denied") < len(asked)
 
 
+def test_suppressed_is_told_at_the_end(env):
+    """A burst, then nothing: what had no line was never told."""
+    with env.daemon(ALL, "--workers", "1") as d:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            for answer in pool.map(lambda i: refused(d, "x%d.example.org:1" % i), range(250)):
+                assert answer.status == 403
+        d.process.terminate()
+        assert d.process.wait(lab.END_S) == 0
+        d.wait_log("stopped")
+        lines = [e for e in d.logs if e.get("event") == "tunnel_denied"]
+        named = sum(1 for e in lines if "reason" in e)
+        assert 100 <= named < 250, named
+        assert named + sum(e.get("suppressed", 0) for e in lines) == 250, lines[-1]
+
+
+def test_suppressed_is_told_after_a_while(env):
+    with env.daemon(ALL, "--workers", "1") as d:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            for answer in pool.map(lambda i: refused(d, "servfail.example.org:%d" % ECHO), range(80)):
+                assert answer.status == 502
+        wait_until(lambda: sum(1 + e.get("suppressed", 0) - ("reason" not in e) for e in d.logs
+                               if e.get("event") == "tunnel_failed") == 80)
+
+
 def test_l7_and_binaries(env):
     rest = endpoint("echo.example.org", protocol="rest", enforcement="enforce", access="read-only")
     with env.daemon(policy(rest)) as d:
