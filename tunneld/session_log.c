@@ -267,9 +267,10 @@ void session_log_fault(struct session *s, const struct session_fault *fault)
     if (fault->reason == REASON_LIMIT_REACHED) {
         count(s, TUNNELD_COUNTER_LIMIT_REACHED, 1);
     }
+    const enum log_level level = class == FAULT_REQUEST ? LOG_INFO : LOG_WARN;
     struct log_limit *limit = class == FAULT_DENIED ? &s->tw->denied_limit : &s->tw->failed_limit;
     uint64_t suppressed = 0;
-    if (!tunneld_worker_may_log(s->tw, limit, &suppressed)) {
+    if (!log_is_on(level) || !tunneld_worker_may_log(s->tw, limit, &suppressed)) {
         return;
     }
     struct session_texts t;
@@ -293,7 +294,7 @@ void session_log_fault(struct session *s, const struct session_fault *fault)
     if (suppressed > 0) {
         add(&l, kv_u64("suppressed", suppressed));
     }
-    log_event(class == FAULT_REQUEST ? LOG_INFO : LOG_WARN, events[class], l.items);
+    log_event(level, events[class], l.items);
 }
 
 void session_log_sni(struct session *s, const struct tls_sni *hello, bool is_enforced)

@@ -5,6 +5,7 @@ Loopback is never dialled, so everything runs in a fresh network namespace whose
 public. Arguments choose tests by name.
 """
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
@@ -1006,23 +1007,42 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def test_passed_sockets(env):
-    """LISTEN_FDS replaces --listen; every client is served then."""
+@contextlib.contextmanager
+def on_passed_socket(env, stderr, *options):
+    """LISTEN_FDS replaces --listen. Gives what connects to it."""
     read_end, write_end = os.pipe()
     with socket.create_server((OWN4, 0)) as listening, tempfile.NamedTemporaryFile("w", suffix=".yaml") as text:
         text.write(ALL)
         text.flush()
         command = [sys.executable, "-c", PASS_SOCKETS, str(listening.fileno()), env.program, "--policy", text.name,
-                   "--upstream", "127.0.0.1:%d" % env.dns.port, "--ready-fd", str(write_end)]
-        process = subprocess.Popen(command, pass_fds=(listening.fileno(), write_end), stderr=subprocess.DEVNULL)
+                   "--upstream", "127.0.0.1:%d" % env.dns.port, "--ready-fd", str(write_end), *options]
+        process = subprocess.Popen(command, pass_fds=(listening.fileno(), write_end), stderr=stderr)
         os.close(write_end)
         with os.fdopen(read_end, "rb") as f:
             assert f.readline() == b"READY\n"
-        with socket.create_connection(listening.getsockname(), 5, (ADDR4, 0)) as s:
-            s.sendall(b"CONNECT four.example.org:7001 HTTP/1.1\r\n\r\n")
-            assert b" 200 " in lab.read_head(s)
+        yield lambda: socket.create_connection(listening.getsockname(), 5, (ADDR4, 0))
         process.terminate()
         assert process.wait(lab.END_S) == 0
+
+
+def test_passed_sockets(env):
+    """Every client is served then."""
+    with on_passed_socket(env, subprocess.DEVNULL) as dial, dial() as s:
+        s.sendall(b"CONNECT four.example.org:7001 HTTP/1.1\r\n\r\n")
+        assert b" 200 " in lab.read_head(s)
+
+
+def test_unlogged_takes_no_line_away(env):
+    """Requests that are refused are not logged at this level, and used up the lines of what failed."""
+    with tempfile.TemporaryFile("w+") as log:
+        with on_passed_socket(env, log, "--workers", "1", "--log-level", "warn") as dial:
+            for head, status in [(b"BAD", b" 400 ")] * 100 + [(b"CONNECT servfail.example.org:7001 HTTP/1.1", b" 502 ")]:
+                with dial() as s:
+                    s.sendall(head + b"\r\n\r\n")
+                    assert status in lab.read_head(s)
+        log.seek(0)
+        lines = [line for line in log if " tunnel_failed " in line]
+        assert len(lines) == 1 and "suppressed" not in lines[0], lines
 
 
 # ---- helpers and main ----
