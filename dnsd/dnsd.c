@@ -95,15 +95,18 @@ static int check_settings(void *ctx, struct err *err)
     return rc == 0 ? check_lists(s, err) : rc;
 }
 
-/* Of resolv.conf. */
+/* Of resolv.conf. The pools are known once it has been read at the start, where they have a check of their
+ * own.
+ */
 static int check_upstream(void *ctx, const struct addr *upstream, struct err *err)
 {
     const struct dnsd *d = ctx;
     int rc = listeners_check_upstreams(&d->listeners, upstream, 1, err);
     if (rc != 0) {
         err_add_hint(err, "give the resolver behind it with --upstream");
+        return rc;
     }
-    return rc;
+    return guard_check_pools(&d->answer.pools, upstream, 1, err);
 }
 
 /* Nobody who is asked may be ourselves. What resolv.conf names beside ourselves, which goes to *own, will do.
@@ -144,7 +147,7 @@ static int open_sockets(struct dnsd *d, struct listen_fds *passed, unsigned work
     if (rc != 0) {
         return rc;
     }
-    upstreams_log_own(&ignored);
+    upstreams_log_own(&ignored, check_upstream, d);
     struct addr own[ADDRS_MAX + 1];
     size_t count = listeners_addrs(&d->listeners, own, ADDRS_MAX);
     if (admin != NULL) {

@@ -50,7 +50,7 @@ static void take(struct resolv_watch *w, const struct upstream_list *list, const
         }
         return;
     }
-    upstreams_log_own(own);
+    upstreams_log_own(own, w->cfg.check, w->cfg.check_ctx);
     log_event(LOG_INFO, "upstreams_changed",
               LOG_KV(kv_str("old", upstreams_text(in_use->addrs, NULL, in_use->count, before)),
                      kv_str("new", now)));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Follows resolv.conf while a daemon serves: a new list of nameservers is told, anything else is not. A file
- * that is gone, cannot be read, names nobody, or nobody but ourselves, changes nothing: the last good list
+ * that is gone, cannot be read, names nobody, or nobody who may be asked, changes nothing: the last good list
  * stays, and why is said once. Owned and used by the thread of its loop.
  *
  * Changes are seen by path_watch, and once more every 30 s by looking: a container has the file mounted from
@@ -24,7 +24,7 @@ struct resolv_watch_config {
     const char *path;            /* borrowed for the watch's life */
     struct upstream_list in_use; /* what the file said when the daemon started */
     int64_t quiet_ms;            /* RESOLV_WATCH_QUIET_MS, but in tests */
-    upstream_check_fn *check;    /* of the daemon's own listeners; NULL: it has none that answer DNS */
+    upstream_check_fn *check;    /* of the daemon's own addresses; NULL: it has none that answer DNS */
     void *check_ctx;
     void (*on_change)(void *ctx, const struct upstream_list *list); /* list is borrowed for the call */
     void *ctx;

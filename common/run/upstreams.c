@@ -107,13 +107,14 @@ int upstreams_drop_own(struct upstream_list *list, upstream_check_fn *check, voi
     return 0;
 }
 
-void upstreams_log_own(const struct upstream_list *own)
+void upstreams_log_own(const struct upstream_list *own, upstream_check_fn *check, void *ctx)
 {
     for (size_t i = 0; i < own->count; i++) {
         char text[ADDR_TEXT_CAP];
+        struct err why = {""};
+        (void)check(ctx, &own->addrs[i], &why);
         log_event(LOG_WARN, "upstream_ignored",
-                  LOG_KV(kv_str("addr", addr_text(&own->addrs[i], text)),
-                         kv_str("why", "it is our own listener: we would ask ourselves")));
+                  LOG_KV(kv_str("addr", addr_text(&own->addrs[i], text)), kv_str("why", why.text)));
     }
 }
 

@@ -34,7 +34,7 @@ MUST_CHECK int upstreams_parse_zones(const struct str_list *list, struct zone_se
 MUST_CHECK int upstreams_open_tls(const struct upstream_list *list, const struct zone_set *zones,
                                   struct dns_tls_store **out, struct err *err);
 
-/* 0, or -EINVAL with *err: this address is our own, and we would ask ourselves. */
+/* 0, or -EINVAL with *err: this address is our own, or one of ours to answer with: we would ask ourselves. */
 typedef int upstream_check_fn(void *ctx, const struct addr *upstream, struct err *err);
 /*
  * Moves those that are our own out of a list that was found, not given. -EINVAL with *err, and the list as it
@@ -42,7 +42,8 @@ typedef int upstream_check_fn(void *ctx, const struct addr *upstream, struct err
  */
 MUST_CHECK int upstreams_drop_own(struct upstream_list *list, upstream_check_fn *check, void *ctx,
                                   struct upstream_list *own, struct err *err);
-void upstreams_log_own(const struct upstream_list *own); /* a warning for each */
+/* A warning for each, with what check says of it. */
+void upstreams_log_own(const struct upstream_list *own, upstream_check_fn *check, void *ctx);
 
 struct upstreams_loop_config {
     const struct dns_tls_store *tls; /* of upstreams_open_tls() */

@@ -345,6 +345,17 @@ class TestResolvConf(Case):
         self.expect(dnsd, "93.184.216.3")
         self.assertEqual(len(dnsd.lines("upstreams_changed")), 1)
 
+    def test_an_address_of_the_pool(self):
+        """A start refuses it; the file brought it in later, and the good server was gone."""
+        self.write("127.0.0.2")
+        dnsd = self.start("--resolv-conf", self.path, "--answer", "synthetic", "--map", os.path.join(self.dir.name, "map"))
+        self.write("198.18.0.1")
+        self.wait(dnsd, "upstream 198.18.0.1:53 is in --pool")
+        self.assertEqual(dnsd.lines("upstreams_changed"), [])
+        self.write("198.18.0.1", "127.0.0.3")
+        self.wait(dnsd, "upstream_ignored addr=198.18.0.1:53")
+        self.wait(dnsd, "upstreams_changed old=127.0.0.2:53 new=127.0.0.3:53")
+
     def test_a_question_under_way_turns_to_the_new_server(self):
         self.write("127.0.0.2")
         dnsd = self.start("--resolv-conf", self.path)
