@@ -9,6 +9,7 @@ static enum dns_ede failure_ede(enum resolver_fail why)
     case RESOLVER_FAIL_REFUSED:
         return DNS_EDE_NO_REACHABLE;
     case RESOLVER_FAIL_NETWORK:
+    case RESOLVER_FAIL_LOOP:
     case RESOLVER_FAIL_TLS:
     case RESOLVER_FAIL_TLS_UNTRUSTED:
     case RESOLVER_FAIL_TLS_EXPIRED:

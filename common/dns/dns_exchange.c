@@ -220,7 +220,8 @@ static void choose(struct dns_exchange *x, int64_t now_ms)
         return;
     }
     if (upstream == UPSTREAM_NONE || x->sends >= DNS_EXCHANGE_SENDS_MAX) {
-        dns_exchange_note_why(x, DNS_EXCHANGE_FAIL_NETWORK); /* unless more is known */
+        const bool is_loop = upstream_pick(set, 0) == UPSTREAM_NONE; /* there is none that may be asked */
+        dns_exchange_note_why(x, is_loop ? DNS_EXCHANGE_FAIL_LOOP : DNS_EXCHANGE_FAIL_NETWORK);
         dns_exchange_finish(x, DNS_EXCHANGE_FAILED);
         return;
     }

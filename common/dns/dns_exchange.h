@@ -38,6 +38,7 @@ enum dns_exchange_status {
 enum dns_exchange_fail {
     DNS_EXCHANGE_FAIL_NONE = 0,
     DNS_EXCHANGE_FAIL_NETWORK,
+    DNS_EXCHANGE_FAIL_LOOP,  /* all upstreams are a dnsd: nobody was asked */
     DNS_EXCHANGE_FAIL_LOCAL, /* no descriptor, source port or memory here: says nothing about the upstream */
     DNS_EXCHANGE_FAIL_TIMEOUT,
     DNS_EXCHANGE_FAIL_TLS, /* the handshake; the others are about the certificate */

@@ -14,6 +14,8 @@ const char *resolver_fail_text(enum resolver_fail f)
         return "refused";
     case RESOLVER_FAIL_NETWORK:
         return "network";
+    case RESOLVER_FAIL_LOOP:
+        return "loop";
     case RESOLVER_FAIL_TLS:
         return "tls_handshake";
     case RESOLVER_FAIL_TLS_UNTRUSTED:
@@ -70,6 +72,8 @@ static enum resolver_fail fail_from_exchange(enum dns_exchange_fail f)
     switch (f) {
     case DNS_EXCHANGE_FAIL_NETWORK:
         return RESOLVER_FAIL_NETWORK;
+    case DNS_EXCHANGE_FAIL_LOOP:
+        return RESOLVER_FAIL_LOOP;
     case DNS_EXCHANGE_FAIL_LOCAL:
         return RESOLVER_FAIL_LOCAL;
     case DNS_EXCHANGE_FAIL_TIMEOUT:

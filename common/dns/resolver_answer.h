@@ -23,6 +23,7 @@ enum resolver_fail {
     RESOLVER_FAIL_SERVFAIL,
     RESOLVER_FAIL_REFUSED,
     RESOLVER_FAIL_NETWORK,
+    RESOLVER_FAIL_LOOP,
     RESOLVER_FAIL_TLS,
     RESOLVER_FAIL_TLS_UNTRUSTED,
     RESOLVER_FAIL_TLS_EXPIRED,
@@ -57,6 +58,7 @@ const char *resolver_fail_text(enum resolver_fail f);
     X(RESOLVER_FAIL_SERVFAIL, "the upstreams answer SERVFAIL, or what is no answer")                         \
     X(RESOLVER_FAIL_REFUSED, "the upstreams answer REFUSED")                                                 \
     X(RESOLVER_FAIL_NETWORK, "no upstream can be reached")                                                   \
+    X(RESOLVER_FAIL_LOOP, "every upstream is an openshell-dnsd and not asked")                               \
     X(RESOLVER_FAIL_TLS, "TLS with the upstream fails")                                                      \
     X(RESOLVER_FAIL_TLS_UNTRUSTED, "the upstream's certificate is not trusted")                              \
     X(RESOLVER_FAIL_TLS_EXPIRED, "the upstream's certificate has expired or is not valid yet")               \

@@ -211,6 +211,9 @@ class Upstreams(unittest.TestCase):
         answer, took_s = self.timed(daemon, "n0.t.example.net")
         self.assertEqual(answer.rcode, w.SERVFAIL)
         self.assertLess(took_s, 0.5)
+        told = daemon.ask("n1.t.example.net", edns=w.opt()).ede()  # it could be reached
+        self.assertEqual(told, (23, "every upstream is an openshell-dnsd and not asked"))
+        daemon.wait_log(r' dns_failed .*why="every upstream is an openshell-dnsd and not asked"')
 
     def test_counted(self):
         daemon = self.start(Stub({**names(1, HERE), ("n1.t.example.net", w.A): rcode(w.SERVFAIL)}))
