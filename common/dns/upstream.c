@@ -53,6 +53,20 @@ static const char *name_fault(struct span name)
     return f == HOST_FAULT_NONE ? NULL : host_fault_text(f);
 }
 
+/* What no question can be sent to, or none without more than is said. 169.254.0.0/16 can: clouds answer
+ * there. */
+static const char *address_fault(const struct ip *ip)
+{
+    const enum ip_class class = ip_classify(ip);
+    if (class == IP_CLASS_MULTICAST || (class == IP_CLASS_RESERVED && ip->family == IP_V4)) {
+        return "a multicast, broadcast or reserved address: name that of one server";
+    }
+    if (class == IP_CLASS_LINK_LOCAL && ip->family == IP_V6) {
+        return "a link-local address, which is of one interface: name another address of the server";
+    }
+    return NULL;
+}
+
 const char *upstream_parse(struct span text, struct addr *out, struct span *tls_name)
 {
     static const struct span scheme = {(const uint8_t *)"tls://", 6};
@@ -65,12 +79,18 @@ const char *upstream_parse(struct span text, struct addr *out, struct span *tls_
         name = span_sub(where, hash + 1, where.len);
         where = span_sub(where, 0, hash);
     }
+    if (span_find(where, '%') < where.len) {
+        return "addresses with a scope, as fe80::1%eth0, are not taken: name another address of the server";
+    }
     struct addr a;
     if (addr_parse(where, is_tls ? DOT_PORT : DNS_PORT, &a) != 0 || a.port == 0 ||
         ip_classify(&a.ip) == IP_CLASS_UNSPECIFIED) {
         return "not an address (ADDR, ADDR:PORT, [IPV6]:PORT, tls://ADDR[:PORT]#NAME)";
     }
-    const char *fault = is_tls ? name_fault(name) : NULL;
+    const char *fault = address_fault(&a.ip);
+    if (fault == NULL && is_tls) {
+        fault = name_fault(name);
+    }
     if (fault == NULL && is_tls && !dns_tls_is_built()) {
         fault = "this build has no DNS over TLS (configure it --with-openssl)";
     }

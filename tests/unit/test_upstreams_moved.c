@@ -135,6 +135,15 @@ static void test_parse(void **state)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_non_null(upstream_parse(span_str(bad[i]), &a, &name));
     }
+    assert_null(upstream_parse(SPAN_LIT("169.254.169.253"), &a, &name));
+    static const char *const unusable[] = {
+        "fe80::7",   "[fe80::7]:53", "fe80::7%eth0",    "[fe80::7%eth0]:53",        "224.0.0.251",
+        "240.0.0.1", "ff02::fb",     "255.255.255.255", "tls://fe80::7#dns.example"};
+    for (size_t i = 0; i < sizeof(unusable) / sizeof(unusable[0]); i++) {
+        const char *why = upstream_parse(span_str(unusable[i]), &a, &name);
+        assert_non_null(why);
+        assert_non_null(strstr(why, ": name ")); /* what to do */
+    }
 }
 
 static void test_parse_tls(void **state)
