@@ -134,12 +134,25 @@ static void read_all(struct reader *r, const char *path, int fd)
     buf_fini(&b);
 }
 
+static void refuse_kind(struct reader *r, const char *path, bool is_listed)
+{
+    if (is_listed) {
+        warn(r, path, "is passed over: it is no regular file", "give it another name, or move it elsewhere");
+    } else {
+        fail(r, path, EINVAL, "is neither a regular file nor a directory");
+    }
+}
+
 /* is_listed: found in a directory, where what is no file is passed over. */
 static void read_file(struct reader *r, const char *path, bool is_listed)
 {
     struct stat st;
     /* non-blocking: opening a FIFO must not hang */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0 && errno == ENXIO) { /* a socket */
+        refuse_kind(r, path, is_listed);
+        return;
+    }
     if (fd < 0) {
         fail(r, path, errno, NULL);
         return;
@@ -148,10 +161,8 @@ static void read_file(struct reader *r, const char *path, bool is_listed)
         fail(r, path, errno, NULL);
     } else if (S_ISREG(st.st_mode)) {
         read_all(r, path, fd);
-    } else if (is_listed) {
-        warn(r, path, "is passed over: it is no regular file", "give it another name, or move it elsewhere");
     } else {
-        fail(r, path, EINVAL, "is neither a regular file nor a directory");
+        refuse_kind(r, path, is_listed);
     }
     (void)close(fd);
 }

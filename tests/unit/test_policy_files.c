@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define RULE(key) "version: 1\nnetwork_policies: { " key ": { binaries: [{ path: \"/**\" }] } }\n"
@@ -192,16 +194,32 @@ static void test_no_descriptor(void **state)
     drop(&o);
 }
 
-/* Opening a FIFO must not hang. */
+static void make_socket(const char *name)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    char path[SCRATCH_PATH_CAP];
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0 && strlen(scratch_dir_path(&dir, name, path)) < sizeof(at.sun_path));
+    memcpy(at.sun_path, path, strlen(path) + 1);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&at, sizeof(at)), 0);
+    close(fd);
+}
+
+/* Opening a FIFO must not hang; a socket cannot be opened, which was told as an error of the system. */
 static void test_no_regular_file(void **state)
 {
     (void)state;
     char path[SCRATCH_PATH_CAP];
+    struct outcome o;
     assert_int_equal(mkfifo(scratch_dir_path(&dir, "pipe.yaml", path), 0600), 0);
-    struct outcome o = load("pipe.yaml", NULL);
-    assert_int_equal(o.rc, -EINVAL);
-    check_only_diag(&o, "pipe.yaml", "neither a regular file nor a directory");
-    drop(&o);
+    make_socket("socket.yaml");
+    static const char *const none[] = {"pipe.yaml", "socket.yaml"};
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        o = load(none[i], NULL);
+        assert_int_equal(o.rc, -EINVAL);
+        check_only_diag(&o, none[i], "neither a regular file nor a directory");
+        drop(&o);
+    }
     put("a.yaml", RULE("r"));
     o = load("", NULL); /* in a directory it is passed over, which is said */
     assert_int_equal(o.rc, 0);
@@ -209,9 +227,10 @@ static void test_no_regular_file(void **state)
     size_t told = 0;
     for (size_t i = 0; i < o.diags.count; i++) {
         told += strstr(o.diags.items[i].message, "is passed over: it is no regular file") != NULL &&
-                strstr(o.diags.items[i].file, "pipe.yaml") != NULL;
+                (strstr(o.diags.items[i].file, none[0]) != NULL ||
+                 strstr(o.diags.items[i].file, none[1]) != NULL);
     }
-    assert_int_equal(told, 1);
+    assert_int_equal(told, 2);
     drop(&o);
 }
 
