@@ -144,19 +144,22 @@ int listeners_bind(struct listeners *l, const struct str_list *listen, unsigned 
 static int adopt_one(struct listeners *l, int fd, const char *name, unsigned worker, struct err *err)
 {
     bool is_listening = false;
+    struct addr unused;
     int type = sock_type(fd, &is_listening);
     const bool is_tcp = type == SOCK_STREAM;
-    if (strcmp(name, "dns") != 0 || (type != SOCK_DGRAM && type != SOCK_STREAM) || is_listening != is_tcp) {
-        err_set(err,
-                "passed socket \"%s\" is not for openshell-dnsd: a datagram or listening stream socket "
-                "named \"dns\" is needed",
-                name);
+    if (strcmp(name, "dns") != 0 || (type != SOCK_DGRAM && type != SOCK_STREAM) || is_listening != is_tcp ||
+        sock_local_addr(fd, &unused) != 0) {
+        err_set(
+            err,
+            "passed descriptor %d, named \"%s\", is not for openshell-dnsd: a UDP or listening TCP socket "
+            "named \"dns\" is needed (LISTEN_FDNAMES)",
+            fd, name);
         (void)close(fd);
         return -EINVAL;
     }
     int rc = sock_adopt(fd);
     if (rc != 0) {
-        err_set(err, "passed socket \"%s\": %s", name, strerror(-rc));
+        err_set(err, "passed descriptor %d (%s): %s", fd, name, strerror(-rc));
         (void)close(fd);
         return rc;
     }

@@ -225,6 +225,7 @@ static int adopt_one(struct listen_set *set, int fd, const char *name, struct er
         return adopt_ports(set, fd, err);
     }
     bool is_listening = false;
+    struct addr unused;
     int type = sock_type(fd, &is_listening);
     bool is_capture = strcmp(name, "capture") == 0;
     if (!is_capture && strcmp(name, "connect") != 0) {
@@ -232,7 +233,7 @@ static int adopt_one(struct listen_set *set, int fd, const char *name, struct er
                 fd, name);
         return -EINVAL;
     }
-    if (type != SOCK_STREAM || !is_listening) {
+    if (type != SOCK_STREAM || !is_listening || sock_local_addr(fd, &unused) != 0) {
         err_set(err, "passed descriptor %d (%s) is not a listening TCP socket", fd, name);
         return -EINVAL;
     }

@@ -115,7 +115,9 @@ static int become(const struct target *to, uint64_t keep, struct err *err)
         return failed(err, "keeping capabilities");
     }
     if ((to->name != NULL ? initgroups(to->name, to->gid) : setgroups(to->group_count, to->groups)) < 0) {
-        return failed(err, "supplementary groups");
+        int rc = failed(err, "supplementary groups");
+        err_add_hint(err, rc == -EPERM ? "start as root to become somebody else, or leave --user out" : "");
+        return rc;
     }
     if (setresgid(to->gid, to->gid, to->gid) < 0) {
         return failed(err, "group");

@@ -65,6 +65,7 @@ int synth_file_boot_id(uint8_t out[16], struct err *err)
     }
     if (rc < 0) {
         err_set(err, "%s: %s", path, strerror(-rc));
+        err_add_hint(err, rc == -ENOENT ? "mount proc on /proc" : "");
     }
     return rc;
 }

@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/dns/dns_transports.h"
 #include "common/dns/loop_check.h"
+#include "common/net/sock.h"
 
 #include <errno.h>
 
@@ -77,6 +78,7 @@ static int ask_all(struct loop_findings *f, const struct upstreams_loop_config *
         rc = loop_check_all(&check, f->addrs, transports.list, f->count, f->verdicts);
         if (rc != 0) {
             err_set(err, "cannot look for loops: %s", strerror(-rc));
+            err_add_hint(err, rc == -EMFILE ? SOCK_EMFILE_HINT : "");
         }
     }
     dns_transports_fini(&transports);

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static int bind_text(struct listen_set *set, const char *text, enum listen_kind kind, struct err *err)
@@ -174,11 +175,17 @@ static void test_wrong_passed_sockets(void **state)
     int tcp = passed_listener();
     int udp = sock_listen_udp(&a, false, NULL);
     assert_true(udp >= 0);
+    int local = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const struct sockaddr_un any = {.sun_family = AF_UNIX};
+    assert_int_equal(bind(local, (const struct sockaddr *)&any, sizeof(any.sun_family)), 0);
+    assert_int_equal(listen(local, 1), 0);
     want_refused(tcp, "dns", "dns");
     want_refused(udp, "connect", "not a listening TCP socket");
+    want_refused(local, "connect", "not a listening TCP socket");
     want_refused(tcp, "ports", "(ports): not a unix SOCK_SEQPACKET socket");
     assert_int_equal(close(tcp), 0);
     assert_int_equal(close(udp), 0);
+    assert_int_equal(close(local), 0);
 }
 
 /* One place to ask is enough. */

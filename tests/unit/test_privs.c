@@ -67,6 +67,17 @@ static bool has_only(uint64_t keep, bool was_root)
            status_mask("NoNewPrivs:") == 1;
 }
 
+/* Who is not root cannot become somebody else, and is told what to do. */
+static int nobody_as_root(void)
+{
+    struct err err = {""};
+    MUST(setgroups(0, NULL) == 0 && setresgid(65534, 65534, 65534) == 0 &&
+         setresuid(65534, 65534, 65534) == 0);
+    MUST(privs_drop("root", 0, &err) == -EPERM);
+    MUST(strstr(err.text, "start as root to become somebody else, or leave --user out") != NULL);
+    return 0;
+}
+
 static int as_nobody(void)
 {
     const struct passwd *nobody = getpwnam("nobody");
@@ -135,6 +146,7 @@ static void test_nobody(void **state)
         skip();
     }
     in_child(as_nobody);
+    in_child(nobody_as_root);
     in_child(keeping_one);
     in_child(root_without_capabilities);
 }

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -155,11 +156,36 @@ static void test_texts(void **state)
     assert_false(upstreams_is_equal(&full, &other));
 }
 
+static void test_no_descriptor_to_look_for_loops(void **state)
+{
+    (void)state;
+    const char *items[] = {"192.0.2.1", NULL};
+    const struct zone_set zones = {.count = 0};
+    const struct upstreams_loop_config cfg = {.tls = NULL};
+    struct upstream_list list;
+    struct rlimit former;
+    struct err err = {""};
+    assert_int_equal(upstreams_parse(&(struct str_list){.items = items, .count = 1}, &list, &err), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &former), 0);
+    const struct rlimit none = {.rlim_cur = 3, .rlim_max = former.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    const int rc = upstreams_check_loops(&list, &zones, &cfg, &err);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &former), 0);
+    assert_int_equal(rc, -EMFILE);
+    assert_non_null(strstr(err.text, "cannot look for loops"));
+    assert_non_null(strstr(err.text, "raise the limit of open files")); /* what to do */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),  cmocka_unit_test(test_bounds),      cmocka_unit_test(test_resolv_conf),
-        cmocka_unit_test(test_zones), cmocka_unit_test(test_given_twice), cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_resolv_conf),
+        cmocka_unit_test(test_zones),
+        cmocka_unit_test(test_given_twice),
+        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_no_descriptor_to_look_for_loops),
     };
     return cmocka_run_group_tests_name("upstreams", tests, NULL, NULL);
 }
