@@ -43,13 +43,13 @@ static inline bool query_family_is_unasked(const struct query_family *f)
 }
 
 /*
- * Remembered to have failed, but not beside the other family: if that one is good now, the failure may be one
- * of a time when nobody answered anything.
+ * Remembered to have failed, but not beside the other family, nor asked again since: if that one is good now,
+ * the failure may be one of a time when nobody answered anything.
  */
 static inline bool query_family_is_old_news(const struct query_family *f)
 {
     return f->answer != NULL && f->answer->status == RESOLVER_FAILED && f->answer->from_cache &&
-           !f->answer->is_nobody_there && !f->is_judged;
+           !f->answer->is_nobody_there && !f->answer->is_confirmed && !f->is_judged;
 }
 
 /* Under way, known, or given up by this conversation: not to be asked again. */

@@ -27,7 +27,8 @@ struct entry {
     uint8_t why;      /* 0: no failure since the answer */
     uint8_t failures; /* one after the other */
     uint8_t hits;
-    uint8_t bytes[]; /* data: the addresses, 4 or 16 bytes each, or a set of records; then the name */
+    bool is_confirmed; /* the failure */
+    uint8_t bytes[];   /* data: the addresses, 4 or 16 bytes each, or a set of records; then the name */
 };
 
 /* The heap has the entry that expires first at its root. */
@@ -255,6 +256,7 @@ enum cache_age cache_get(struct cache *c, const struct cache_key *key, int64_t n
     out->has_failed = false;
     out->why = 0;
     out->is_worth_renew = false;
+    out->is_confirmed = false;
     out->answer.kind = CACHE_MISS;
     out->answer.ttl_s = 0;
     out->answer.expires_ms = 0;
@@ -273,6 +275,7 @@ enum cache_age cache_get(struct cache *c, const struct cache_key *key, int64_t n
     htab_touch(&c->table, node);
     out->age = age_of(c, e, now_ms);
     out->has_failed = now_ms < e->retry_ms;
+    out->is_confirmed = out->has_failed && e->is_confirmed;
     out->why = e->why;
     if (out->age == CACHE_NOTHING) {
         return CACHE_NOTHING;
@@ -384,6 +387,7 @@ static void note_failure(struct entry *e, int64_t now_ms, uint8_t why)
     }
     e->failures = (uint8_t)(failures < UINT8_MAX ? failures + 1 : UINT8_MAX);
     e->why = why;
+    e->is_confirmed = false;
     e->retry_ms = now_ms + keep_s * 1000;
 }
 
@@ -408,6 +412,14 @@ void cache_fail(struct cache *c, const struct cache_key *key, int64_t now_ms, ui
         note_failure(e, now_ms, why);
         e->expires_ms = e->retry_ms;
         entry_insert(c, e, key->hash, now_ms);
+    }
+}
+
+void cache_confirm(struct cache *c, const struct cache_key *key)
+{
+    struct entry *e = find(c, key);
+    if (e != NULL) {
+        e->is_confirmed = true;
     }
 }
 

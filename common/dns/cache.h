@@ -38,6 +38,7 @@ enum cache_age { CACHE_NOTHING = 0, CACHE_FRESH, CACHE_STALE };
 
 struct cache_found {
     enum cache_age age;         /* NOTHING: answer.kind is CACHE_MISS */
+    bool is_confirmed;          /* has_failed: and cache_confirm() has said so since */
     bool has_failed;            /* asking failed, so recently that it is not to be asked again now */
     uint8_t why;                /* what cache_fail() was told; 0 if no failure since the answer is known */
     bool is_worth_renew;        /* fresh, but not for long, and popular */
@@ -64,6 +65,9 @@ enum cache_age cache_get(struct cache *c, const struct cache_key *key, int64_t n
 void cache_put(struct cache *c, const struct cache_key *key, int64_t now_ms, const struct cache_answer *a);
 /* Asking failed: remembered for 1 s, and twice as long each further time, up to 30 s. why: not 0. */
 void cache_fail(struct cache *c, const struct cache_key *key, int64_t now_ms, uint8_t why);
+/* The failure that cache_fail() has just been told was found although one was remembered; of the next one
+ * nothing is said again. */
+void cache_confirm(struct cache *c, const struct cache_key *key);
 /* Who failed is not asked any more: every failure is forgotten, and may happen again as a first one. */
 void cache_forgive(struct cache *c);
 /*

@@ -53,6 +53,7 @@ void resolver_answer_set(struct resolver_answer *out, enum resolver_status statu
     out->why = why;
     out->from_cache = false;
     out->is_nobody_there = false;
+    out->is_confirmed = false;
     out->is_stale = false;
     out->ttl_s = 0;
     out->expires_ms = 0;

@@ -40,6 +40,7 @@ struct resolver_answer {
     enum resolver_fail why; /* also of a stale answer: why there is no new one; NONE: it is not there yet */
     bool from_cache;        /* a failure: it is a remembered one */
     bool is_nobody_there;   /* a remembered failure: no upstream could be had, and none has answered since */
+    bool is_confirmed;      /* a remembered failure: found by one who had asked again */
     bool is_stale;          /* it had expired; ttl_s is RESOLVER_STALE_TTL_S */
     uint32_t ttl_s;
     int64_t expires_ms; /* from_cache: when the cache's entry ends (monotonic); else 0 */

@@ -18,6 +18,7 @@ struct resolver_question {
     void *exchange; /* NULL = ready */
     struct waiter_list waiters;
     bool is_renewal;
+    bool is_again;         /* somebody asked although it was remembered to have failed */
     bool outlives_waiters; /* its answer is wanted by the cache */
     uint16_t qtype;
     struct host_name name;
@@ -137,6 +138,9 @@ static void take_answer(struct resolver_core *c, struct resolver_question *q, in
     const enum resolver_fail why = a->why;
     if (why != RESOLVER_FAIL_MEMORY && why != RESOLVER_FAIL_LOCAL) { /* those are ours, not the name's */
         cache_fail(c->cache, &key, now_ms, (uint8_t)why);
+        if (q->is_again) {
+            cache_confirm(c->cache, &key);
+        }
         count(c, RESOLVER_COUNTER_LOOKUP_FAILURES, 1);
         *failing_of(c, &q->name) = is_no_upstream(why);
     }
@@ -179,6 +183,7 @@ static struct resolver_question *new_question(struct resolver_core *c, const str
     q->exchange = NULL;
     q->waiters = (struct waiter_list){.first = WAITER_NONE, .last = WAITER_NONE};
     q->is_renewal = false;
+    q->is_again = false;
     q->outlives_waiters = false;
     q->qtype = k->qtype;
     q->name = *k->name;
@@ -325,6 +330,7 @@ static bool look_up(struct resolver_core *c, const struct cache_key *k, int64_t 
     } else {
         resolver_answer_set(out, RESOLVER_FAILED, (enum resolver_fail)found.why);
         out->from_cache = true;
+        out->is_confirmed = found.is_confirmed;
         out->is_nobody_there = is_no_upstream(out->why) && *failing_of(c, k->name);
     }
     return true;
@@ -381,6 +387,7 @@ resolver_ticket resolver_core_ask(struct resolver_core *c, const struct resolver
     if (q == NULL) {
         return 0;
     }
+    q->is_again = q->is_again || ask->is_again;
     const resolver_ticket ticket = waiters_add(&c->waiters, &q->waiters, q, ask);
     if (has_stale && q->exchange != NULL) {
         waiters_line_up(&c->waiters, q->waiters.last, now_ms + RESOLVER_STALE_AFTER_MS);

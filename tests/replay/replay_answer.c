@@ -38,6 +38,8 @@ void replay_check_resolver(const struct replay_line *w, const struct resolver_an
             is_right = a->from_cache == replay_is(word, "cached");
         } else if (replay_is(word, "nobody") || replay_is(word, "somebody")) {
             is_right = a->is_nobody_there == replay_is(word, "nobody");
+        } else if (replay_is(word, "confirmed") || replay_is(word, "unconfirmed")) {
+            is_right = a->is_confirmed == replay_is(word, "confirmed");
         } else if (a->records != NULL) {
             replay_add_record(w, word, &want);
             is_right = true;

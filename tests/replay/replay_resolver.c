@@ -288,7 +288,11 @@ static void do_ask(struct player *p, const struct replay_line *w, bool is_query)
             return;
         }
     }
-    const struct resolver_ask ask = {.name = &c->name, .qtype = c->qtype, .fn = on_answer, .ctx = c};
+    const struct resolver_ask ask = {.name = &c->name,
+                                     .qtype = c->qtype,
+                                     .is_again = !is_query && replay_is(w->words[w->count - 1], "again"),
+                                     .fn = on_answer,
+                                     .ctx = c};
     c->ticket = resolver_core_ask(p->core, &ask, START_MS + p->now_ms);
     p->is_asking = false;
     const bool is_refused = w->count > (is_query ? 3U : 4U) && replay_is(w->words[w->count - 1], "refused");

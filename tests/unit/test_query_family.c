@@ -150,6 +150,9 @@ static void old_news_is_asked_again(void **state)
     a.is_nobody_there = false;
     f.is_judged = true;
     assert_true(query_family_is_settled(&f));
+    f.is_judged = false;
+    a.is_confirmed = true;
+    assert_true(query_family_is_settled(&f));
 }
 
 static void nobody_is_there_but_for_the_other_family(void **state)
