@@ -21,8 +21,9 @@
 
 struct server {
     struct scene *scene;
-    bool is_single;
+    unsigned closes_after; /* so many answers; 0: never */
     int fds[SERVED_MAX];
+    unsigned answered[SERVED_MAX]; /* on each of them */
     size_t count;
 };
 
@@ -56,14 +57,15 @@ static size_t count_done(const struct asked *q, size_t count, int error)
 }
 
 /* What has come on a connection whole is answered. */
-static void serve_conn(struct server *v, int *fd)
+static void serve_conn(struct server *v, size_t k)
 {
+    int *fd = &v->fds[k];
     struct seen seen;
     while (*fd >= 0 && recv(*fd, seen.frame, sizeof(seen.frame), MSG_PEEK | MSG_DONTWAIT) ==
                            (ssize_t)sizeof(seen.frame)) {
         assert_int_equal(recv(*fd, seen.frame, sizeof(seen.frame), 0), sizeof(seen.frame));
         answer(*fd, &seen);
-        if (v->is_single) {
+        if (++v->answered[k] == v->closes_after) {
             (void)shutdown(*fd, SHUT_RDWR);
             (void)close(*fd);
             *fd = -1;
@@ -80,10 +82,11 @@ static void serve(struct server *v, const struct asked *q, size_t count)
         int fd;
         while ((fd = accept4(v->scene->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
             assert_true(v->count < SERVED_MAX);
+            v->answered[v->count] = 0;
             v->fds[v->count++] = fd;
         }
         for (size_t k = 0; k < v->count; k++) {
-            serve_conn(v, &v->fds[k]);
+            serve_conn(v, k);
         }
     }
     assert_int_equal(count_done(q, count, 0), count);
@@ -110,7 +113,7 @@ static void test_many_to_one_that_pipelines(void **state)
 static void test_many_to_one_that_answers_once(void **state)
 {
     struct scene *s = *state;
-    struct server v = {.scene = s, .is_single = true};
+    struct server v = {.scene = s, .closes_after = 1};
     const size_t all = 150;
     struct asked *q = ask_many(s, all, all);
     serve(&v, q, all);
@@ -120,6 +123,19 @@ static void test_many_to_one_that_answers_once(void **state)
     v.count = 0;
     serve(&v, q, 2 * all);
     free_all(s, q);
+}
+
+/* As servers do that have a limit on the questions of a connection. */
+static void test_many_to_one_that_answers_some(void **state)
+{
+    struct scene *s = *state;
+    for (unsigned limit = 2; limit <= 11; limit += 3) {
+        struct server v = {.scene = s, .closes_after = limit};
+        struct asked *q = ask_many(s, 100, 0);
+        serve(&v, q, 100);
+        renew(s, 3000, 10000);
+        free(q);
+    }
 }
 
 /* All places are taken on the connections that are accepted into fds. */
@@ -322,6 +338,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STREAM_CASE(test_many_to_one_that_pipelines),
         STREAM_CASE(test_many_to_one_that_answers_once),
+        STREAM_CASE(test_many_to_one_that_answers_some),
         STREAM_CASE(test_first_come_first_served),
         STREAM_CASE(test_cancel_of_waiting),
         STREAM_CASE(test_nobody_is_there),
