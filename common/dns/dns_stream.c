@@ -204,10 +204,10 @@ static void on_serve_event(struct ev_loop *loop, ev_timer *w, int revents)
 }
 
 /*
- * The end of a connection. Each question on it fails, or is asked again if the server may have closed without
- * having seen it, once, or as often as it answers some: servers close after so many. If it never stood and
- * there is no other one, those that wait fail, too. Frees c. Call backs may ask and cancel: the list is
- * looked at afresh each time.
+ * The end of a connection. Each question on it fails, or is asked again if the server has closed it, or may
+ * have without having seen the question: once, or as often as some are answered, for servers close after so
+ * many. If it never stood and there is no other one, those that wait fail, too. Frees c. Call backs may ask
+ * and cancel: the list is looked at afresh each time.
  */
 void dns_stream_conn_end(struct dns_stream_conn *c, int error)
 {
@@ -223,7 +223,7 @@ void dns_stream_conn_end(struct dns_stream_conn *c, int error)
     struct dns_stream_query *q;
     while ((q = dns_stream_conn_pop(c)) != NULL) {
         int rc = error;
-        if (was_open && q->was_behind && (!q->is_retry || c->answered > 0)) {
+        if (was_open && (q->was_behind || was_closed) && (!q->is_retry || c->answered > 0)) {
             q->is_retry = true;
             s->stats.retried++;
             rc = settle(s, q);

@@ -148,6 +148,32 @@ static void test_retried_on_a_fresh_connection(void **state)
     assert_int_equal(dns_streams_stats(s->streams)->opened, 2);
 }
 
+/* A server that is started anew, or a worker of it that is: nobody else may be there to ask. */
+static void test_broken_connection_is_tried_again_once(void **state)
+{
+    struct scene *s = *state;
+    struct asked q[2] = {{.scene = s}, {.scene = s}};
+    struct seen seen;
+    for (uint8_t i = 0; i < 2; i++) {
+        ask(&q[i], i);
+        int fd = accept_one(s);
+        read_query(s, fd, &seen);
+        send_all(fd, seen.frame, 7); /* in the middle of the answer */
+        (void)close(fd);
+        fd = accept_one(s);
+        read_query(s, fd, &seen);
+        assert_int_equal(tag_of(&seen), i);
+        if (i == 0) {
+            answer(fd, &seen);
+        }
+        (void)close(fd);
+        finish(s, &q[i]);
+        assert_int_equal(q[i].error, i == 0 ? 0 : -ECONNRESET);
+        fake_run_for(s->loop, 5); /* it is seen to be closed */
+    }
+    assert_int_equal(dns_streams_stats(s->streams)->retried, 2);
+}
+
 /* A server that closes after one answer is found out and gets a connection for each question. */
 static void test_one_question_a_connection(void **state)
 {
@@ -390,6 +416,7 @@ int main(void)
         STREAM_CASE(test_largest_message),
         STREAM_CASE(test_ignored),
         STREAM_CASE(test_retried_on_a_fresh_connection),
+        STREAM_CASE(test_broken_connection_is_tried_again_once),
         STREAM_CASE(test_one_question_a_connection),
         STREAM_CASE(test_refused_fails_only_its_own),
         STREAM_CASE(test_idle_is_closed),
