@@ -78,6 +78,7 @@ struct answer {
     struct dns_rrset records; /* if has_records: what of SRV or TXT is given out */
     uint32_t left_out;        /* records of the upstream that are not */
     size_t addrs_refused;     /* of the family, while others are given out */
+    bool is_refusal_new;      /* the upstream's answer has just come: it is worth a line */
     struct ip refused;        /* the first of them; why says why */
     struct host_name target;  /* of SRV: the first one that is not admitted; len 0: none */
     uint16_t target_port;     /* its port */
@@ -132,6 +133,7 @@ struct answer_family {
     bool is_stale;        /* it had expired; text says why there is nothing newer */
     bool is_nobody_there; /* FAILED, remembered, and the other family would fail alike if it were asked */
     bool is_own_limit;    /* FAILED, and not for the upstream */
+    bool is_cached;       /* it was known before the question */
     bool is_old_news;     /* FAILED, remembered, and found so before the other family was looked at */
     enum dns_ede ede;
     const char *text;       /* a literal */

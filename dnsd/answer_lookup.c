@@ -202,6 +202,7 @@ static void answer_addrs(const struct answer_question *q, const struct answer_fa
     out->addrs_refused = ok.refused;
     if (ok.refused > 0) {
         out->why = ok.why;
+        out->is_refusal_new = !asked->is_cached;
         out->refused = ok.first_refused;
     }
 }

@@ -79,7 +79,7 @@ static bool choose_line(struct dnsd_log *l, const struct answer *a, struct line 
             *out = (struct line){LOG_WARN, "dns_target_denied", &l->denied};
             return true;
         }
-        if (a->addrs_refused > 0) {
+        if (a->addrs_refused > 0 && a->is_refusal_new) {
             *out = (struct line){LOG_WARN, "dns_address_denied", &l->denied};
             return true;
         }
@@ -87,7 +87,7 @@ static bool choose_line(struct dnsd_log *l, const struct answer *a, struct line 
                            : (struct line){LOG_DEBUG, "dns_admitted", &l->admitted};
         return true;
     case ANSWER_EVENT_OPEN_ZONE:
-        if (a->addrs_refused > 0) {
+        if (a->addrs_refused > 0 && a->is_refusal_new) {
             *out = (struct line){LOG_WARN, "dns_address_denied", &l->denied};
             return true;
         }

@@ -76,6 +76,7 @@ void from_resolver(const struct resolver_answer *a, bool is_silent, struct answe
         return;
     }
     out->state = state_of(a->status);
+    out->is_cached = a->from_cache;
     out->ttl_s = a->ttl_s;
     out->addrs = a->addrs;
     out->addr_count = a->addr_count;

@@ -37,11 +37,6 @@ static inline bool query_family_is_pending(const struct query_family *f)
     return f->ticket != 0;
 }
 
-static inline bool query_family_is_unasked(const struct query_family *f)
-{
-    return f->ticket == 0 && f->answer == NULL && !f->is_silent;
-}
-
 /*
  * Remembered to have failed, but not beside the other family, nor asked again since: if that one is good now,
  * the failure may be one of a time when nobody answered anything.
@@ -50,6 +45,12 @@ static inline bool query_family_is_old_news(const struct query_family *f)
 {
     return f->answer != NULL && f->answer->status == RESOLVER_FAILED && f->answer->from_cache &&
            !f->answer->is_nobody_there && !f->answer->is_confirmed && !f->is_judged;
+}
+
+/* Nothing is known of it that would do. */
+static inline bool query_family_is_unasked(const struct query_family *f)
+{
+    return f->ticket == 0 && !f->is_silent && (f->answer == NULL || query_family_is_old_news(f));
 }
 
 /* Under way, known, or given up by this conversation: not to be asked again. */

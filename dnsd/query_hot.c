@@ -83,7 +83,7 @@ void query_hot_keep(const struct query_hot_at *at, const struct answer_question 
                     const struct answer *a)
 {
     const bool is_plain = a->event == ANSWER_EVENT_ADMITTED && a->rcode == DNS_NOERROR && !a->is_repaired &&
-                          !a->wants_synthetic && a->ede == DNS_EDE_NONE;
+                          !a->wants_synthetic && a->ede == DNS_EDE_NONE && a->addrs_refused == 0;
     const bool is_hidden = answer_hides_aaaa(question);
     if (!is_plain || !query_hot_is_on(at->cfg) || a->addr_count > HOT_ADDRS_MAX ||
         !is_made_of(known, a, is_hidden)) {

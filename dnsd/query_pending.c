@@ -234,7 +234,7 @@ void query_pending_deadline(void *ctx, struct deadline *d, int64_t now_ms)
         (q->arrived_ms != 0 && now_ms >= q->arrived_ms + QUERY_SILENT_MS)) {
         give_up_family(q, IP_V4, now_ms);
         give_up_family(q, IP_V6, now_ms);
-    } else if (!ask_family(q, answer_first_family(&question) == IP_V4 ? IP_V6 : IP_V4)) {
+    } else if (!ask_family(q, IP_V4) || !ask_family(q, IP_V6)) {
         fail_query(q, &question, "out of memory");
         return;
     }

@@ -198,12 +198,16 @@ static void an_address_that_is_left_out_is_seen_by_default(void **state)
     f->a = (struct answer){.event = ANSWER_EVENT_OPEN_ZONE,
                            .addr_count = 2,
                            .addrs_refused = 3,
+                           .is_refusal_new = true,
                            .refused = ip_v4(127, 0, 0, 1),
                            .why = "no"};
     dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
     assert_int_equal(log_pipe_read(&f->said), 1);
     assert_non_null(strstr(f->said.text, " warn dnsd dns_address_denied name=evil.example.org "));
     assert_non_null(strstr(f->said.text, " why=no address=127.0.0.1 refused=3 rcode=NOERROR addrs=2\n"));
+    f->a.is_refusal_new = false; /* from the cache: only counted */
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(log_pipe_read(&f->said), 0);
 }
 
 static void at_debug_every_decision_is_a_line(void **state)

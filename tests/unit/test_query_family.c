@@ -142,6 +142,7 @@ static void old_news_is_asked_again(void **state)
     assert_true(query_family_is_settled(&f));
     a.from_cache = true;
     assert_false(query_family_is_settled(&f));
+    assert_true(query_family_is_unasked(&f)); /* as good as unknown */
     query_family_lookup(DNS_A, &f, &(struct query_family){0}, &l);
     assert_true(l.v4.is_old_news);
     assert_false(l.v6.is_old_news);
