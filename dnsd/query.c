@@ -81,20 +81,21 @@ void query_remember_bad(struct query_engine *e, const struct answer_question *q,
 }
 
 /* Why no conversation may begin, or NULL. */
-static const char *why_full(const struct query_engine *e)
+static const char *why_full(const struct query_engine *e, size_t route)
 {
-    const char *many = e->count >= QUERY_IN_FLIGHT_MAX ? "too many questions in flight" : NULL;
-    return e->is_draining ? "shutting down" : many;
+    const bool has_room = route_share_has_room(&e->share, route);
+    return e->is_draining ? "shutting down" : has_room ? NULL : resolver_fail_sentence(RESOLVER_FAIL_BUSY);
 }
 
 /*
  * Where AAAA is not given out, a client's two questions for a name wait for one packet: the second one takes
- * no token. Nor does whoever asks again, but holds a place: half of them are left to those who take tokens.
+ * no token. Nor does whoever asks again, but holds a place: those that are not the route's own are left to
+ * those who take tokens.
  */
-static bool is_joined(const struct query_engine *e, const struct answer_question *q)
+static bool is_joined(const struct query_engine *e, const struct answer_question *q, size_t route)
 {
     const bool is_of_a = answer_hides_aaaa(q) || (q->qtype == DNS_A && !answer_other_counts(q));
-    return is_of_a && brakes_has_rate(e->cfg.brakes) && e->count < QUERY_IN_FLIGHT_MAX / 2 &&
+    return is_of_a && brakes_has_rate(e->cfg.brakes) && route_share_has_own(&e->share, route) &&
            resolver_is_asked(e->cfg.resolver, q->name, DNS_A);
 }
 
@@ -144,10 +145,11 @@ static void resolve(struct query_engine *e, const struct answer_question *questi
         known.wants = answer_from_lookup(question, &lookup, a);
     }
     if (known.wants != 0) {
+        known.route = resolver_route_of(e->cfg.resolver, question->name);
         const struct query_brakes_ask may = {.question = question,
                                              .client = &to->client.ip,
-                                             .full = why_full(e),
-                                             .is_joined = is_joined(e, question),
+                                             .full = why_full(e, known.route),
+                                             .is_joined = is_joined(e, question, known.route),
                                              .now_ms = e->now_ms};
         if (query_brakes_pass(&e->brakes, &may, a)) {
             query_pending_start(e, question, ask, to, &known);
@@ -264,6 +266,7 @@ int query_engine_new(const struct query_engine_config *cfg, struct query_engine 
     query_brakes_init(&e->brakes, cfg->worker, cfg->brakes);
     ev_timer_init(&e->flush, on_flush_event, 0.0, 0.0);
     e->flush.data = e;
+    route_share_init(&e->share, QUERY_IN_FLIGHT_MAX, resolver_route_count(cfg->resolver));
     int rc = deadline_list_new(cfg->worker->loop, query_pending_deadline, e, &e->deadlines);
     rc = rc == 0 ? bad_family_new(&e->bad) : rc;
     rc = rc == 0 ? hot_answers_new(cfg->hot_bytes, &e->hot) : rc;

@@ -16,7 +16,7 @@
 #include "dnsd/dnsd_log.h"
 #include "dnsd/synth_alloc.h"
 
-#define QUERY_IN_FLIGHT_MAX 4096
+#define QUERY_IN_FLIGHT_MAX 4096 /* shared out to the routes of the resolver (route_share) */
 #define QUERY_OTHER_AFTER_MS 250 /* the asked family is silent for so long: ask the other one too */
 #define QUERY_SILENT_MS 1000     /* a silent family is given up so long after the other one arrived */
 #define QUERY_TOTAL_MS 3900      /* answered before 4 s: well before a client's first timer, 5 s */

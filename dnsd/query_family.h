@@ -25,6 +25,7 @@ struct query_known {
     int64_t now_ms;
     struct answer_decided decided;
     struct query_family v4, v6;
+    size_t route;                      /* of the resolver; set by who asks */
     unsigned wants;                    /* what is to be asked with this known (answer_from_lookup) */
     struct resolver_answer answers[2]; /* large: set only where a family points into it */
 };

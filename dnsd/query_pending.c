@@ -21,6 +21,7 @@ struct query {
     struct dns_query ask; /* its spans point into question */
     uint8_t question[QUESTION_MAX];
     struct host_name name;
+    size_t route; /* whose place it holds */
     struct answer_decided decided;
     struct query_family v4, v6; /* a question for SRV or TXT has one answer, in v4 */
     bool has_ended;             /* only its memory is still there */
@@ -63,6 +64,7 @@ static void end_query(struct query *q)
         q->next->prev = q->prev;
     }
     e->count--;
+    route_share_give(&e->share, q->route);
     q->has_ended = true;
     q->reap.free_fn = free_query;
     reap_later(e->cfg.worker->reap, &q->reap);
@@ -242,7 +244,7 @@ void query_pending_deadline(void *ctx, struct deadline *d, int64_t now_ms)
 }
 
 static struct query *new_query(struct query_engine *e, const struct dns_query *ask,
-                               const struct host_name *name, const struct reply *to)
+                               const struct host_name *name, size_t route, const struct reply *to)
 {
     const bool is_sound = name != NULL && CHECK(ask->question.len <= QUESTION_MAX);
     struct query *q = is_sound ? malloc(sizeof(*q)) : NULL;
@@ -270,6 +272,8 @@ static struct query *new_query(struct query_engine *e, const struct dns_query *a
     }
     e->first = q;
     e->count++;
+    q->route = route;
+    route_share_take(&e->share, route);
     return q;
 }
 
@@ -288,7 +292,7 @@ static bool take_known(struct query *q, struct query_family *f, const struct que
 void query_pending_start(struct query_engine *e, const struct answer_question *question,
                          const struct dns_query *ask, const struct reply *to, const struct query_known *known)
 {
-    struct query *q = new_query(e, ask, question->name, to);
+    struct query *q = new_query(e, ask, question->name, known->route, to);
     if (q == NULL) {
         SCRATCH struct answer a;
         answer_failure(&a, DNS_EDE_OTHER, "out of memory");

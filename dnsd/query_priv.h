@@ -23,6 +23,7 @@ struct query_engine {
     ev_timer flush; /* active only while suppressed log lines wait */
     struct query *first;
     size_t count;
+    struct route_share share; /* of QUERY_IN_FLIGHT_MAX */
     bool is_draining;
     bool is_idle_said;
 };

@@ -95,6 +95,11 @@ void dns_routes_free(struct dns_routes *r)
     free(r);
 }
 
+size_t dns_routes_count(const struct dns_routes *r)
+{
+    return r->zones.count + 1;
+}
+
 size_t dns_routes_of(const struct dns_routes *r, const struct host_name *name)
 {
     const struct zone *z = zone_find(&r->zones, name);

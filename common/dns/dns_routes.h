@@ -30,7 +30,8 @@ MUST_CHECK int dns_routes_new(struct ev_loop *loop, const struct dns_routes_conf
                               struct dns_routes **out, struct err *err);
 void dns_routes_free(struct dns_routes *r); /* as dns_client_free */
 
-/* 0: the default upstreams; below ZONES_MAX + 1. */
+size_t dns_routes_count(const struct dns_routes *r);
+/* 0: the default upstreams; below dns_routes_count(). */
 size_t dns_routes_of(const struct dns_routes *r, const struct host_name *name);
 
 /* As dns_client_start; dns_client_cancel ends the call. */

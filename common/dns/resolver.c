@@ -132,6 +132,16 @@ bool resolver_peek_stale(struct resolver *r, const struct host_name *name, uint1
     return resolver_core_peek_stale(r->core, name, qtype, now_ms, out);
 }
 
+size_t resolver_route_count(const struct resolver *r)
+{
+    return dns_routes_count(r->routes);
+}
+
+size_t resolver_route_of(const struct resolver *r, const struct host_name *name)
+{
+    return dns_routes_of(r->routes, name);
+}
+
 bool resolver_is_asked(struct resolver *r, const struct host_name *name, uint16_t qtype)
 {
     return resolver_core_is_asked(r->core, name, qtype);
@@ -188,6 +198,7 @@ static int start_core(struct resolver *r, const struct resolver_config *cfg)
         .stale_s = cfg->stale_s,
         .cache_bytes = cfg->cache_bytes,
         .max_questions = cfg->max_questions,
+        .route_count = dns_routes_count(r->routes),
         .metrics = cfg->metrics,
         .metrics_first = cfg->metrics_first,
         .driver = {.start = start_call, .cancel = cancel_call, .route = route_of, .ctx = r},

@@ -26,7 +26,8 @@ struct resolver_config {          /* copied by resolver_new */
     size_t cache_bytes;
     int64_t attempt_ms;   /* first wait for a reply before the next upstream or a retry: 800 */
     int64_t total_ms;     /* a question fails after this: 3500, well before a client's first 5 s timer */
-    size_t max_questions; /* in flight; more fail at once with RESOLVER_BUSY: 4096 */
+    size_t max_questions; /* in flight, shared out to the routes; more fail at once with
+                           * RESOLVER_FAIL_BUSY: 4096 */
     struct metrics
         *metrics; /* where RESOLVER_COUNTER_LIST is counted, from metrics_first on; NULL: nowhere */
     size_t metrics_first;
@@ -52,6 +53,11 @@ bool resolver_peek(struct resolver *r, const struct host_name *name, uint16_t qt
 /* For one who may not ask: true and *out if what had expired is still there. */
 bool resolver_peek_stale(struct resolver *r, const struct host_name *name, uint16_t qtype, int64_t now_ms,
                          struct resolver_answer *out);
+
+/* The default upstreams and each zone's are a route; for tables of questions that are shared out to them
+ * (route_share). */
+size_t resolver_route_count(const struct resolver *r);
+size_t resolver_route_of(const struct resolver *r, const struct host_name *name);
 
 /* Is an answer to it on its way already? Then resolver_ask() costs no packet. */
 bool resolver_is_asked(struct resolver *r, const struct host_name *name, uint16_t qtype);

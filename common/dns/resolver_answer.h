@@ -67,7 +67,7 @@ const char *resolver_fail_text(enum resolver_fail f);
     X(RESOLVER_FAIL_CNAME, "the chain of CNAMEs is too long, loops, or leads to no host name")               \
     X(RESOLVER_FAIL_LOCAL, "out of descriptors, ports or memory")                                            \
     X(RESOLVER_FAIL_HELD, "this client may not ask upstream now")                                            \
-    X(RESOLVER_FAIL_BUSY, "too many questions in flight")                                                    \
+    X(RESOLVER_FAIL_BUSY, "too many questions in flight to the upstreams of this name")                      \
     X(RESOLVER_FAIL_MEMORY, "out of memory")
 const char *resolver_fail_sentence(enum resolver_fail f);
 

@@ -17,6 +17,7 @@ struct resolver_question {
     struct resolver_core *core;
     void *exchange; /* NULL = ready */
     struct waiter_list waiters;
+    size_t route;
     bool is_renewal;
     bool is_again;         /* somebody asked although it was remembered to have failed */
     bool outlives_waiters; /* its answer is wanted by the cache */
@@ -34,10 +35,11 @@ struct resolver_core {
     struct resolver_question *ready_first, *ready_last;
     struct resolver_question *spares;
     size_t spare_count;
-    size_t renewals;                      /* under way */
-    bool is_failing[RESOLVER_ROUTES_MAX]; /* its last exchange ended in silence, or nobody could be reached */
-    bool *gone;                           /* set by resolver_core_free() for the run that is under way */
-    struct metrics *count;                /* cfg.metrics, or own */
+    struct route_share share;         /* of max_questions */
+    size_t renewals;                  /* under way */
+    bool is_failing[ROUTE_SHARE_MAX]; /* its last exchange ended in silence, or nobody could be reached */
+    bool *gone;                       /* set by resolver_core_free() for the run that is under way */
+    struct metrics *count;            /* cfg.metrics, or own */
     size_t count_first;
     size_t counted_entries, counted_bytes;
     struct metrics own;
@@ -116,11 +118,11 @@ static bool is_no_upstream(enum resolver_fail why)
     return why == RESOLVER_FAIL_TIMEOUT || (why >= RESOLVER_FAIL_NETWORK && why <= RESOLVER_FAIL_TLS_NAME);
 }
 
-static bool *failing_of(struct resolver_core *c, const struct host_name *name)
+static size_t route_of(const struct resolver_core *c, const struct host_name *name)
 {
     const size_t route = c->cfg.driver.route != NULL ? c->cfg.driver.route(c->cfg.driver.ctx, name) : 0;
-    REQUIRE(route < RESOLVER_ROUTES_MAX);
-    return &c->is_failing[route];
+    REQUIRE(route < ROUTE_SHARE_MAX);
+    return route;
 }
 
 /* What the exchange of q brought, for the cache, and for those who wait. */
@@ -132,7 +134,7 @@ static void take_answer(struct resolver_core *c, struct resolver_question *q, in
         SCRATCH struct cache_answer entry;
         resolver_answer_to_cache(a, &entry);
         cache_put(c->cache, &key, now_ms, &entry);
-        *failing_of(c, &q->name) = false;
+        c->is_failing[q->route] = false;
         return;
     }
     const enum resolver_fail why = a->why;
@@ -142,7 +144,7 @@ static void take_answer(struct resolver_core *c, struct resolver_question *q, in
             cache_confirm(c->cache, &key);
         }
         count(c, RESOLVER_COUNTER_LOOKUP_FAILURES, 1);
-        *failing_of(c, &q->name) = is_no_upstream(why);
+        c->is_failing[q->route] = is_no_upstream(why);
     }
     if (q->waiters.first != WAITER_NONE) {
         (void)find_stale(c, q, why, now_ms, &q->answer);
@@ -236,6 +238,7 @@ static void make_ready(struct resolver_core *c, struct resolver_question *q)
 static void leave_table(struct resolver_core *c, struct resolver_question *q)
 {
     htab_remove(&c->asking, &q->node);
+    route_share_give(&c->share, q->route);
     q->exchange = NULL;
     c->renewals -= q->is_renewal ? 1U : 0U;
 }
@@ -254,6 +257,17 @@ void resolver_core_done(struct resolver_question *q, const struct dns_exchange_r
     }
 }
 
+/* Under way from now on, or no memory. There is room for its route. */
+static bool set_off(struct resolver_core *c, struct resolver_question *q)
+{
+    q->exchange = c->cfg.driver.start(c->cfg.driver.ctx, &q->name, q->qtype, q);
+    if (q->exchange != NULL) {
+        htab_insert(&c->asking, &q->node, q->node.hash);
+        route_share_take(&c->share, q->route);
+    }
+    return q->exchange != NULL;
+}
+
 /* Under way, or ready if that cannot be; NULL: no memory. */
 static struct resolver_question *start_question(struct resolver_core *c, const struct cache_key *k,
                                                 int64_t now_ms)
@@ -262,12 +276,9 @@ static struct resolver_question *start_question(struct resolver_core *c, const s
     if (q == NULL) {
         return NULL;
     }
-    const bool is_busy = c->asking.count >= c->cfg.max_questions;
-    if (!is_busy) {
-        q->exchange = c->cfg.driver.start(c->cfg.driver.ctx, k->name, k->qtype, q);
-    }
-    if (q->exchange != NULL) {
-        htab_insert(&c->asking, &q->node, k->hash);
+    q->route = route_of(c, k->name);
+    const bool is_busy = !route_share_has_room(&c->share, q->route);
+    if (!is_busy && set_off(c, q)) {
         return q;
     }
     const enum resolver_fail why = is_busy ? RESOLVER_FAIL_BUSY : RESOLVER_FAIL_MEMORY;
@@ -285,26 +296,23 @@ static struct resolver_question *start_question(struct resolver_core *c, const s
 /* Asks for what is still known. Best effort. */
 static void renew(struct resolver_core *c, const struct cache_key *k)
 {
-    if (*failing_of(c, k->name) || c->renewals >= RESOLVER_RENEWALS_MAX ||
-        c->asking.count >= c->cfg.max_questions / 2) {
-        return;
-    }
-    if (htab_find(&c->asking, k->hash, match_question, k) != NULL) {
+    const size_t route = route_of(c, k->name);
+    if (c->is_failing[route] || c->renewals >= RESOLVER_RENEWALS_MAX ||
+        !route_share_has_own(&c->share, route) || htab_find(&c->asking, k->hash, match_question, k) != NULL) {
         return;
     }
     struct resolver_question *q = new_question(c, k);
     if (q == NULL) {
         return;
     }
-    q->exchange = c->cfg.driver.start(c->cfg.driver.ctx, k->name, k->qtype, q);
-    if (q->exchange == NULL) {
+    q->route = route;
+    if (!set_off(c, q)) {
         free_question(c, q);
         return;
     }
     q->is_renewal = true;
     q->outlives_waiters = true;
     c->renewals++;
-    htab_insert(&c->asking, &q->node, k->hash);
     count(c, RESOLVER_COUNTER_PREFETCHES, 1);
 }
 
@@ -331,7 +339,7 @@ static bool look_up(struct resolver_core *c, const struct cache_key *k, int64_t 
         resolver_answer_set(out, RESOLVER_FAILED, (enum resolver_fail)found.why);
         out->from_cache = true;
         out->is_confirmed = found.is_confirmed;
-        out->is_nobody_there = is_no_upstream(out->why) && *failing_of(c, k->name);
+        out->is_nobody_there = is_no_upstream(out->why) && c->is_failing[route_of(c, k->name)];
     }
     return true;
 }
@@ -542,6 +550,7 @@ int resolver_core_new(const struct resolver_core_config *cfg, struct resolver_co
         return -ENOMEM;
     }
     c->cfg = *cfg;
+    route_share_init(&c->share, cfg->max_questions, cfg->route_count > 0 ? cfg->route_count : 1);
     c->count = cfg->metrics != NULL ? cfg->metrics : &c->own;
     c->count_first = cfg->metrics != NULL ? cfg->metrics_first : 0;
     waiters_init(&c->waiters);

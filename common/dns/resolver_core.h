@@ -18,11 +18,10 @@
 
 #include "common/base/metrics.h"
 #include "common/dns/resolver_answer.h"
-#include "common/dns/zone.h"
+#include "common/dns/route_share.h"
 
 #define RESOLVER_STALE_AFTER_MS 1800 /* RFC 8767 5: the client response timer */
 #define RESOLVER_RENEWALS_MAX 64
-#define RESOLVER_ROUTES_MAX (ZONES_MAX + 1)
 
 typedef void resolver_event_fn(void *ctx, const struct resolver_answer *a); /* a is borrowed for the call */
 /* 0 is none. Never reused while it could be confused (slot and generation). */
@@ -54,7 +53,7 @@ struct resolver_driver {
     /* Starts an exchange; reports its end with resolver_core_done(), never in here. NULL: no memory. */
     void *(*start)(void *ctx, const struct host_name *name, uint16_t qtype, struct resolver_question *q);
     void (*cancel)(void *ctx, void *exchange); /* what start() gave */
-    /* Whose upstreams are asked for the name, below RESOLVER_ROUTES_MAX. NULL: it is all one. */
+    /* Whose upstreams are asked for the name, below route_count. NULL: it is all one. */
     size_t (*route)(void *ctx, const struct host_name *name);
     void *ctx;
 };
@@ -63,7 +62,8 @@ struct resolver_core_config { /* copied */
     struct resolver_ttls ttls;
     uint32_t stale_s; /* 0: expired answers are never used */
     size_t cache_bytes;
-    size_t max_questions;    /* under way; beyond: RESOLVER_FAIL_BUSY */
+    size_t max_questions;    /* under way, shared out to the routes; beyond: RESOLVER_FAIL_BUSY */
+    size_t route_count;      /* 1 to ROUTE_SHARE_MAX; 0 is 1 */
     struct metrics *metrics; /* NULL: counted for resolver_core_counter() only */
     size_t metrics_first;    /* where RESOLVER_COUNTER_LIST begins in there */
     struct resolver_driver driver;

@@ -15,7 +15,7 @@ import unittest
 
 import dns_wire as w
 import lab
-from daemon import EGRESS, PROGRAM, TUNNELD, Daemon
+from daemon import EGRESS, NO_BRAKES, PROGRAM, TUNNELD, Daemon
 from dns_stub import OWNER, Stub, addresses, nodata, reply, silence
 
 V4, PRIVATE = "93.184.216.34", "10.43.0.20"
@@ -142,6 +142,26 @@ class TestZones(Case):
             s.settimeout(20)
             self.assertEqual(w.Message(s.recv(4096)).rcode, w.SERVFAIL)
         self.assertNotIn("db.prod.cluster.local", names_of(self.main))
+
+    def test_a_dead_zone_leaves_places(self):
+        """Far more questions than a worker has places wait for servers that are silent; others are answered."""
+        self.cluster.zone = Everything(PRIVATE)
+        self.cluster.zone.get = lambda key, default=None: silence
+        dnsd = self.start(*self.options, *NO_BRAKES, "--log-level", "info")
+        with dnsd.udp() as s:
+            for i in range(5000):
+                s.send(w.query("n%d.web.cluster.local" % i, w.A))
+                if i % 50 == 49:
+                    time.sleep(0.001)  # not to be dropped before it is read
+            s.settimeout(1)
+            m = w.Message(s.recv(4096))  # of those that find no place
+            self.assertEqual(m.rcode, w.SERVFAIL)
+            for i in range(200):
+                begin = time.monotonic()
+                self.assertEqual(texts_of(dnsd.ask("x%d.slow.example.com" % i)), [V4])
+                self.assertLess(time.monotonic() - begin, 0.7)
+            m = dnsd.ask("n.web.cluster.local", edns=w.opt())
+            self.assertEqual((m.rcode, m.ede()[1]), (w.SERVFAIL, "too many questions in flight to the upstreams of this name"))
 
     def test_several_servers_of_a_zone(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:

@@ -37,7 +37,7 @@ static void *start(void *ctx, const struct host_name *name, uint16_t qtype, stru
 static size_t route(void *ctx, const struct host_name *name)
 {
     (void)ctx;
-    return strstr(name->text, "zone.example") != NULL ? RESOLVER_ROUTES_MAX - 1 : 0;
+    return strstr(name->text, "zone.example") != NULL ? ROUTE_SHARE_MAX - 1 : 0;
 }
 
 static void cancel(void *ctx, void *exchange)
@@ -68,6 +68,7 @@ static int set_up(void **state)
         .stale_s = 60,
         .cache_bytes = 1 << 20,
         .max_questions = 4096,
+        .route_count = ROUTE_SHARE_MAX,
         .metrics = &f->metrics,
         .metrics_first = FIRST,
         .driver = {.start = start, .cancel = cancel, .route = route, .ctx = f}};
@@ -226,6 +227,27 @@ static void renewal_is_of_each_route(void **state)
     assert_int_equal(f->started, 5);
 }
 
+/* A zone whose server is dead fills up with questions: those of others still find a place. */
+static void dead_zone_leaves_places(void **state)
+{
+    struct fixture *f = *state;
+    char text[32];
+    for (int i = 0; i < 5000; i++) {
+        (void)snprintf(text, sizeof text, "n%d.zone.example", i);
+        assert_true(ask(f, text, 0) != 0);
+    }
+    const size_t of_zone = f->started;
+    assert_true(of_zone > 4096 / 2 && of_zone < 4096);
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(text, sizeof text, "n%d.example", i);
+        assert_true(ask(f, text, 0) != 0);
+    }
+    assert_int_equal(f->started, of_zone + 100);
+    reply(f, 0, 0); /* a place of its own: not one for the zone */
+    assert_true(ask(f, "more.zone.example", 0) != 0);
+    assert_int_equal(f->started, of_zone + 100);
+}
+
 static void stale_without_asking(void **state)
 {
     struct fixture *f = *state;
@@ -275,6 +297,7 @@ int main(void)
         CORE_CASE(counts_where_it_is_told), CORE_CASE(many_wait_for_one),
         CORE_CASE(many_names_at_once),      CORE_CASE(renewal_is_of_each_route),
         CORE_CASE(stale_without_asking),    CORE_CASE(unwanted_ones_are_dropped),
+        CORE_CASE(dead_zone_leaves_places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
