@@ -81,6 +81,7 @@ void answer_start(struct answer *out, enum dns_rcode rcode, enum answer_event ev
     out->is_plain_denial = false;
     out->is_repaired = false;
     out->is_stale = false;
+    out->is_busy = false;
     out->event = event;
     out->reason = REASON_NONE;
     out->why = "";
@@ -327,6 +328,12 @@ void answer_failure(struct answer *out, enum dns_ede ede, const char *text)
     out->reason = REASON_INTERNAL;
     out->why = text;
     answer_say(out, ede, text);
+}
+
+void answer_busy(struct answer *out, const char *text)
+{
+    answer_failure(out, DNS_EDE_OTHER, text);
+    out->is_busy = true;
 }
 
 void answer_braked(const struct answer_question *q, enum brakes_verdict v, struct answer *out)

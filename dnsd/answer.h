@@ -88,6 +88,7 @@ struct answer {
     bool is_plain_denial;           /* no rule names the host: answer_denied() gives the same again */
     bool is_repaired;               /* the asked family was bad, the other good */
     bool is_stale;                  /* made of what had expired; why says why */
+    bool is_busy;                   /* FAILED: there was no room for the question; try again */
     enum answer_event event;
     enum reason reason;
     const char *why;                        /* a literal for the log; "" if there is nothing to say */
@@ -133,6 +134,7 @@ struct answer_family {
     bool is_stale;        /* it had expired; text says why there is nothing newer */
     bool is_nobody_there; /* FAILED, remembered, and the other family would fail alike if it were asked */
     bool is_own_limit;    /* FAILED, and not for the upstream */
+    bool is_busy;         /* FAILED: too many questions were in flight */
     bool is_cached;       /* it was known before the question */
     bool is_old_news;     /* FAILED, remembered, and found so before the other family was looked at */
     enum dns_ede ede;
@@ -178,6 +180,8 @@ void answer_denied(const struct answer_question *q, bool is_noise, struct answer
 
 /* For problems of the server's own: SERVFAIL with an EDE. text is a literal. */
 void answer_failure(struct answer *out, enum dns_ede ede, const char *text);
+/* The same where there is no room for the question. */
+void answer_busy(struct answer *out, const char *text);
 /*
  * For an admitted name that the brakes stop. Over the rate: SERVFAIL with EDE 0, which a client tries again.
  * Else denied (--deny) with EDE 15 and a TTL of a second.

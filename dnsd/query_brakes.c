@@ -15,7 +15,7 @@ void query_brakes_fini(struct query_brakes *b)
     brakes_log_fini(&b->log);
 }
 
-static enum dnsd_counter counter_of(const struct answer *a)
+void query_brakes_count(struct query_brakes *b, const struct answer *stopped)
 {
     static const struct {
         enum brakes_verdict verdict;
@@ -24,23 +24,17 @@ static enum dnsd_counter counter_of(const struct answer *a)
                   {BRAKES_BUDGET, DNSD_COUNTER_WILDCARD_BUDGET},
                   {BRAKES_LENGTH, DNSD_COUNTER_WILDCARD_LENGTH}};
     for (size_t i = 0; i < sizeof(brakes) / sizeof(brakes[0]); i++) {
-        if (a->event == ANSWER_EVENT_BRAKED && a->reason == brakes_reason(brakes[i].verdict)) {
-            return brakes[i].counter;
+        if (stopped->event == ANSWER_EVENT_BRAKED && stopped->reason == brakes_reason(brakes[i].verdict)) {
+            metrics_add(&b->worker->metrics, (size_t)brakes[i].counter, 1);
         }
     }
-    return DNSD_COUNTER_BUSY;
-}
-
-void query_brakes_count(struct query_brakes *b, const struct answer *stopped)
-{
-    metrics_add(&b->worker->metrics, (size_t)counter_of(stopped), 1);
 }
 
 bool query_brakes_pass(struct query_brakes *b, const struct query_brakes_ask *ask, struct answer *out)
 {
     const struct answer_question *question = ask->question;
     if (ask->full != NULL) {
-        answer_failure(out, DNS_EDE_OTHER, ask->full);
+        answer_busy(out, ask->full);
         return false;
     }
     const struct policy_endpoint *endpoint = out->endpoint;

@@ -29,5 +29,6 @@ void query_brakes_fini(struct query_brakes *b);
  * upstream.
  */
 bool query_brakes_pass(struct query_brakes *b, const struct query_brakes_ask *ask, struct answer *out);
-/* A question that was stopped leaves with this answer: that of query_brakes_pass(), and no stale one. */
+/* A question that was stopped leaves with this answer: that of query_brakes_pass(), and no stale one. For
+ * want of room it was not the brakes that stopped it: that is counted as it leaves. */
 void query_brakes_count(struct query_brakes *b, const struct answer *stopped);

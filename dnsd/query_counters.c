@@ -14,6 +14,9 @@ void query_counters_answer(struct metrics *m, const struct answer *a)
     }
     const bool is_stranger = a->reason == REASON_CLIENT_NOT_ALLOWED;
     metrics_add(m, (size_t)(is_stranger ? DNSD_COUNTER_CLIENT_REFUSED : counters[a->event]), 1);
+    if (a->is_busy) {
+        metrics_add(m, (size_t)DNSD_COUNTER_BUSY, 1);
+    }
     if (a->is_repaired) {
         metrics_add(m, (size_t)DNSD_COUNTER_REPAIRED, 1);
     }

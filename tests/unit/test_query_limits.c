@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "common/net/sock.h"
 #include "tests/support/query_scene.h"
 
 #include <stdio.h>
@@ -36,6 +37,31 @@ static void too_many_in_flight_are_told_at_once(void **state)
     assert_int_equal(query_scene_counter(f, DNSD_COUNTER_WILDCARD_NAMES), 1);
     assert_int_equal(query_scene_counter(f, DNSD_COUNTER_WILDCARD_BUDGET), 0);
     /* query_scene_tear_down() frees the engine with all of them in flight */
+}
+
+/* The engine has places, the resolver has none: no less busy. */
+static void what_the_resolver_has_no_place_for_is_busy(void **state)
+{
+    struct query_scene *f = *state;
+    struct addr upstream;
+    struct err err = {0};
+    struct resolver_config cfg;
+    f->is_silent = true;
+    query_engine_free(f->engine);
+    resolver_free(f->resolver);
+    assert_int_equal(sock_local_addr(f->upstream_fd, &upstream), 0);
+    resolver_config_defaults(&cfg);
+    cfg.upstreams = &upstream;
+    cfg.upstream_count = 1;
+    cfg.max_questions = 1;
+    assert_int_equal(resolver_new(f->worker.loop, &cfg, &f->resolver, &err), 0);
+    f->engine = query_scene_engine(f);
+    assert_int_equal(query_scene_ask(f, "a.t.example.net", DNS_A), QUERY_TAKEN);
+    assert_int_equal(query_scene_ask(f, "b.t.example.net", DNS_A), QUERY_TAKEN);
+    query_scene_run_until(f, 1);
+    assert_int_equal(query_scene_rcode(f), DNS_SERVFAIL);
+    assert_int_equal(query_scene_counter(f, DNSD_COUNTER_FAILED), 1);
+    assert_int_equal(query_scene_counter(f, DNSD_COUNTER_BUSY), 1);
 }
 
 static void drains_when_the_last_one_has_its_answer(void **state)
@@ -156,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(too_many_in_flight_are_told_at_once),
+        TEST(what_the_resolver_has_no_place_for_is_busy),
         TEST(brakes_stand_before_the_upstream),
         TEST(over_the_rate_is_a_failure_that_is_tried_again),
         TEST(a_hidden_aaaa_takes_no_token_of_its_own),
