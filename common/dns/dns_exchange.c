@@ -74,6 +74,7 @@ void dns_exchange_begin_name(struct dns_exchange *x)
     x->tcp_due = 0;
     x->tcp_done = 0;
     x->case_doubted = 0;
+    x->passed_over = 0;
     x->round = 0;
     x->hedge_ms = INT64_MAX;
 }
@@ -294,6 +295,9 @@ static void note_silence(struct dns_exchange *x, const struct dns_exchange_slot 
     if (s->is_probe && !s->tcp && u->prefers_tcp) {
         return; /* UDP is blocked still */
     }
+    if (s->tcp) {
+        upstream_note_no_tcp(u, s->sent_ms, now_ms);
+    }
     if (s->tcp && !s->is_beside) {
         upstream_note_tcp_failed(u);
     }
@@ -475,6 +479,7 @@ void dns_exchange_upstreams_moved(struct dns_exchange *x, const uint8_t moved[UP
     x->tcp_due = move_bits(x->tcp_due, moved);
     x->tcp_done = move_bits(x->tcp_done, moved);
     x->case_doubted = move_bits(x->case_doubted, moved);
+    x->passed_over = move_bits(x->passed_over, moved);
     for (size_t i = 0; i < x->slot_count; i++) {
         struct dns_exchange_slot *s = &x->slots[i];
         if (!is_in_use(s)) {

@@ -8,7 +8,8 @@
  * is usual for this upstream: another one that works is asked beside it (a hedge), as far as the credit goes;
  * none within attempt_ms: the next upstream, while the old attempt stays open for a late reply, and the
  * silent one over TCP beside that, in case only UDP is blocked; SERVFAIL, REFUSED, a lame
- * answer, an unreachable upstream: the next one at once; TC=1: the same one over TCP; FORMERR, NOTIMP or
+ * answer, an unreachable upstream: the next one at once; TC=1: the same one over TCP, or where that failed
+ * lately the next one that works; FORMERR, NOTIMP or
  * BADVERS to a query with OPT: the same one without; NXDOMAIN is final; CNAMEs are followed by new questions,
  * 8 hops in all, loops refused; what does not match is ignored, and if only the case of the name does not,
  * the same one is asked over TCP beside. It ends with one result, at the latest total_ms after the start.
@@ -90,7 +91,8 @@ struct dns_exchange_slot {
         is_probe; /* asks whether a failed upstream is back, or UDP; outlives the answer until its deadline */
     bool is_overtaken; /* a hedge went out beside it; outlives the answer too: does it answer at all? */
     bool is_hedge;
-    bool is_beside; /* over TCP after silence over UDP, or after a reply there that was doubted */
+    bool is_beside; /* over TCP after silence over UDP, or after a reply there that was doubted, or was cut
+                     * while another one is asked */
     bool tcp;
     bool with_opt;
     bool is_edns_retry;
@@ -119,6 +121,7 @@ struct dns_exchange {
     uint32_t tcp_due;  /* upstreams that were silent over UDP, or are doubted: to be asked over TCP */
     uint32_t tcp_done;
     uint32_t case_doubted; /* upstreams whose reply over UDP fitted but for the case of the name */
+    uint32_t passed_over;  /* upstreams whose reply over UDP was cut, and another one was asked for it */
     int64_t hedge_ms;      /* when to ask another one beside, or INT64_MAX */
     unsigned round;        /* how often all of them were tried */
     unsigned sends;

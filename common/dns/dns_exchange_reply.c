@@ -62,6 +62,32 @@ static void ask_again(struct dns_exchange *x, size_t i, bool tcp, bool with_opt)
     x->slots[i].is_beside = is_beside;
 }
 
+/*
+ * Its answer is cut, and its TCP failed lately: another one that works is asked, which is sooner there than
+ * that is found out once more, and TCP beside it if it is time to look. Once for a name: where all others do
+ * not help either, it is asked over TCP. False: there is no other one.
+ */
+static bool pass_over(struct dns_exchange *x, size_t i, int64_t now_ms)
+{
+    const size_t at = x->slots[i].upstream;
+    const uint32_t bit = 1U << at;
+    struct upstream *u = &x->env->upstreams.list[at];
+    if (!upstream_has_no_tcp(u) || (x->passed_over & bit) != 0 ||
+        !upstream_is_any_with_tcp(&x->env->upstreams, x->tried | x->given_up)) {
+        return false;
+    }
+    const bool with_opt = x->slots[i].with_opt;
+    x->passed_over |= bit;
+    dns_exchange_drop_slot(x, i);
+    if (x->sends < DNS_EXCHANGE_SENDS_MAX && upstream_take_tcp_probe(u, now_ms)) {
+        dns_exchange_want_open(x, i, at, true, with_opt);
+        x->slots[i].is_beside = true;
+        x->slots[i].is_probe = true;
+        x->tcp_done |= bit;
+    }
+    return true;
+}
+
 /* A CNAME without its address: the target is asked for, of all upstreams anew. */
 static void follow(struct dns_exchange *x, const struct dns_reply *r)
 {
@@ -114,7 +140,7 @@ static void take_error(struct dns_exchange *x, size_t i, const struct dns_reply 
     give_up(x, i, r->rcode == DNS_REFUSED ? DNS_EXCHANGE_FAIL_REFUSED : why);
 }
 
-static void take_reply(struct dns_exchange *x, size_t i, const struct dns_reply *r)
+static void take_reply(struct dns_exchange *x, size_t i, const struct dns_reply *r, int64_t now_ms)
 {
     const struct dns_exchange_slot *s = &x->slots[i];
     switch (r->kind) {
@@ -123,7 +149,7 @@ static void take_reply(struct dns_exchange *x, size_t i, const struct dns_reply 
     case DNS_REPLY_TRUNCATED:
         if (s->tcp) {
             give_up(x, i, DNS_EXCHANGE_FAIL_SERVFAIL); /* TCP has nothing to be cut for */
-        } else if (!leave_to_beside(x, i)) {
+        } else if (!leave_to_beside(x, i) && !pass_over(x, i, now_ms)) {
             ask_again(x, i, true, s->with_opt);
         }
         break;
@@ -199,8 +225,11 @@ static void learn(struct dns_exchange *x, const struct dns_exchange_slot *s, str
     if (!s->tcp) {
         upstream_note_udp_reply(u, now_ms);
         learn_edns(x, s, now_ms);
-    } else if (s->is_beside && !dns_exchange_is_doubted(x, s) &&
-               u->udp_reply_ms < s->sent_ms - x->env->attempt_ms) {
+    } else {
+        upstream_note_tcp_reply(u, now_ms);
+    }
+    if (s->tcp && s->is_beside && !dns_exchange_is_doubted(x, s) &&
+        u->udp_reply_ms < s->sent_ms - x->env->attempt_ms) {
         upstream_note_udp_blocked(u, now_ms);
     }
     if (s->tcp == u->is_stream_only) {
@@ -269,7 +298,7 @@ bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, in
         upstream_note_no_edns(dns_exchange_slot_upstream(x, s), now_ms);
     }
     x->env->stats.hedge_wins += s->is_hedge && is_answer ? 1 : 0;
-    take_reply(x, slot, &r);
+    take_reply(x, slot, &r, now_ms);
     return true;
 }
 
@@ -291,6 +320,9 @@ void dns_exchange_io_failed(struct dns_exchange *x, size_t slot, bool is_local, 
     }
     struct upstream *u = dns_exchange_slot_upstream(x, s);
     const enum dns_exchange_fail why = is_local ? DNS_EXCHANGE_FAIL_LOCAL : DNS_EXCHANGE_FAIL_NETWORK;
+    if (s->tcp && !is_local) {
+        upstream_note_no_tcp(u, s->sent_ms, now_ms);
+    }
     /* Asked in another way as well: that decides. */
     bool is_extra = s->is_beside || (s->is_probe && !s->tcp && u->prefers_tcp);
     if (is_extra) {

@@ -144,6 +144,16 @@ size_t upstream_pick_working(const struct upstream_set *set, uint32_t skip)
     return UPSTREAM_NONE;
 }
 
+bool upstream_is_any_with_tcp(const struct upstream_set *set, uint32_t skip)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        if (upstream_has_no_tcp(&set->list[i])) {
+            skip |= 1U << i;
+        }
+    }
+    return upstream_pick_working(set, skip) != UPSTREAM_NONE;
+}
+
 size_t upstream_pick(const struct upstream_set *set, uint32_t skip)
 {
     size_t best = upstream_pick_working(set, skip);
@@ -255,6 +265,38 @@ bool upstream_take_udp_probe(struct upstream *u, int64_t now_ms)
 void upstream_note_tcp_failed(struct upstream *u)
 {
     u->prefers_tcp = false;
+}
+
+void upstream_note_no_tcp(struct upstream *u, int64_t sent_ms, int64_t now_ms)
+{
+    const bool has_answered_since = u->tcp_reply_ms != 0 && u->tcp_reply_ms >= sent_ms;
+    const bool is_known = u->tcp_failures > 0 && sent_ms <= u->tcp_failed_ms;
+    if (has_answered_since || is_known) {
+        return;
+    }
+    u->tcp_failures += u->tcp_failures < UINT32_MAX ? 1 : 0;
+    u->tcp_failed_ms = now_ms;
+    u->tcp_probe_ms = now_ms + probe_wait_ms(u->tcp_failures);
+}
+
+void upstream_note_tcp_reply(struct upstream *u, int64_t now_ms)
+{
+    u->tcp_failures = 0;
+    u->tcp_reply_ms = now_ms;
+}
+
+bool upstream_has_no_tcp(const struct upstream *u)
+{
+    return u->tcp_failures > 0;
+}
+
+bool upstream_take_tcp_probe(struct upstream *u, int64_t now_ms)
+{
+    if (u->tcp_failures == 0 || now_ms < u->tcp_probe_ms) {
+        return false;
+    }
+    u->tcp_probe_ms = now_ms + probe_wait_ms(u->tcp_failures);
+    return true;
 }
 
 void upstream_note_failure(struct upstream *u, int64_t sent_ms, int64_t now_ms)

@@ -44,6 +44,11 @@ struct upstream {
     int64_t udp_probe_ms;  /* while prefers_tcp: UDP is not tried before */
     uint32_t udp_silences; /* while prefers_tcp: probes that found it silent still */
     int64_t udp_reply_ms;  /* the last valid reply over UDP */
+    uint32_t
+        tcp_failures; /* consecutive: over TCP it is silent, or cannot be reached, or says what is no reply */
+    int64_t tcp_failed_ms; /* the last of them */
+    int64_t tcp_probe_ms;  /* while tcp_failures > 0: TCP is not probed before */
+    int64_t tcp_reply_ms;  /* the last valid reply over TCP */
     bool has_rtt;
     uint32_t rtt_x8, rtt_dev_x4; /* smoothed time of reply and its deviation, ms (RFC 6298 2) */
     uint64_t mismatches;         /* messages on its sockets that answered nothing we had asked */
@@ -81,6 +86,8 @@ MUST_CHECK int upstream_set_replace(struct upstream_set *set, const struct addr 
 size_t upstream_pick(const struct upstream_set *set, uint32_t skip);
 /* The first one in order that works and whose bit is not in skip, or NONE. */
 size_t upstream_pick_working(const struct upstream_set *set, uint32_t skip);
+/* One that works, whose bit is not in skip and whose TCP has not failed lately: is there any? */
+bool upstream_is_any_with_tcp(const struct upstream_set *set, uint32_t skip);
 /* A failed one outside skip whose time for a probe has come, or NONE; pushes its next probe back. */
 size_t upstream_pick_probe(struct upstream_set *set, uint32_t skip, int64_t now_ms);
 
@@ -106,6 +113,18 @@ bool upstream_wants_tcp(const struct upstream *u);
 bool upstream_take_udp_probe(struct upstream *u, int64_t now_ms);
 /* TCP failed where it was preferred: back to UDP. */
 void upstream_note_tcp_failed(struct upstream *u);
+
+/*
+ * Its TCP by itself. A firewall may let UDP through alone, and then all is well with it but for answers that
+ * are cut over UDP: these are better asked of another one. Sent over TCP at sent_ms, and not answered; not
+ * counted if something else was since then, nor twice for what was under way when it failed.
+ */
+void upstream_note_no_tcp(struct upstream *u, int64_t sent_ms, int64_t now_ms);
+void upstream_note_tcp_reply(struct upstream *u, int64_t now_ms);
+bool upstream_has_no_tcp(const struct upstream *u);
+/* True if TCP is to be probed now, beside what is asked of another one; pushes the next time back. As for a
+ * failed upstream after 1 s, doubling to 30 s. */
+bool upstream_take_tcp_probe(struct upstream *u, int64_t now_ms);
 
 /*
  * What was sent at sent_ms was not answered in time, or could not be delivered. Not counted if it answered

@@ -113,6 +113,14 @@ class Upstreams(unittest.TestCase):
         ports = {a.port for i in range(20) for a in stub.asked("n%d.t.example.net" % i) if a.is_tcp}
         self.assertEqual(len(ports), 1)
 
+    def test_cut_where_tcp_is_silent(self):
+        mute = Stub(names(12, lambda ask: [] if ask.is_tcp else [reply(ask, flags=w.RA | w.TC)]))
+        daemon = self.start(mute, Stub(names(12, cut_over_udp(HERE))))
+        self.check(daemon, "n0.t.example.net", ANSWERED_S)
+        time.sleep(1)  # then it is known
+        for i in range(1, 12):
+            self.check(daemon, "n%d.t.example.net" % i, 0.2)
+
     def test_forged(self):
         def act(ask):
             forged = [reply(ask, w.NXDOMAIN, ident=(ask.message.id + 1 + i) & 0xffff) for i in range(20)]

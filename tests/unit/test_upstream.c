@@ -238,6 +238,35 @@ static void test_udp_blocked(void **state)
     assert_false(u.prefers_tcp);
 }
 
+static void test_no_tcp(void **state)
+{
+    (void)state;
+    struct upstream_set set = {.count = 2};
+    struct upstream *u = &set.list[0];
+    assert_false(upstream_has_no_tcp(u));
+    assert_false(upstream_take_tcp_probe(u, 100));
+    assert_true(upstream_is_any_with_tcp(&set, 2));
+    upstream_note_no_tcp(u, 100, 900);
+    assert_true(upstream_has_no_tcp(u));
+    assert_false(upstream_is_any_with_tcp(&set, 2));
+    assert_true(upstream_is_any_with_tcp(&set, 0));
+    assert_int_equal(upstream_pick_working(&set, 2), 0); /* it works all the same */
+    upstream_note_no_tcp(u, 500, 1300);                  /* was under way when it failed */
+    assert_false(upstream_take_tcp_probe(u, 1899));
+    assert_true(upstream_take_tcp_probe(u, 1900));
+    assert_false(upstream_take_tcp_probe(u, 1900)); /* one at a time */
+    upstream_note_no_tcp(u, 1900, 2700);
+    assert_false(upstream_take_tcp_probe(u, 4699));
+    assert_true(upstream_take_tcp_probe(u, 4700));
+    upstream_note_reply(u, 4710); /* over UDP, say: nothing to TCP */
+    upstream_note_udp_reply(u, 4710);
+    assert_true(upstream_has_no_tcp(u));
+    upstream_note_tcp_reply(u, 4720);
+    assert_false(upstream_has_no_tcp(u));
+    upstream_note_no_tcp(u, 4700, 5500); /* it has answered since: the name is to blame */
+    assert_false(upstream_has_no_tcp(u));
+}
+
 static void test_loop_is_not_picked(void **state)
 {
     (void)state;
@@ -267,6 +296,7 @@ int main(void)
         cmocka_unit_test(test_case),
         cmocka_unit_test(test_late),
         cmocka_unit_test(test_udp_blocked),
+        cmocka_unit_test(test_no_tcp),
         cmocka_unit_test(test_loop_is_not_picked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
