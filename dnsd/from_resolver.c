@@ -14,6 +14,7 @@ static enum dns_ede failure_ede(enum resolver_fail why)
     case RESOLVER_FAIL_TLS_UNTRUSTED:
     case RESOLVER_FAIL_TLS_EXPIRED:
     case RESOLVER_FAIL_TLS_NAME:
+    case RESOLVER_FAIL_MALFORMED:
         return DNS_EDE_NETWORK;
     case RESOLVER_FAIL_NONE:
     case RESOLVER_FAIL_CNAME:

@@ -16,6 +16,8 @@ enum dns_exchange_fail dns_client_error_why(int error)
     switch (error) {
     case ETIMEDOUT:
         return DNS_EXCHANGE_FAIL_TIMEOUT;
+    case EBADMSG:
+        return DNS_EXCHANGE_FAIL_MALFORMED;
     case DNS_TLS_REFUSED:
         return DNS_EXCHANGE_FAIL_TLS;
     case DNS_TLS_UNTRUSTED:

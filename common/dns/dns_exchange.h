@@ -12,7 +12,8 @@
  * lately the next one that works; FORMERR, NOTIMP or
  * BADVERS to a query with OPT: the same one without; NXDOMAIN is final; CNAMEs are followed by new questions,
  * 8 hops in all, loops refused; what does not match is ignored, and if only the case of the name does not,
- * the same one is asked over TCP beside. It ends with one result, at the latest total_ms after the start.
+ * the same one is asked over TCP beside; over TCP it is a failure, for nobody can forge there blindly. It
+ * ends with one result, at the latest total_ms after the start.
  */
 #pragma once
 
@@ -46,6 +47,7 @@ enum dns_exchange_fail {
     DNS_EXCHANGE_FAIL_TLS_UNTRUSTED,
     DNS_EXCHANGE_FAIL_TLS_EXPIRED,
     DNS_EXCHANGE_FAIL_TLS_NAME,
+    DNS_EXCHANGE_FAIL_MALFORMED, /* over a connection came what is no reply to the question */
     DNS_EXCHANGE_FAIL_REFUSED,
     DNS_EXCHANGE_FAIL_SERVFAIL,
     DNS_EXCHANGE_FAIL_CNAME,

@@ -276,6 +276,11 @@ bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, in
     if (r.kind == DNS_REPLY_MISMATCH) {
         x->env->stats.mismatches++;
         dns_exchange_slot_upstream(x, s)->mismatches++;
+        if (s->tcp) { /* nobody but the upstream can have said that, and it will not say more */
+            dns_exchange_note_why(x, DNS_EXCHANGE_FAIL_MALFORMED);
+            dns_exchange_io_failed(x, slot, false, now_ms);
+            return true;
+        }
         sent.exact_case = false;
         if (s->is_exact_case && !x->is_done) {
             dns_reply_parse(msg, &sent, &r);

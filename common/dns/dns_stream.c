@@ -204,10 +204,26 @@ static void on_serve_event(struct ev_loop *loop, ev_timer *w, int revents)
 }
 
 /*
- * The end of a connection. Each question on it fails, or is asked again if the server has closed it, or may
- * have without having seen the question: once, or as often as some are answered, for servers close after so
- * many. If it never stood and there is no other one, those that wait fail, too. Frees c. Call backs may ask
- * and cancel: the list is looked at afresh each time.
+ * If the server has closed the connection, or may have without having seen the question: once, or as often as
+ * some are answered, for servers close after so many. If it has sent what nobody asked for, once, unless that
+ * can only have been meant for this one.
+ */
+static bool is_asked_again(const struct dns_stream_conn *c, const struct dns_stream_query *q, int error)
+{
+    if (c->state != DNS_STREAM_OPEN) {
+        return false;
+    }
+    if (error == -EBADMSG) {
+        return c->asked > 1 && !q->is_retry;
+    }
+    const bool was_closed = error == -ECONNRESET || error == -EPIPE;
+    return (q->was_behind || was_closed) && (!q->is_retry || c->answered > 0);
+}
+
+/*
+ * The end of a connection. Each question on it fails, or is asked again. If it never stood and there is no
+ * other one, those that wait fail, too. Frees c. Call backs may ask and cancel: the list is looked at afresh
+ * each time.
  */
 void dns_stream_conn_end(struct dns_stream_conn *c, int error)
 {
@@ -217,13 +233,16 @@ void dns_stream_conn_end(struct dns_stream_conn *c, int error)
     if (was_open && was_closed && c->answered == 1 && c->open.count > 0) {
         s->is_single = true; /* until a connection answers a second question */
     }
+    if (was_open && error == -EBADMSG && c->open.count > 1) {
+        s->is_single = true; /* which of them it is that the server answers so has to come out */
+    }
     dns_stream_conn_close(c);
     bool is_any_left = s->conn_count > s->ending_count;
     size_t hopeless = was_open || is_any_left ? 0 : s->retried.count + s->waiting.count;
     struct dns_stream_query *q;
     while ((q = dns_stream_conn_pop(c)) != NULL) {
         int rc = error;
-        if (was_open && (q->was_behind || was_closed) && (!q->is_retry || c->answered > 0)) {
+        if (is_asked_again(c, q, error)) {
             q->is_retry = true;
             s->stats.retried++;
             rc = settle(s, q);
@@ -302,7 +321,7 @@ void dns_stream_cancel(struct dns_stream_query *q)
     }
     struct dns_streams *s = q->owner;
     if (q->conn != NULL) {
-        dns_stream_conn_unlink(q);
+        dns_stream_conn_forget(q);
     } else {
         dns_stream_list_remove(list_of(s, q), q);
     }

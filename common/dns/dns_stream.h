@@ -8,6 +8,11 @@
  * connection that fails takes its questions with it, and nothing else; those that had been sent behind others
  * on it are sent once more on a fresh one (RFC 7766 6.2.4: a server may close whenever it likes).
  *
+ * A message that answers no question asked on its connection, and none that was cancelled either, ends the
+ * connection with -EBADMSG: the server has lost count, and there is no telling what else it answers. If there
+ * was but one question, that fails; of several nobody knows whom it was for, and those that are open are sent
+ * once more, each on a connection of its own, so that one of them fails alone if it comes to that again.
+ *
  * What exceeds the limits below, or the descriptors there are, waits, first come first served, until one more
  * is answered or cancelled, or a connection ends. If none can be made for it and none is left, all that wait
  * fail.
@@ -72,7 +77,7 @@ struct dns_stream_stats {
     uint64_t opened;  /* connections begun */
     uint64_t reused;  /* questions that went behind others on one */
     uint64_t retried; /* questions sent again on a fresh connection */
-    uint64_t ignored; /* messages nobody had asked for */
+    uint64_t ignored; /* answers that nobody waited for any more */
 };
 
 struct dns_streams;

@@ -139,6 +139,37 @@ void dns_stream_conn_unlink(struct dns_stream_query *q)
     q->conn = NULL;
 }
 
+static size_t find_gone(const struct dns_stream_conn *c, uint16_t id)
+{
+    size_t i = 0;
+    while (i < c->gone_count && c->gone[i] != id) {
+        i++;
+    }
+    return i;
+}
+
+/* True if it was there. */
+static bool take_gone(struct dns_stream_conn *c, uint16_t id)
+{
+    const size_t i = find_gone(c, id);
+    if (i == c->gone_count) {
+        return false;
+    }
+    c->gone[i] = c->gone[--c->gone_count];
+    return true;
+}
+
+void dns_stream_conn_forget(struct dns_stream_query *q)
+{
+    struct dns_stream_conn *c = q->conn;
+    if (c->gone_count < DNS_STREAM_PIPELINE_MAX) {
+        c->gone[c->gone_count++] = q->id;
+    } else { /* an answer that has not come behind so many others will not come */
+        c->gone[c->gone_next++ % DNS_STREAM_PIPELINE_MAX] = q->id;
+    }
+    dns_stream_conn_unlink(q);
+}
+
 struct dns_stream_query *dns_stream_conn_pop(struct dns_stream_conn *c)
 {
     struct dns_stream_query *q = c->open.first;
@@ -265,22 +296,24 @@ static int step_to_open(struct dns_stream_conn *c)
     return rc;
 }
 
-/* msg is whole, in c->rx. */
-static void take_message(struct dns_stream_conn *c, uint8_t *msg, size_t len)
+/* msg is whole, in c->rx. False: nobody has asked for it. */
+static bool take_message(struct dns_stream_conn *c, uint8_t *msg, size_t len)
 {
     struct dns_streams *s = c->owner;
-    struct dns_stream_query *q = NULL;
-    if (len >= HEADER_LEN) {
-        q = *find_id(c, (uint16_t)(msg[0] << 8 | msg[1]));
+    if (len < HEADER_LEN) {
+        return false;
     }
+    const uint16_t id = (uint16_t)(msg[0] << 8 | msg[1]);
+    struct dns_stream_query *q = *find_id(c, id);
     if (q == NULL) {
-        s->stats.ignored++; /* its owner has gone, or nobody asked */
-        return;
+        const bool was_asked = take_gone(c, id);
+        s->stats.ignored += was_asked ? 1 : 0;
+        return was_asked;
     }
     msg[0] = (uint8_t)(q->caller_id >> 8);
     msg[1] = (uint8_t)(q->caller_id & 0xff);
     if (!q->fn(q->ctx, span_make(msg, len), 0)) {
-        return; /* q may be gone */
+        return true; /* q may be gone */
     }
     dns_stream_conn_unlink(q);
     free(q);
@@ -288,20 +321,24 @@ static void take_message(struct dns_stream_conn *c, uint8_t *msg, size_t len)
     if (c->answered == 2) {
         s->is_single = false;
     }
+    return true;
 }
 
-static void take_messages(struct dns_stream_conn *c)
+/* 0 or -EBADMSG. */
+static int take_messages(struct dns_stream_conn *c)
 {
     for (;;) {
         struct span have = buf_span(&c->rx);
         if (have.data == NULL || have.len < LENGTH_LEN) {
-            return;
+            return 0;
         }
         size_t len = (size_t)have.data[0] << 8 | have.data[1];
         if (have.len - LENGTH_LEN < len) {
-            return;
+            return 0;
         }
-        take_message(c, c->rx.data + c->rx.start + LENGTH_LEN, len);
+        if (!take_message(c, c->rx.data + c->rx.start + LENGTH_LEN, len)) {
+            return -EBADMSG;
+        }
         buf_consume(&c->rx, LENGTH_LEN + len);
     }
 }
@@ -311,7 +348,8 @@ int dns_stream_conn_put(struct dns_stream_conn *c, struct dns_stream_query *q)
     int64_t now_ms = clock_mono_ms();
     do {
         q->id = rng_u16();
-    } while (*find_id(c, q->id) != NULL); /* ends: at most PIPELINE_MAX of 65,536 are taken */
+    } while (*find_id(c, q->id) != NULL ||
+             find_gone(c, q->id) < c->gone_count); /* ends: at most 2 * PIPELINE_MAX of 65,536 are taken */
     int rc = queue_query(c, q);
     if (rc != 0) {
         return rc;
@@ -353,10 +391,12 @@ static int read_messages(struct dns_stream_conn *c)
         c->active_ms = clock_mono_ms();
         /* Never more than a message and the reads of one turn: whole messages leave at once. */
         int rc = buf_append(&c->rx, span_make(in, (size_t)n), LENGTH_LEN + MESSAGE_MAX + sizeof(in));
+        if (rc == 0) {
+            rc = take_messages(c);
+        }
         if (rc != 0) {
             return rc;
         }
-        take_messages(c);
         c->unheard_ms = c->open.count > 0 ? c->active_ms : 0;
         if ((size_t)n < sizeof(in) && s->cfg.transport.ops == &dns_stream_plain) {
             return 0; /* a socket that gave less than asked for is empty */

@@ -33,6 +33,10 @@ struct dns_stream_conn {
     struct buf tx, rx;
     struct dns_stream_list open; /* questions */
     struct dns_stream_query *by_id[DNS_STREAM_IDS];
+    uint16_t
+        gone[DNS_STREAM_PIPELINE_MAX]; /* IDs of questions that were cancelled: the answers may come yet */
+    size_t gone_count;
+    size_t gone_next; /* once all are in use: the one that gives way */
 };
 
 struct dns_stream_query {
@@ -60,7 +64,7 @@ struct dns_streams {
     struct dns_stream_list retried; /* wait for a place, and had one on a connection that died; before … */
     struct dns_stream_list waiting; /* … those that had none yet */
     ev_timer serve;                 /* never active: what waits is served in a turn of the loop of its own */
-    bool is_single;                 /* learned: this server answers one question a connection */
+    bool is_single; /* learned: this server answers one question a connection, or loses count */
     struct dns_stream_stats stats;
 };
 
@@ -77,6 +81,8 @@ MUST_CHECK int dns_stream_conn_put(struct dns_stream_conn *c, struct dns_stream_
 /* Off the list, watcher, session and socket gone; its questions are still there, and it is not freed. */
 void dns_stream_conn_close(struct dns_stream_conn *c);
 void dns_stream_conn_unlink(struct dns_stream_query *q);
+/* The same, and its answer, if it comes, is nothing to anybody. */
+void dns_stream_conn_forget(struct dns_stream_query *q);
 /* Unlinks the oldest open question; NULL: there is none. */
 struct dns_stream_query *dns_stream_conn_pop(struct dns_stream_conn *c);
 /* Ends it in a turn of the loop of its own. */

@@ -24,6 +24,8 @@ const char *resolver_fail_text(enum resolver_fail f)
         return "tls_expired";
     case RESOLVER_FAIL_TLS_NAME:
         return "tls_name";
+    case RESOLVER_FAIL_MALFORMED:
+        return "malformed";
     case RESOLVER_FAIL_CNAME:
         return "cname";
     case RESOLVER_FAIL_LOCAL:
@@ -87,6 +89,8 @@ static enum resolver_fail fail_from_exchange(enum dns_exchange_fail f)
         return RESOLVER_FAIL_TLS_EXPIRED;
     case DNS_EXCHANGE_FAIL_TLS_NAME:
         return RESOLVER_FAIL_TLS_NAME;
+    case DNS_EXCHANGE_FAIL_MALFORMED:
+        return RESOLVER_FAIL_MALFORMED;
     case DNS_EXCHANGE_FAIL_REFUSED:
         return RESOLVER_FAIL_REFUSED;
     case DNS_EXCHANGE_FAIL_SERVFAIL:

@@ -28,6 +28,7 @@ enum resolver_fail {
     RESOLVER_FAIL_TLS_UNTRUSTED,
     RESOLVER_FAIL_TLS_EXPIRED,
     RESOLVER_FAIL_TLS_NAME,
+    RESOLVER_FAIL_MALFORMED, /* over TCP or TLS */
     RESOLVER_FAIL_CNAME,
     RESOLVER_FAIL_LOCAL, /* no descriptor, source port or memory for asking */
     RESOLVER_FAIL_HELD,  /* only of a stale answer: nobody was asked, for the caller may not */
@@ -64,6 +65,7 @@ const char *resolver_fail_text(enum resolver_fail f);
     X(RESOLVER_FAIL_TLS_UNTRUSTED, "the upstream's certificate is not trusted")                              \
     X(RESOLVER_FAIL_TLS_EXPIRED, "the upstream's certificate has expired or is not valid yet")               \
     X(RESOLVER_FAIL_TLS_NAME, "the upstream's certificate is for another name")                              \
+    X(RESOLVER_FAIL_MALFORMED, "an upstream sends over TCP what is no reply to the question")                \
     X(RESOLVER_FAIL_CNAME, "the chain of CNAMEs is too long, loops, or leads to no host name")               \
     X(RESOLVER_FAIL_LOCAL, "out of descriptors, ports or memory")                                            \
     X(RESOLVER_FAIL_HELD, "this client may not ask upstream now")                                            \

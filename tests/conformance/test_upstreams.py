@@ -3,6 +3,7 @@
 import re
 import socket
 import subprocess
+import threading
 import time
 import unittest
 
@@ -120,6 +121,51 @@ class Upstreams(unittest.TestCase):
         time.sleep(1)  # then it is known
         for i in range(1, 12):
             self.check(daemon, "n%d.t.example.net" % i, 0.2)
+
+    def test_malformed_over_tcp(self):
+        other = w.question("other.t.example.net", w.A)
+        wrong = (lambda ask: b"\xff" * 30, lambda ask: ask.raw[:2] + b"\xff" * 30, lambda ask: b"", lambda ask: b"\0" * 11,
+                 lambda ask: reply(ask, ident=ask.message.id ^ 1), lambda ask: reply(ask, question=other),
+                 lambda ask: reply(ask, answer=[b"\xc0\x0c\0"]))
+        zone = {("n%d.t.example.net" % i, w.A): cut_over_udp(lambda ask, say=say: [say(ask)]) for i, say in enumerate(wrong)}
+        said = (23, "an upstream sends over TCP what is no reply to the question")
+        alone, second = self.start(Stub(zone)), self.start(Stub(zone), Stub(names(len(wrong), HERE)))
+        for i in range(len(wrong)):
+            begin = time.monotonic()
+            answer = alone.ask("n%d.t.example.net" % i, edns=w.opt())
+            self.assertLess(time.monotonic() - begin, 0.5)
+            self.assertEqual((answer.rcode, answer.ede()), (w.SERVFAIL, said), i)
+            self.check(second, "n%d.t.example.net" % i, 0.2)
+        alone.wait_log(r" dns_failed .*why=\"%s\"" % said[1])
+
+    def test_malformed_over_tcp_costs_others_nothing(self):
+        """Many share a connection with one whose answer has another ID, wherever among them it stands."""
+        def act(ask):
+            time.sleep(0.01)
+            return [reply(ask, ident=ask.message.id ^ 1)] if ask.name.startswith("n3.") else HERE(ask)
+        daemon = self.start(Stub(names(20, cut_over_udp(act))))
+        self.check(daemon, "n19.t.example.net", 0.5)
+        with daemon.udp() as client:
+            client.settimeout(2)
+            for i in range(19):
+                client.send(w.query("n%d.t.example.net" % i, ident=i))
+            rcodes = {m.id: m.rcode for m in (w.Message(client.recv(65535)) for _ in range(19))}
+        self.assertEqual(rcodes, {i: w.SERVFAIL if i == 3 else w.NOERROR for i in range(19)})
+
+    def test_unasked_without_end(self):
+        ended = threading.Event()
+
+        def act(ask):
+            try:
+                yield from HERE(ask)
+                while True:
+                    yield reply(ask, ident=ask.message.id ^ 1)
+                    time.sleep(0.01)
+            finally:
+                ended.set()
+        daemon = self.start(Stub(names(1, lambda ask: act(ask) if ask.is_tcp else [reply(ask, flags=w.RA | w.TC)])))
+        self.check(daemon, "n0.t.example.net", 0.5)
+        self.assertTrue(ended.wait(5))  # the connection is closed
 
     def test_forged(self):
         def act(ask):

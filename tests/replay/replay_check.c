@@ -71,7 +71,7 @@ static void check_failed(const struct player *p, const char *word)
     } fails[] = {{"timeout", DNS_EXCHANGE_FAIL_TIMEOUT}, {"servfail", DNS_EXCHANGE_FAIL_SERVFAIL},
                  {"refused", DNS_EXCHANGE_FAIL_REFUSED}, {"network", DNS_EXCHANGE_FAIL_NETWORK},
                  {"local", DNS_EXCHANGE_FAIL_LOCAL},     {"cname", DNS_EXCHANGE_FAIL_CNAME},
-                 {"loop", DNS_EXCHANGE_FAIL_LOOP}};
+                 {"loop", DNS_EXCHANGE_FAIL_LOOP},       {"malformed", DNS_EXCHANGE_FAIL_MALFORMED}};
     for (size_t i = 0; i < sizeof(fails) / sizeof(fails[0]); i++) {
         if (replay_is_word(word, fails[i].word)) {
             if (p->exchange.result.why != fails[i].why) {

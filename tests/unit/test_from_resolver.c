@@ -33,17 +33,12 @@ static void says_how_it_failed(void **state)
     static const struct {
         enum resolver_fail why;
         enum dns_ede want;
-    } rows[] = {{RESOLVER_FAIL_TIMEOUT, DNS_EDE_NO_REACHABLE},
-                {RESOLVER_FAIL_SERVFAIL, DNS_EDE_NO_REACHABLE},
-                {RESOLVER_FAIL_REFUSED, DNS_EDE_NO_REACHABLE},
-                {RESOLVER_FAIL_NETWORK, DNS_EDE_NETWORK},
-                {RESOLVER_FAIL_LOOP, DNS_EDE_NETWORK},
-                {RESOLVER_FAIL_CNAME, DNS_EDE_OTHER},
-                {RESOLVER_FAIL_BUSY, DNS_EDE_OTHER},
-                {RESOLVER_FAIL_LOCAL, DNS_EDE_OTHER},
-                {RESOLVER_FAIL_HELD, DNS_EDE_OTHER},
-                {RESOLVER_FAIL_MEMORY, DNS_EDE_OTHER},
-                {RESOLVER_FAIL_NONE, DNS_EDE_OTHER}};
+    } rows[] = {{RESOLVER_FAIL_TIMEOUT, DNS_EDE_NO_REACHABLE}, {RESOLVER_FAIL_SERVFAIL, DNS_EDE_NO_REACHABLE},
+                {RESOLVER_FAIL_REFUSED, DNS_EDE_NO_REACHABLE}, {RESOLVER_FAIL_NETWORK, DNS_EDE_NETWORK},
+                {RESOLVER_FAIL_LOOP, DNS_EDE_NETWORK},         {RESOLVER_FAIL_MALFORMED, DNS_EDE_NETWORK},
+                {RESOLVER_FAIL_CNAME, DNS_EDE_OTHER},          {RESOLVER_FAIL_BUSY, DNS_EDE_OTHER},
+                {RESOLVER_FAIL_LOCAL, DNS_EDE_OTHER},          {RESOLVER_FAIL_HELD, DNS_EDE_OTHER},
+                {RESOLVER_FAIL_MEMORY, DNS_EDE_OTHER},         {RESOLVER_FAIL_NONE, DNS_EDE_OTHER}};
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct resolver_answer a = {.status = RESOLVER_FAILED, .why = rows[i].why};

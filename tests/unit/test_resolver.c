@@ -382,9 +382,10 @@ static void test_defaults_and_texts(void **state)
     assert_int_equal(c.attempt_ms, 800);
     assert_int_equal(c.total_ms, 3500);
     assert_int_equal(c.max_questions, 4096);
-    static const char *const texts[] = {"none",  "timeout",       "servfail",      "refused",     "network",
-                                        "loop",  "tls_handshake", "tls_untrusted", "tls_expired", "tls_name",
-                                        "cname", "local",         "held",          "busy",        "memory"};
+    static const char *const texts[] = {"none",        "timeout",  "servfail",      "refused",
+                                        "network",     "loop",     "tls_handshake", "tls_untrusted",
+                                        "tls_expired", "tls_name", "malformed",     "cname",
+                                        "local",       "held",     "busy",          "memory"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         assert_string_equal(resolver_fail_text((enum resolver_fail)i), texts[i]);
         assert_true(strlen(resolver_fail_sentence((enum resolver_fail)i)) > strlen(texts[i]));
