@@ -39,23 +39,53 @@ static void too_many_in_flight_are_told_at_once(void **state)
     /* query_scene_tear_down() frees the engine with all of them in flight */
 }
 
-/* The engine has places, the resolver has none: no less busy. */
-static void what_the_resolver_has_no_place_for_is_busy(void **state)
+static void renew_resolver(struct query_scene *f, size_t max_questions, const struct zone_set *zones)
 {
-    struct query_scene *f = *state;
     struct addr upstream;
     struct err err = {0};
     struct resolver_config cfg;
-    f->is_silent = true;
     query_engine_free(f->engine);
     resolver_free(f->resolver);
     assert_int_equal(sock_local_addr(f->upstream_fd, &upstream), 0);
     resolver_config_defaults(&cfg);
     cfg.upstreams = &upstream;
     cfg.upstream_count = 1;
-    cfg.max_questions = 1;
+    cfg.max_questions = max_questions;
+    cfg.zones = zones;
     assert_int_equal(resolver_new(f->worker.loop, &cfg, &f->resolver, &err), 0);
     f->engine = query_scene_engine(f);
+}
+
+/* Clients that wait for one name of a dead zone hold a place each here, and one in the resolver. */
+static void a_dead_zone_leaves_places(void **state)
+{
+    struct query_scene *f = *state;
+    struct zone_set zones = {0};
+    struct zone zone;
+    struct err err = {0};
+    assert_int_equal(zone_parse(SPAN_LIT("zone.t.example.net=127.0.0.1:9"), &zone, &err), 0);
+    assert_int_equal(sock_local_addr(f->upstream_fd, &zone.upstreams[0]), 0);
+    assert_int_equal(zone_set_add(&zones, &zone, &err), 0);
+    renew_resolver(f, QUERY_IN_FLIGHT_MAX, &zones);
+    f->is_silent = true;
+    for (size_t i = 0; i < QUERY_IN_FLIGHT_MAX; i++) {
+        assert_int_equal(query_scene_ask(f, "zone.t.example.net", DNS_A), QUERY_TAKEN);
+    }
+    assert_int_equal(query_in_flight(f->engine), QUERY_IN_FLIGHT_MAX / 4 * 3);
+    assert_int_equal(query_scene_counter(f, DNSD_COUNTER_BUSY), QUERY_IN_FLIGHT_MAX / 4);
+    f->is_silent = false;
+    const size_t replies = f->reply_count;
+    assert_int_equal(query_scene_ask(f, "a.t.example.net", DNS_A), QUERY_TAKEN);
+    assert_int_equal(f->reply_count, replies); /* it waits for its answer */
+    assert_int_equal(query_in_flight(f->engine), QUERY_IN_FLIGHT_MAX / 4 * 3 + 1);
+}
+
+/* The engine has places, the resolver has none: no less busy. */
+static void what_the_resolver_has_no_place_for_is_busy(void **state)
+{
+    struct query_scene *f = *state;
+    f->is_silent = true;
+    renew_resolver(f, 1, NULL);
     assert_int_equal(query_scene_ask(f, "a.t.example.net", DNS_A), QUERY_TAKEN);
     assert_int_equal(query_scene_ask(f, "b.t.example.net", DNS_A), QUERY_TAKEN);
     query_scene_run_until(f, 1);
@@ -182,6 +212,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(too_many_in_flight_are_told_at_once),
+        TEST(a_dead_zone_leaves_places),
         TEST(what_the_resolver_has_no_place_for_is_busy),
         TEST(brakes_stand_before_the_upstream),
         TEST(over_the_rate_is_a_failure_that_is_tried_again),
