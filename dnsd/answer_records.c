@@ -41,7 +41,7 @@ static void block(const struct answer_question *q, struct answer *out)
                        "%s: no endpoint admits the SRV target %.120s:%u", reason_text(out->reason),
                        out->target.text, (unsigned)out->target_port);
     } else {
-        out->why = "no record can be given out: no host name as target, or too long";
+        out->why = "no record can be given out: behind an alias, no host name as target, or too long";
         (void)snprintf(out->ede_text, sizeof(out->ede_text), "%s: %s", reason_text(out->reason), out->why);
     }
 }

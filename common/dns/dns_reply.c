@@ -113,7 +113,11 @@ static enum link link_read(struct chain *ch, struct dns_name *target)
     return is_found ? LINK_FOUND : LINK_END;
 }
 
-/* Follows the CNAMEs inside the message to where they end. A loop runs into the limit. */
+/*
+ * Follows the CNAMEs inside the message to where they end; a loop runs into the limit. Only to an address:
+ * records of other types are what their owner wrote, and an alias says whose they are, not that they may be
+ * had.
+ */
 static enum link chain_follow(struct chain *ch)
 {
     SCRATCH struct dns_name target;
@@ -125,6 +129,9 @@ static enum link chain_follow(struct chain *ch)
         if (ch->out->hop_count > HOPS_MAX ||
             host_name_from_wire(dns_name_span(&target), &ch->out->target) != HOST_FAULT_NONE) {
             return LINK_BAD;
+        }
+        if (dns_rrset_is_type(ch->sent->qtype)) {
+            return LINK_CNAME;
         }
         link = link_read(ch, &target);
     }
@@ -170,12 +177,27 @@ static void reply_fail(struct dns_reply *out)
     out->target.len = 0;
 }
 
+/* Whatever is behind it, and whether anything is: nothing to give out. */
+static void reply_alias(struct chain *ch)
+{
+    struct dns_reply *out = ch->out;
+    if (ch->sent->records != NULL) {
+        dns_rrset_start(ch->sent->records, ch->sent->qtype);
+        ch->sent->records->left_out = 1;
+    }
+    out->kind = DNS_REPLY_RECORDS;
+    out->rcode = DNS_NOERROR;
+    out->ttl_s = ch->ttl_s;
+}
+
 static void reply_reduce(struct chain *ch)
 {
     struct dns_reply *out = ch->out;
     enum link link = chain_follow(ch);
     if (link == LINK_BAD) {
         reply_fail(out);
+    } else if (link == LINK_CNAME) {
+        reply_alias(ch);
     } else if (out->rcode == DNS_NXDOMAIN || link == LINK_END) {
         /* NXDOMAIN is about the end of the chain (RFC 2308 2.1), so addresses beside it are a contradiction.
          */

@@ -14,10 +14,10 @@
 #define DNS_RRSET_CAP 2560     /* 16 TXT records with all their bytes; 32 SRV records of ordinary names */
 
 struct dns_rrset {
-    uint16_t qtype;               /* DNS_SRV or DNS_TXT */
-    uint16_t count;               /* of records kept, duplicates removed, order kept */
-    uint16_t left_out;            /* did not fit, or the target is no host name ("." among them) */
-    uint16_t len;                 /* of bytes used */
+    uint16_t qtype;    /* DNS_SRV or DNS_TXT */
+    uint16_t count;    /* of records kept, duplicates removed, order kept */
+    uint16_t left_out; /* did not fit, behind a CNAME, or the target is no host name ("." among them) */
+    uint16_t len;      /* of bytes used */
     uint8_t bytes[DNS_RRSET_CAP]; /* of each record: length in two bytes, RDATA without compression */
 };
 

@@ -92,7 +92,7 @@ enum dns_reply_kind {
     DNS_REPLY_MISMATCH = 0, /* not an answer to this question, or malformed: ignore it and keep waiting */
     DNS_REPLY_TRUNCATED,    /* TC=1: ask again over TCP */
     DNS_REPLY_ADDRS,        /* addrs of the asked family */
-    DNS_REPLY_RECORDS,      /* records of the asked type, which is SRV or TXT */
+    DNS_REPLY_RECORDS,      /* records of the asked type, which is SRV or TXT; none are left behind a CNAME */
     DNS_REPLY_CNAME,        /* the chain ends at *target without an address: ask for that */
     DNS_REPLY_NODATA,
     DNS_REPLY_NXDOMAIN,
@@ -131,7 +131,8 @@ struct dns_sent {
  * equal without case. A FORMERR or NOTIMP may come without a question (servers that choke on OPT send the
  * bare header). Only records on the chain from QNAME count; others are skipped, strictly parsed. A CNAME
  * target that is no canonical host name, two different CNAMEs of one name, or a CNAME beside an address or
- * record end in DNS_REPLY_ERROR/SERVFAIL.
+ * record end in DNS_REPLY_ERROR/SERVFAIL. A CNAME leads to addresses only: to a question for SRV or TXT it is
+ * the last that is read, and the answer is DNS_REPLY_RECORDS with one record left out.
  */
 void dns_reply_parse(struct span msg, const struct dns_sent *sent, struct dns_reply *out);
 

@@ -154,6 +154,16 @@ static void test_bad_messages(void **state)
     msg_cname(&m.w, "@12", 60, "b.example.com");
     m.count++;
     assert_int_equal(parse(&m, &r, &s), DNS_REPLY_ERROR);
+    start(&m, DNS_SRV); /* a CNAME with or without what it leads to: the same */
+    msg_cname(&m.w, "@12", 60, "b.example.com");
+    m.count++;
+    assert_int_equal(parse(&m, &r, &s), DNS_REPLY_RECORDS);
+    assert_int_equal(s.count, 0);
+    assert_int_equal(s.left_out, 1);
+    assert_int_equal(r.ttl_s, 60);
+    m.bytes[3] = 0x83;
+    assert_int_equal(parse(&m, &r, &s), DNS_REPLY_RECORDS);
+    assert_int_equal(r.rcode, DNS_NOERROR);
     start(&m, DNS_SRV);
     add_srv(&m, 1, 1, "a.example.com");
     m.bytes[3] = 0x83; /* NXDOMAIN beside records: what the code says counts */
