@@ -98,7 +98,7 @@ struct answer {
 enum answer_route {
     ANSWER_ROUTE_DONE = 0, /* *out is the answer */
     ANSWER_ROUTE_RESOLVE,  /* ask the resolver, then answer_from_lookup() */
-    ANSWER_ROUTE_REVERSE   /* look *reverse up in the map, then answer_from_map() */
+    ANSWER_ROUTE_REVERSE   /* look *reverse up in the map, then answer_from_pool() */
 };
 
 /* DECIDE: what the policy alone says. On a route other than DONE, *out is to be handed on as it is. */
@@ -169,7 +169,10 @@ bool answer_hides_aaaa(const struct answer_question *q);
 /* What the answer is made of first; the one place of records, too. */
 enum ip_family answer_first_family(const struct answer_question *q);
 
-/* The PTR answer: name is what the map holds for the address, NULL if nothing. */
+/* The PTR answer: holder is what the map has for an address of a pool, NULL if nothing. A name that no rule
+ * admits any more is not told. */
+void answer_from_pool(const struct answer_question *q, const struct host_name *holder, struct answer *out);
+/* The same for a name that is known to be answered. */
 void answer_from_map(const struct answer_question *q, const struct host_name *name, struct answer *out);
 
 /*

@@ -33,6 +33,16 @@ static bool is_pool_address(const struct answer_config *cfg, const struct ip *ip
            (cfg->pools.has_v6 && ip_prefix_contains(&cfg->pools.v6, ip));
 }
 
+void answer_from_pool(const struct answer_question *q, const struct host_name *holder, struct answer *out)
+{
+    struct name_verdict v = {.kind = NAME_DENIED};
+    if (holder != NULL) {
+        judge_name(q->policy, holder, &v);
+    }
+    const bool is_answered = v.kind == NAME_ADMITTED || v.kind == NAME_STATIC;
+    answer_from_map(q, is_answered ? holder : NULL, out);
+}
+
 void answer_from_map(const struct answer_question *q, const struct host_name *name, struct answer *out)
 {
     if (name == NULL) {

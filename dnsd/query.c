@@ -184,7 +184,7 @@ static void answer_query(struct query_engine *e, const struct dns_query *ask, co
         resolve(e, &question, &a, ask, to);
         return;
     case ANSWER_ROUTE_REVERSE:
-        answer_from_map(&question, synth_alloc_name(e->cfg.map, &reverse, clock_boot_s(), &held), &a);
+        answer_from_pool(&question, synth_alloc_name(e->cfg.map, &reverse, clock_boot_s(), &held), &a);
         break;
     case ANSWER_ROUTE_DONE:
         direct_prepare(&e->cfg, &question, &a); /* a static host */

@@ -525,11 +525,14 @@ static void reverse_lookups(void **state)
     ask(f, &f->synthetic, "5.0.18.198.in-addr.arpa", DNS_PTR, &a);
     assert_int_equal(answer_decide(&a.q, &out, &reverse), ANSWER_ROUTE_REVERSE);
     assert_string_equal(ip_text(&reverse, text), "198.18.0.5");
-    answer_from_map(&a.q, NULL, &out);
+    answer_from_pool(&a.q, NULL, &out);
     assert_is(NX, ANSWER_ROUTE_DONE, &out, "not in the map");
     struct host_name held;
+    assert_int_equal(host_name_parse(SPAN_LIT("revoked.example.org"), &held), HOST_FAULT_NONE);
+    answer_from_pool(&a.q, &held, &out);
+    assert_is(NX, ANSWER_ROUTE_DONE, &out, "in the map, but no rule admits it any more");
     assert_int_equal(host_name_parse(SPAN_LIT(EXACT), &held), HOST_FAULT_NONE);
-    answer_from_map(&a.q, &held, &out);
+    answer_from_pool(&a.q, &held, &out);
     assert_true(out.has_ptr);
     assert_int_equal(out.rcode, DNS_NOERROR);
     assert_int_equal(out.ttl_s, 30);
