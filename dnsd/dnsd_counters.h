@@ -18,13 +18,13 @@
     X(LOCAL, "local", "Questions answered here: localhost, parents of names, own addresses in reverse, the loop question") \
     X(ADMITTED, "admitted", "Questions for admitted names: answered for the upstream or from egress.hosts, or another type") \
     X(OPEN_ZONE, "open_zone", "Questions for names of an open --zone: answered for the upstream, or another type")  \
-    X(HOT, "hot", "Of those, answers given again as they were a moment ago")                                        \
+    X(HOT, "hot", "Of admitted and open_zone, answers given again as they were a moment ago")                                        \
     X(STALE, "stale", "Answers made of what had expired, for want of news")                                         \
     X(REPAIRED, "repaired", "Answers NODATA for a family that is bad upstream while the other is good")             \
     X(ADDRESSES_LEFT_OUT, "addresses_left_out", "Addresses not given out beside others that are: the rules for addresses refuse them") \
     X(RECORDS_LEFT_OUT, "records_left_out", "SRV and TXT records not given out: targets that no endpoint admits, too many") \
     X(FAILED, "failed", "Answers SERVFAIL, but for those of --rate-limit")                                          \
-    X(BUSY, "busy", "Of those, because too many questions were in flight, or for the end")                          \
+    X(BUSY, "busy", "Of failed, because too many questions were in flight, or for the end")                          \
     X(RATE_LIMITED, "rate_limited", "Questions stopped by --rate-limit and not answered with what had expired")     \
     X(WILDCARD_BUDGET, "wildcard_budget", "Questions stopped by --wildcard-budget")                                 \
     X(WILDCARD_LENGTH, "wildcard_length", "Questions stopped by --wildcard-length")                                 \

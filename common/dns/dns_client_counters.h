@@ -17,9 +17,9 @@
     X(TIMEOUTS, "upstream_timeouts", COUNTER, "Queries to upstreams that were not answered in time")                  \
     X(FAILOVERS, "upstream_failovers", COUNTER, "Questions that went on to another upstream")                         \
     X(HEDGES, "upstream_hedges", COUNTER, "Questions asked of a second upstream because the first was late")          \
-    X(HEDGE_WINS, "upstream_hedge_wins", COUNTER, "Of those, answered by the second")                                 \
+    X(HEDGE_WINS, "upstream_hedge_wins", COUNTER, "Of upstream_hedges, answered by the second")                                 \
     X(TLS_HANDSHAKES, "upstream_tls_handshakes", COUNTER, "Connections to upstreams over TLS that came to stand")     \
-    X(TLS_RESUMED, "upstream_tls_resumed", COUNTER, "Of those, resumed from an earlier one")                          \
+    X(TLS_RESUMED, "upstream_tls_resumed", COUNTER, "Of upstream_tls_handshakes, resumed from an earlier one")                          \
     X(TLS_FAILED, "upstream_tls_failed", COUNTER, "Connections to upstreams over TLS that failed in it")
 /* clang-format on */
 

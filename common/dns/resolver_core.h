@@ -30,7 +30,7 @@ typedef uint64_t resolver_ticket;
 /* Name, text, kind and help; a daemon puts these rows into its own list, all of them and in this order. */
 /* clang-format off */
 #define RESOLVER_COUNTER_LIST(X)                                                                                    \
-    X(CACHE_HITS, "cache_hits", COUNTER, "Lookups that the cache answered, remembered failures too")                \
+    X(CACHE_HITS, "cache_hits", COUNTER, "Lookups that the cache answered, remembered failures too; hot ones are beside them")                \
     X(CACHE_MISSES, "cache_misses", COUNTER, "Lookups that the cache could not answer")                             \
     X(CACHE_ENTRIES, "cache_entries", GAUGE, "Names in the cache, each type by itself, stale ones too")           \
     X(CACHE_BYTES, "cache_bytes", GAUGE, "Memory of the cache")                                                     \

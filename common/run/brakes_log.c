@@ -76,7 +76,8 @@ static void flush_later(struct brakes_log *l)
     }
 }
 
-static void write_line(enum log_level level, const char *event, const char *why,
+/* why and detail: NULL where nothing was stopped. */
+static void write_line(enum log_level level, const char *event, const char *why, const char *detail,
                        const struct brakes_question *q, const struct policy_endpoint *endpoint,
                        uint64_t suppressed)
 {
@@ -84,6 +85,9 @@ static void write_line(enum log_level level, const char *event, const char *why,
     size_t n = 0;
     if (why != NULL) {
         kv[n++] = kv_str("why", why);
+    }
+    if (detail != NULL) {
+        kv[n++] = kv_str("detail", detail);
     }
     kv[n++] = kv_name("name", q->name);
     if (endpoint != NULL) {
@@ -108,7 +112,7 @@ void brakes_log_name(struct brakes_log *l, const struct brakes_question *q,
         return;
     }
     if (log_limit_take(&l->names, q->now_ms, &suppressed)) {
-        write_line(LOG_INFO, "dns_wildcard_name", NULL, q, endpoint, suppressed);
+        write_line(LOG_INFO, "dns_wildcard_name", NULL, NULL, q, endpoint, suppressed);
     }
     flush_later(l);
 }
@@ -124,8 +128,8 @@ void brakes_log_stop(struct brakes_log *l, const struct brakes_question *q,
     if (!outcome->is_onset) {
         limit->refused++;
     } else if (log_limit_take(limit, q->now_ms, &suppressed)) {
-        write_line(LOG_WARN, "dns_braked", reason_text(brakes_reason(outcome->verdict)), q, endpoint,
-                   suppressed);
+        write_line(LOG_WARN, "dns_braked", reason_text(brakes_reason(outcome->verdict)),
+                   brakes_text(outcome->verdict), q, endpoint, suppressed);
     }
     flush_later(l);
 }

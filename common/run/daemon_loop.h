@@ -26,6 +26,8 @@ struct daemon_loop {
     ev_io control;
     int control_fd; /* owned; -1: none */
     ev_timer drain;
+    ev_timer retry;     /* running: the files could not be read for a reason that passes */
+    double retry_s;     /* how long it waits; 0: the last reading was no such one */
     bool is_announcing; /* published is not yet in use everywhere */
     bool is_asked;      /* SIGHUP wants an answer */
     bool is_reload_due; /* once the workers have taken what is published */

@@ -133,11 +133,31 @@ static void consider(struct daemon_loop *l, struct policy *candidate, const stru
     l->is_announcing = true;
 }
 
+/* Nothing that is wrong with the files. */
+static bool is_passing(int rc)
+{
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS || rc == -EIO || rc == -EAGAIN;
+}
+
+static void plan_retry(struct daemon_loop *l, int rc)
+{
+    ev_timer_stop(l->ev, &l->retry);
+    if (!is_passing(rc)) {
+        l->retry_s = 0;
+        return;
+    }
+    l->retry_s = l->retry_s > 0 ? 2 * l->retry_s : RELOAD_RETRY_S;
+    l->retry_s = l->retry_s < RELOAD_RETRY_MAX_S ? l->retry_s : RELOAD_RETRY_MAX_S;
+    ev_timer_set(&l->retry, l->retry_s, 0.0);
+    ev_timer_start(l->ev, &l->retry);
+}
+
 static void judge(struct daemon_loop *l, int rc, const struct policy_reading *reading,
                   const struct policy_diags *diags)
 {
+    plan_retry(l, rc);
     if (rc < 0) {
-        refused(l, diags, rc == -EINVAL ? "errors in the policy" : strerror(-rc));
+        refused(l, diags, rc == -EINVAL || rc == -E2BIG ? "errors in the policy" : strerror(-rc));
     } else if (reading->candidate != NULL) {
         consider(l, reading->candidate, diags);
     } else if (reading->is_repeated) {
@@ -237,8 +257,17 @@ void daemon_reload_watch(struct daemon_loop *l)
     }
 }
 
+static void on_retry_event(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)loop;
+    (void)revents;
+    on_files_change(w->data);
+}
+
 void daemon_reload_start(struct daemon_loop *l, struct policy *policy)
 {
+    ev_timer_init(&l->retry, on_retry_event, 0.0, 0.0);
+    l->retry.data = l;
     hold(&l->published, policy);
     note_in_use(l);
 }
@@ -288,6 +317,7 @@ void daemon_reload_taken(struct daemon_loop *l)
 
 void daemon_reload_fini(struct daemon_loop *l)
 {
+    ev_timer_stop(l->ev, &l->retry);
     path_watch_free(l->watch);
     l->watch = NULL;
     hold(&l->published, NULL);

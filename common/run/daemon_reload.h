@@ -10,6 +10,9 @@
 
 #define RELOAD_QUIET_MS 200  /* after the last change of the files */
 #define RELOAD_LIMIT_MS 2000 /* after the first one, if they never are quiet */
+/* Where descriptors or memory were short, or a disk failed: the files are good, and nobody touches them. */
+#define RELOAD_RETRY_S 1.0 /* doubled each time */
+#define RELOAD_RETRY_MAX_S 30.0
 
 /* Opens what the watch needs, before privileges are dropped. Without it only SIGHUP reloads: logged. */
 void daemon_reload_init(struct daemon_loop *l);

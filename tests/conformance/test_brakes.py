@@ -129,7 +129,7 @@ class TestDnsd(unittest.TestCase):
         self.assertEqual(totals["wildcard_budget"], 1000 - len(reached))
         self.assertRegex(log, r' info .* dns_wildcard_name name=%s rule=wild pattern=\S*leak\.example\.net\S* '
                               r'client=127\.0\.0\.1' % re.escape(names[0]))
-        self.assertRegex(log, r" warn .* dns_braked why=wildcard_budget name=\S+ rule=wild pattern=\S+ client=127")
+        self.assertRegex(log, r" warn .* dns_braked why=wildcard_budget detail=\".*\(--wildcard-budget\)\" name=\S+ rule=wild pattern=\S+ client=127")
 
     def test_workers_share_one_budget_and_a_reload_gives_none(self):
         self.start("--workers", "4", "--wildcard-budget", "10")
@@ -168,7 +168,7 @@ class TestDnsd(unittest.TestCase):
         self.assertEqual(totals["rate_limited"], 100 - len(good))
         told, kept = sum_of(log, "dns_braked")
         self.assertEqual(told + kept, 100 - len(good))
-        self.assertRegex(log, r" dns_braked why=rate_limited name=zero\.leak\.example\.net rule=wild .*client=127")
+        self.assertRegex(log, r" dns_braked why=rate_limited detail=.* name=zero\.leak\.example\.net rule=wild .*client=127")
 
     def test_what_had_expired_is_given(self):
         """A stale answer costs no packet: better than a failure while the client may not ask."""

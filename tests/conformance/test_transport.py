@@ -176,6 +176,19 @@ class TestAddresses(unittest.TestCase):
                 break
         self.assertEqual(len(got.answer), 1)
 
+    def test_a_policy_that_could_not_be_read_for_want_of_descriptors_is_read_again(self):
+        d = self.start()
+        pid = d.process.pid
+        self.assertEqual(len(d.ask("gateway.discord.gg").answer), 1)  # in the cache from now on
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (1, hard))
+        d.write_policy(POLICY.replace("gateway.discord.gg", "discord.com"))
+        d.wait_log(r"policy_reload_failed why=\"Too many open files\"")
+        self.assertEqual(len(d.ask("gateway.discord.gg").answer), 1)  # from the policy as it was
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+        d.wait_log("policy_loaded generation=2")  # though nobody touches the file
+        lab.wait_until(lambda: d.ask("gateway.discord.gg").rcode == w.NXDOMAIN)
+
     @staticmethod
     def cpu_ticks(pid):
         with open("/proc/%d/stat" % pid) as f:

@@ -61,8 +61,9 @@ static void the_onset_is_a_line_and_what_follows_is_counted(void **state)
     struct fixture *f = *state;
     stop(f, BRAKES_RATE, true, 1);
     assert_int_equal(log_pipe_read(&f->said), 1);
-    assert_non_null(
-        strstr(f->said.text, " warn dnsd dns_braked why=rate_limited name=n1.example.com client=10.0.0.1\n"));
+    assert_non_null(strstr(f->said.text, " warn dnsd dns_braked why=rate_limited "
+                                         "detail=\"this client asks upstream too often (--rate-limit)\" "
+                                         "name=n1.example.com client=10.0.0.1\n"));
     stop(f, BRAKES_RATE, false, 7);
     stop(f, BRAKES_GO, false, 1);
     assert_int_equal(log_pipe_read(&f->said), 0);
