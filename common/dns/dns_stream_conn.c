@@ -162,6 +162,11 @@ static bool take_gone(struct dns_stream_conn *c, uint16_t id)
 void dns_stream_conn_forget(struct dns_stream_query *q)
 {
     struct dns_stream_conn *c = q->conn;
+    if (c->state != DNS_STREAM_OPEN) {
+        c->unqueued -= LENGTH_LEN + q->msg_len; /* it has not been sent */
+        dns_stream_conn_unlink(q);
+        return;
+    }
     if (c->gone_count < DNS_STREAM_PIPELINE_MAX) {
         c->gone[c->gone_count++] = q->id;
     } else { /* an answer that has not come behind so many others will not come */
@@ -238,7 +243,7 @@ static bool flush(struct dns_stream_conn *c, int *error)
 
 bool dns_stream_conn_has_room(const struct dns_stream_conn *c)
 {
-    return c->tx.len + LENGTH_LEN + DNS_STREAM_QUERY_MAX <= TX_MAX;
+    return c->tx.len + c->unqueued + LENGTH_LEN + DNS_STREAM_QUERY_MAX <= TX_MAX;
 }
 
 static int queue_query(struct dns_stream_conn *c, const struct dns_stream_query *q)
@@ -270,6 +275,17 @@ static int begin_session(struct dns_stream_conn *c)
     return rc;
 }
 
+/* Those that have waited for the connection, and that somebody still wants to ask. */
+static int queue_waiting(struct dns_stream_conn *c)
+{
+    int rc = 0;
+    c->unqueued = 0;
+    for (const struct dns_stream_query *q = c->open.first; q != NULL && rc == 0; q = q->next) {
+        rc = queue_query(c, q);
+    }
+    return rc;
+}
+
 /* One step towards DNS_STREAM_OPEN: 0, -EAGAIN or -errno. */
 static int step_to_open(struct dns_stream_conn *c)
 {
@@ -293,7 +309,7 @@ static int step_to_open(struct dns_stream_conn *c)
         c->unheard_ms = c->open.count > 0 ? c->active_ms : 0;
         rc = deadline_arm(c->owner->deadlines, &c->deadline, c->active_ms + c->owner->cfg.idle_ms);
     }
-    return rc;
+    return rc == 0 ? queue_waiting(c) : rc;
 }
 
 /* msg is whole, in c->rx. False: nobody has asked for it. */
@@ -350,7 +366,8 @@ int dns_stream_conn_put(struct dns_stream_conn *c, struct dns_stream_query *q)
         q->id = rng_u16();
     } while (*find_id(c, q->id) != NULL ||
              find_gone(c, q->id) < c->gone_count); /* ends: at most 2 * PIPELINE_MAX of 65,536 are taken */
-    int rc = queue_query(c, q);
+    /* Before it stands nothing is written down: what nobody wants to ask any more is not to be sent then. */
+    int rc = c->state == DNS_STREAM_OPEN ? queue_query(c, q) : 0;
     if (rc != 0) {
         return rc;
     }
@@ -361,6 +378,7 @@ int dns_stream_conn_put(struct dns_stream_conn *c, struct dns_stream_query *q)
         c->active_ms = now_ms;
     }
     link_query(c, q);
+    c->unqueued += c->state == DNS_STREAM_OPEN ? 0 : LENGTH_LEN + q->msg_len;
     if (c->unheard_ms == 0) {
         c->unheard_ms = now_ms;
     }

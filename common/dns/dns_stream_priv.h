@@ -31,6 +31,7 @@ struct dns_stream_conn {
     int64_t unheard_ms; /* since when it owes us something and nothing was read; 0 = it owes nothing */
     struct deadline deadline;
     struct buf tx, rx;
+    size_t unqueued;             /* bytes that the questions will be which wait for DNS_STREAM_OPEN */
     struct dns_stream_list open; /* questions */
     struct dns_stream_query *by_id[DNS_STREAM_IDS];
     uint16_t
@@ -76,7 +77,8 @@ void dns_stream_serve_later(struct dns_streams *s);
 MUST_CHECK int dns_stream_conn_new(struct dns_streams *s, struct dns_stream_conn **out);
 /* One more question is sure to fit in what waits to be written. */
 bool dns_stream_conn_has_room(const struct dns_stream_conn *c);
-/* Takes q on: an ID of its own, into the queue of bytes. 0, or -errno: q is as it was. Calls nobody back. */
+/* Takes q on: an ID of its own, into the queue of bytes if the connection stands, else once it does. 0, or
+ * -errno: q is as it was. Calls nobody back. */
 MUST_CHECK int dns_stream_conn_put(struct dns_stream_conn *c, struct dns_stream_query *q);
 /* Off the list, watcher, session and socket gone; its questions are still there, and it is not freed. */
 void dns_stream_conn_close(struct dns_stream_conn *c);

@@ -253,21 +253,21 @@ static void test_cancel(void **state)
     struct asked q[3] = {{.scene = s}, {.scene = s}, {.scene = s}};
     struct seen seen[3];
     ask(&q[0], 0);
-    dns_stream_cancel(q[0].query); /* before it is even connected */
+    dns_stream_cancel(q[0].query); /* before it is even connected: it is never sent */
     ask(&q[1], 1);
     ask(&q[2], 2);
     q[1].cancels = &q[2];
     int fd = accept_one(s);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 1; i < 3; i++) {
         read_query(s, fd, &seen[i]);
+        assert_int_equal(tag_of(&seen[i]), i);
     }
-    answer(fd, &seen[0]);
     answer(fd, &seen[1]);
     answer(fd, &seen[2]);
     finish(s, &q[1]);
     fake_run_for(s->loop, 5);
     assert_false(q[0].is_done || q[2].is_done);
-    assert_int_equal(dns_streams_stats(s->streams)->ignored, 2);
+    assert_int_equal(dns_streams_stats(s->streams)->ignored, 1);
     dns_stream_cancel(NULL);
     (void)close(fd);
 }
