@@ -218,6 +218,13 @@ static void reduce(const ldns_pkt *pkt, const ldns_rdf *name, uint16_t qtype, st
             fail(want);
             return;
         }
+        if (qtype == DNS_SRV || qtype == DNS_TXT) { /* an alias leads to addresses only */
+            dns_rrset_start(records, qtype);
+            records->left_out = 1;
+            want->kind = DNS_REPLY_RECORDS;
+            want->rcode = DNS_NOERROR;
+            return;
+        }
         found = look_up(pkt, name, qtype, want, records);
     }
     if (found.cnames > 0) {
