@@ -573,6 +573,14 @@ class TestMalformed(Case):
             self.assertEqual(self.dnsd.exchange(raw).rcode, w.FORMERR)
         self.alive()
 
+    def test_what_does_not_fit_the_buffer_is_not_read_up_to_there(self):
+        def padded(size):
+            raw = w.query("localhost", edns=w.opt(options=w.option(12, b"")))
+            return w.query("localhost", edns=w.opt(options=w.option(12, b"\0" * (size - len(raw)))))
+        self.assertEqual(len(padded(2048)), 2048)
+        self.assert_addresses(self.dnsd.exchange(padded(2048)), "127.0.0.1")
+        self.assertEqual(self.dnsd.exchange(padded(2048) + b"x").rcode, w.FORMERR)
+
     def test_classes(self):
         for qclass in (0, 3, 4, 254, 255, 65535):
             self.assertEqual(self.dnsd.ask("version.bind", w.TXT, qclass=qclass).rcode, w.REFUSED)
@@ -926,6 +934,44 @@ class TestAlone(unittest.TestCase):
         dnsd = Daemon("version: 2\n", "--upstream", "127.0.0.1:9", expect_ready=False)
         self.assertEqual(dnsd.status, 78)
         dnsd.stop()
+
+    def test_what_is_given_again_is_told_and_counted_as_before(self):
+        zone = {("gateway.discord.gg", w.A): addresses(V4, "169.254.169.254", ttl=60)}
+        for level in ("info", "debug"):  # with a line for each answer nothing may be given again without
+            dnsd = self.start("--aaaa", "nodata", "--log-level", level, stub=Stub(zone))
+            for _ in range(2):
+                self.assertEqual(dnsd.ask("evil.example.org").rcode, w.NXDOMAIN)
+            self.assertEqual((dnsd.ask("evil.example.org", edns=w.opt()).ede() or (None,))[0], 15)
+            for _ in range(3):
+                self.assertEqual(len(dnsd.ask("gateway.discord.gg").answer), 1)
+            for _ in range(3):
+                self.assertEqual(len(dnsd.ask("localhost").answer), 1)
+            dnsd.process.terminate()
+            dnsd.process.wait(20)
+            self.assertIn(" addresses_left_out=3 ", dnsd.lines("dns_totals")[0])
+            self.assertEqual(len(dnsd.lines("dns_denied")), 3)
+
+    def test_every_answer_has_its_line_at_debug(self):
+        dnsd = self.start("--aaaa", "nodata", "--log-level", "debug")
+        for _ in range(4):
+            self.assertEqual(len(dnsd.ask("gateway.discord.gg").answer), 1)
+        dnsd.process.terminate()
+        dnsd.process.wait(20)
+        self.assertEqual(len(dnsd.lines("dns_admitted")), 4)
+
+    def test_a_client_that_has_sent_all_gets_its_answer(self):
+        zone = {("gateway.discord.gg", w.A): late(0.3, addresses(V4))}
+        s = self.start("--aaaa", "nodata", stub=Stub(zone)).tcp()
+        s.send(w.query("gateway.discord.gg"))
+        s.socket.shutdown(socket.SHUT_WR)
+        self.assertEqual(len(s.receive().answer), 1)
+        s.close()
+
+    def test_ttl_bounds(self):
+        zone = {("gateway.discord.gg", w.A): addresses(V4, ttl=2), ("x.t.example.net", w.A): addresses(V4, ttl=900)}
+        dnsd = self.start("--ttl-min", "20s", "--ttl-max", "1m", stub=Stub(zone))
+        for name, ttl in (("gateway.discord.gg", 20), ("x.t.example.net", 60)):
+            self.assertEqual([r.ttl for r in dnsd.ask(name).answer], [ttl])
 
     def test_upstreams_of_resolv_conf(self):
         stub = Stub(ZONE)

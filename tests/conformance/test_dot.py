@@ -191,6 +191,21 @@ class TestSessions(Base):
         totals = "".join(d.lines("dns_totals"))
         self.assertRegex(totals, r" upstream_tls_handshakes=[4-6] .*upstream_tls_resumed=[3-5] upstream_tls_failed=0")
 
+    def test_no_session_outlives_the_certificate(self):
+        end = int(time.time()) + 6
+        s = self.stub(cert=self.pki.expired("short", time.strftime("%Y%m%d%H%M%SZ", time.gmtime(end))))
+        d = self.start(s)
+        self.assert_answered(d.ask("a.wild.example.org"))
+        s.close_connections()
+        self.assert_answered(d.ask("b.wild.example.org"))
+        self.assertEqual([c.reused for c in s.done()], [False, True])
+        time.sleep(max(0, end + 1.2 - time.time()))
+        s.close_connections()
+        m = d.ask("c.wild.example.org", edns=w.opt())
+        self.assertEqual((m.rcode, m.answer), (w.SERVFAIL, []))
+        self.assertEqual(m.ede()[0], 23)
+        d.wait_log("upstream_tls_failed .*why=tls_expired")
+
     def test_closes_with_a_question_in_hand(self):
         """It is asked again at once, on a new connection."""
         def closes(ask):

@@ -125,6 +125,17 @@ class TestStale(Case):
         waiting.join()
         self.assertEqual((answers[0].rcode, answers[0].ede()[0]), (w.NXDOMAIN, 15))
 
+    def test_what_is_denied_is_not_asked_for_behind_its_stale_answer(self):
+        self.start()
+        self.expire()
+        self.stub.zone[HOST, w.A] = silence
+        self.assert_stale(self.ask()[0])  # 1.8 s after the question, which is asked again until 3.5 s
+        self.dnsd.write_policy(POLICY.replace(HOST, "discord.com"))
+        self.dnsd.wait_log("policy_in_use worker=0 generation=2")
+        asked = len(self.stub.asked(HOST))
+        time.sleep(2)
+        self.assertEqual(len(self.stub.asked(HOST)), asked)
+
     def test_servfail_comes_before_four_seconds(self):
         self.start(zone={(HOST, t): silence for t in (w.A, w.AAAA)})
         for qtype in (w.A, w.AAAA):

@@ -78,6 +78,28 @@ class TestAddresses(unittest.TestCase):
                 self.assertEqual({w.Message(s.recv(4096)).id for _ in idents}, idents, name)
                 self.assertEqual(len(ask_udp(None, d.addresses["udp"][0]).answer), 1)
 
+    def test_a_client_that_cannot_be_reached_costs_the_others_nothing(self):
+        d = self.start("--listen", "0.0.0.0:0", "--workers", "1")
+        port = d.addresses["udp"][0][1]
+        net = lab.Netlink()
+        net.add_addr("45.33.99.1", 32)
+        sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(9)]
+        sockets[0].bind(("45.33.99.1", 0))
+        os.kill(d.process.pid, signal.SIGSTOP)
+        for s in sockets:
+            s.settimeout(5)
+            s.sendto(w.query("localhost"), ("127.0.0.1", port))
+        net.del_addr("45.33.99.1", 32)
+        os.kill(d.process.pid, signal.SIGCONT)
+        for s in sockets[1:]:
+            self.assertEqual(len(w.Message(s.recv(4096)).answer), 1)
+        for s in sockets:
+            s.close()
+        self.assertEqual(d.process.poll(), None)
+        d.process.terminate()
+        d.process.wait(20)
+        self.assertIn(" unsent=1 ", d.lines("dns_totals")[0])
+
     def test_link_local_clients(self):
         d = self.start("--listen", "[::]:0")
         port = d.addresses["udp"][0][1]
@@ -142,6 +164,11 @@ class TestAddresses(unittest.TestCase):
         self.assertEqual(ask_udp("45.33.32.1", ("45.33.32.1", port)).rcode, w.NOERROR)
         self.assertEqual(ask_udp("45.33.32.2", ("45.33.32.1", port)).rcode, w.REFUSED)
         self.assertEqual(ask_udp("::1", ("::1", port)).rcode, w.REFUSED)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:  # whatever a stranger sends
+            s.settimeout(10)
+            s.bind(("45.33.32.2", 0))
+            s.sendto(w.query("localhost", qclass=3) + b"x", ("45.33.32.1", port))
+            self.assertEqual(w.Message(s.recv(4096)).rcode, w.REFUSED)
         udp.close()
 
     def test_no_descriptor_left(self):

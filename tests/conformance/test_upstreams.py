@@ -176,6 +176,14 @@ class Upstreams(unittest.TestCase):
         self.check(daemon, "n0.t.example.net", 0.5)
         daemon.wait_log(r" dns_forgery_suspected upstream=127\.0\.0\.1:\d+ count=16")
 
+    def test_ids_do_not_come_back(self):
+        stub = Stub(names(400, HERE))
+        daemon = self.start(stub, options=("--rate-limit", "0", "--wildcard-budget", "0"))
+        for i in range(400):
+            self.check(daemon, "n%d.t.example.net" % i, ANSWERED_S)
+        self.assertGreater(len({a.message.id for a in stub.seen}), 390)  # one or two by chance
+        self.assertGreater(len({(a.message.id, a.port) for a in stub.seen}), 398)
+
     def test_silent_at_start(self):
         begin = time.monotonic()
         self.start(Stub({(LOOP, w.TXT): silence}))
@@ -194,6 +202,9 @@ class Upstreams(unittest.TestCase):
         self.assertEqual(daemon.ask(LOOP, w.A).rcode, w.NXDOMAIN)
         self.assertEqual({a.qtype for a in stub.asked(LOOP)}, {w.TXT})  # ours; not one is the client's
         self.assertLessEqual(len(stub.asked(LOOP)), 3)
+        daemon.process.terminate()
+        daemon.process.wait(20)
+        self.assertIn(" local=2 ", daemon.lines("dns_totals")[0])
 
     def test_loop_at_start(self):
         first = self.start(Stub({}))

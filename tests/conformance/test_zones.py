@@ -330,6 +330,19 @@ class TestResolvConf(Case):
         for _ in range(8):  # every worker
             self.expect(dnsd, "93.184.216.3")
 
+    def test_a_family_that_was_silent_is_asked_of_the_new_one(self):
+        name = "quiet.slow.example.com"
+        self.addCleanup(setattr, self.first, "zone", self.first.zone)
+        self.addCleanup(setattr, self.second, "zone", self.second.zone)
+        self.first.zone = {(name, w.A): addresses("93.184.216.2"), (name, w.AAAA): silence}
+        self.second.zone = {(name, w.A): addresses("93.184.216.3"), (name, w.AAAA): addresses("2606:2800:220:1::1")}
+        self.write("127.0.0.2")
+        dnsd = self.start("--resolv-conf", self.path, "--aaaa", "pass")
+        self.assertEqual(texts_of(dnsd.ask(name, w.AAAA)), [])  # silent beside a good A: remembered for 30 s
+        self.write("127.0.0.3")
+        self.wait(dnsd, "upstreams_changed ")
+        self.assertEqual(len(dnsd.ask(name, w.AAAA).answer), 1)
+
     def test_symbolic_link(self):
         stub, real = os.path.join(self.dir.name, "stub"), os.path.join(self.dir.name, "real")
         self.write("127.0.0.2", path=stub)

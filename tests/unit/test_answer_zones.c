@@ -295,6 +295,95 @@ static void aaaa_as_the_option_says(void **state)
     assert_false(answer_minds_ipv6(&closed));
 }
 
+/* The parent of an open zone that no rule admits exists, too: decided here, and asked of nobody. */
+static void denied_above_an_open_zone(void **state)
+{
+    struct fixture *f = *state;
+    struct zone z;
+    struct err err = {""};
+    assert_int_equal(zone_parse(SPAN_LIT("k8s.corp.example.net=10.43.0.14,open"), &z, &err), 0);
+    assert_int_equal(zone_set_add(&f->zones, &z, &err), 0);
+    static const struct {
+        const char *name;
+        enum dns_rcode want;
+    } rows[] = {{"corp.example.net", DNS_NOERROR},
+                {"example.net", DNS_NOERROR},
+                {"b.corp.example.net", DNS_NXDOMAIN}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct asked a;
+        struct answer out;
+        make(f, &f->modes[ANSWER_REAL], rows[i].name, DNS_A, &a);
+        assert_int_equal(decide(&a, &out), ANSWER_ROUTE_DONE);
+        assert_int_equal(out.rcode, rows[i].want);
+        assert_true(out.has_soa);
+    }
+}
+
+/* A family that failed for want of our own memory or sockets, or is remembered to have failed, tells nothing.
+ */
+static void a_family_is_not_judged_by_our_own_trouble(void **state)
+{
+    struct fixture *f = *state;
+    const struct ip v6 = {.family = IP_V6, .bytes = {0x26, 0x06, [15] = 1}};
+    struct answer_lookup l = {.v4 = {.state = ANSWER_FAILED, .is_own_limit = true},
+                              .v6 = {.state = ANSWER_ADDRS, .addrs = &v6, .addr_count = 1, .ttl_s = 9}};
+    struct asked a;
+    struct answer out;
+    make(f, &f->modes[ANSWER_REAL], "gateway.discord.gg", DNS_A, &a);
+    assert_int_equal(decide(&a, &out), ANSWER_ROUTE_RESOLVE);
+    assert_int_equal(answer_from_lookup(&a.q, &l, &out), 0);
+    assert_int_equal(out.rcode, DNS_SERVFAIL);
+    assert_false(out.is_repaired);
+
+    l.v4 = (struct answer_family){.state = ANSWER_FAILED, .is_old_news = true};
+    assert_int_equal(decide(&a, &out), ANSWER_ROUTE_RESOLVE);
+    assert_int_equal(answer_from_lookup(&a.q, &l, &out), ANSWER_WANTS_V4);
+}
+
+/* What was left out of an answer is a line when it comes from the upstream, not each time it is given again.
+ */
+static void a_refusal_is_new_once(void **state)
+{
+    struct fixture *f = *state;
+    const struct ip addrs[2] = {ip_v4(93, 184, 216, 34), ip_v4(169, 254, 169, 254)};
+    struct answer_lookup l = {.v4 = {.state = ANSWER_ADDRS, .addrs = addrs, .addr_count = 2, .ttl_s = 9}};
+    struct asked a;
+    struct answer out;
+    make(f, &f->modes[ANSWER_REAL], "gateway.discord.gg", DNS_A, &a);
+    for (int cached = 0; cached < 2; cached++) {
+        l.v4.is_cached = cached == 1;
+        assert_int_equal(decide(&a, &out), ANSWER_ROUTE_RESOLVE);
+        assert_int_equal(answer_from_lookup(&a.q, &l, &out), 0);
+        assert_int_equal(out.addr_count, 1);
+        assert_int_equal(out.addrs_refused, 1);
+        assert_int_equal(out.is_refusal_new, cached == 0);
+    }
+}
+
+/* A rule may be named anything; what is told of it is for a terminal. */
+static void names_of_rules_are_shown_clean(void **state)
+{
+    struct fixture *f = *state;
+    struct policy *policy = f->policy;
+    const struct ip bad = ip_v4(169, 254, 169, 254);
+    const struct answer_lookup l = {
+        .v4 = {.state = ANSWER_ADDRS, .addrs = &bad, .addr_count = 1, .ttl_s = 9}};
+    struct asked a;
+    struct answer out;
+    f->policy = policy_text_compile("version: 1\n"
+                                    "network_policies:\n"
+                                    "  \"x\\e[2Jy\":\n"
+                                    "    endpoints:\n"
+                                    "      - { host: gateway.discord.gg, port: 443 }\n");
+    make(f, &f->modes[ANSWER_REAL], "gateway.discord.gg", DNS_A, &a);
+    assert_int_equal(decide(&a, &out), ANSWER_ROUTE_RESOLVE);
+    assert_int_equal(answer_from_lookup(&a.q, &l, &out), 0);
+    assert_int_equal(out.ede, DNS_EDE_BLOCKED);
+    assert_non_null(strstr(out.ede_text, "x?[2Jy"));
+    policy_unref(f->policy);
+    f->policy = policy;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +393,10 @@ int main(void)
         cmocka_unit_test(nothing_permitted),
         cmocka_unit_test(aaaa_as_the_option_says),
         cmocka_unit_test(names_above),
+        cmocka_unit_test(denied_above_an_open_zone),
+        cmocka_unit_test(a_family_is_not_judged_by_our_own_trouble),
+        cmocka_unit_test(a_refusal_is_new_once),
+        cmocka_unit_test(names_of_rules_are_shown_clean),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
