@@ -2,6 +2,7 @@
 #include "egress/capture_plan.h"
 #include "egress/commands.h"
 #include "egress/policy_open.h"
+#include "egress/printed.h"
 
 #include "common/base/num.h"
 #include "common/run/exit_status.h"
@@ -347,7 +348,7 @@ static int apply(struct options *o)
         for (size_t i = 0; i < plan.count; i++) {
             print_step(&plan.steps[i]);
         }
-        status = fflush(stdout) == 0 ? 0 : EXIT_STATUS_OS;
+        status = printed("openshell-egress capture", 0, EXIT_STATUS_OS);
     } else {
         status = run_plan(&plan, o->is_up);
     }
@@ -371,7 +372,7 @@ int command_capture(int argc, char **argv)
                       rc == -ENOMEM ? "out of memory" : err.text);
     } else if (o.is_help) {
         usage(stdout);
-        status = 0;
+        status = printed("openshell-egress capture", 0, EXIT_STATUS_OS);
     } else {
         status = apply(&o);
     }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "egress/commands.h"
+#include "egress/printed.h"
 
 #include "common/base/json.h"
 #include "common/base/shown.h"
 #include "common/policy/policy_files.h"
+#include "common/run/exit_status.h"
 #include "common/run/policy_report.h"
 
 #include <errno.h>
@@ -11,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PROGRAM "openshell-egress check"
 #define STATUS_CLEAN 0
 #define STATUS_ERRORS 1
 #define STATUS_USAGE 2
@@ -149,7 +152,7 @@ int command_check(int argc, char **argv)
     }
     if (options.is_help) {
         check_usage(stdout);
-        return STATUS_CLEAN;
+        return printed(PROGRAM, STATUS_CLEAN, EXIT_STATUS_OS);
     }
     struct policy_check c;
     int rc = policy_check_files((const char *const *)argv + options.first, (size_t)(argc - options.first),
@@ -157,16 +160,17 @@ int command_check(int argc, char **argv)
     if (rc == -ENOMEM) {
         (void)fprintf(stderr, "openshell-egress: out of memory\n");
     }
-    if (options.is_json && print_json(&c) != 0) {
-        (void)fprintf(stderr, "openshell-egress: cannot write the findings\n");
-        rc = -EIO;
-    } else if (!options.is_json) {
+    int print_rc = 0;
+    if (options.is_json) {
+        print_rc = print_json(&c);
+    } else {
         print_text(&c);
     }
-    policy_check_fini(&c);
-    if (fflush(stdout) != 0) {
-        (void)fprintf(stderr, "openshell-egress check: standard output: %s\n", strerror(errno));
-        rc = -EIO; /* an answer nobody got is no clean bill */
+    if (print_rc != 0 && ferror(stdout) == 0) { /* else printed() tells */
+        (void)fprintf(stderr, PROGRAM ": cannot write the findings: %s\n", strerror(-print_rc));
+        rc = print_rc;
     }
-    return rc == 0 ? STATUS_CLEAN : STATUS_ERRORS;
+    policy_check_fini(&c);
+    /* an answer nobody got is no clean bill */
+    return printed(PROGRAM, rc == 0 ? STATUS_CLEAN : STATUS_ERRORS, STATUS_ERRORS);
 }

@@ -11,6 +11,7 @@
 #include "egress/doctor_targets.h"
 #include "egress/doctor_wss.h"
 #include "egress/policy_open.h"
+#include "egress/printed.h"
 
 #include "common/base/clock.h"
 #include "common/base/num.h"
@@ -174,13 +175,11 @@ static int doctor(const struct doctor_options *o, const struct policy *policy)
     } else if (rc == 0) {
         doctor_print_text(stdout, &facts);
     }
-    if (rc == 0 && fflush(stdout) != 0) {
-        rc = -errno;
-    }
-    if (rc != 0) {
+    if (rc != 0 && ferror(stdout) == 0) { /* else printed() tells */
         (void)fprintf(stderr, "openshell-egress doctor: %s\n", strerror(-rc));
         status = EXIT_STATUS_OS;
     }
+    status = printed("openshell-egress doctor", status, EXIT_STATUS_OS);
     free(facts.targets);
     return status;
 }
@@ -201,6 +200,7 @@ int command_doctor(int argc, char **argv)
     int status = 0;
     if (o.help) {
         usage(stdout);
+        status = printed("openshell-egress doctor", 0, EXIT_STATUS_OS);
     } else {
         status = o.policies.count > 0 ? policy_open(&o.policies, &policy) : 0;
         status = status == 0 ? doctor(&o, policy) : status;

@@ -2,12 +2,15 @@
 #include "egress/commands.h"
 #include "egress/explain_live.h"
 #include "egress/explain_print.h"
+#include "egress/printed.h"
 
 #include "common/policy/policy_files.h"
+#include "common/run/exit_status.h"
 #include "common/run/policy_report.h"
 
 #include <errno.h>
 
+#define PROGRAM "openshell-egress explain"
 #define STATUS_ALLOWED 0
 #define STATUS_DENIED 1
 #define STATUS_ERROR 2
@@ -77,14 +80,15 @@ static int explain(const struct explain_options *o, struct explain_config *cfg,
         goto out;
     }
     rc = print(o, &facts);
-    if (rc != 0 || fflush(stdout) != 0) {
-        err_set(err, "cannot write the result");
+    if (rc != 0 && ferror(stdout) == 0) { /* else printed() tells */
+        err_set(err, "cannot write the result: %s", strerror(-rc));
         goto out;
     }
     status = facts.is_allowed ? STATUS_ALLOWED : STATUS_DENIED;
     if (o->is_live && outcome == EXPLAIN_OUTCOME_UNREACHED) {
         status = STATUS_ERROR;
     }
+    status = printed(PROGRAM, status, STATUS_ERROR);
 out:
     explain_facts_fini(&facts);
     policy_diags_fini(&diags);
@@ -103,7 +107,7 @@ int command_explain(int argc, char **argv)
     if (rc == 0 && o.help) {
         usage(stdout);
         explain_options_fini(&o);
-        return STATUS_ALLOWED;
+        return printed(PROGRAM, STATUS_ALLOWED, EXIT_STATUS_OS);
     }
     if (rc == 0) {
         rc = explain_target_parse(o.target, &target, &err);
@@ -115,7 +119,7 @@ int command_explain(int argc, char **argv)
         status = explain(&o, &cfg, &target, &err);
     }
     if (err.text[0] != '\0') {
-        (void)fprintf(stderr, "openshell-egress explain: %s\n", err.text);
+        (void)fprintf(stderr, PROGRAM ": %s\n", err.text);
     }
     explain_config_fini(&cfg);
     explain_options_fini(&o);

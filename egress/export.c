@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "egress/commands.h"
+#include "egress/printed.h"
 
 #include "common/base/shown.h"
 #include "common/policy/policy_export.h"
@@ -34,11 +35,8 @@ static void print_notes(const struct policy_diags *notes)
 
 static int write_out(struct span text)
 {
-    if (fwrite(text.data, 1, text.len, stdout) != text.len || fflush(stdout) != 0) {
-        (void)fprintf(stderr, "openshell-egress export: standard output: %s\n", strerror(errno));
-        return EXIT_STATUS_OS;
-    }
-    return 0;
+    (void)fwrite(text.data, 1, text.len, stdout);
+    return printed("openshell-egress export", 0, EXIT_STATUS_OS);
 }
 
 static int export_files(const char *const *paths, size_t count)
@@ -72,7 +70,7 @@ int command_export(int argc, char **argv)
 {
     if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
         export_usage(stdout);
-        return 0;
+        return printed("openshell-egress export", 0, EXIT_STATUS_OS);
     }
     if (argc >= 2 && argv[1][0] == '-' && strcmp(argv[1], "--") != 0) {
         (void)fprintf(stderr, "openshell-egress export: %s: no such option\n", shown_clean(argv[1]));

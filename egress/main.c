@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "egress/commands.h"
+#include "egress/printed.h"
 
 #include "common/base/log.h"
 #include "common/base/shown.h"
 #include "common/run/exit_status.h"
 #include "common/run/std_fds.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,15 +24,6 @@ static void usage(FILE *out)
         "  doctor [HOST | URL]...     inside a sandbox: which ways out work, and what to change\n\n"
         "  --help, --version\n"
         "openshell-egress(1), openshell-dnsd(8) and openshell-tunneld(8) say more.\n");
-}
-
-static int printed(void)
-{
-    if (fflush(stdout) == 0 && ferror(stdout) == 0) {
-        return EXIT_STATUS_OK;
-    }
-    (void)fprintf(stderr, "openshell-egress: cannot write to standard output: %s\n", strerror(errno));
-    return EXIT_STATUS_OS;
 }
 
 int main(int argc, char **argv)
@@ -54,11 +45,11 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0) {
         usage(stdout);
-        return printed();
+        return printed("openshell-egress", EXIT_STATUS_OK, EXIT_STATUS_OS);
     }
     if (strcmp(argv[1], "--version") == 0) {
         (void)printf("openshell-egress %s (%s)\n", PACKAGE_VERSION, BUILD_SUMMARY);
-        return printed();
+        return printed("openshell-egress", EXIT_STATUS_OK, EXIT_STATUS_OS);
     }
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {

@@ -6,6 +6,7 @@
  */
 #include "egress/commands.h"
 #include "egress/daemon_args.h"
+#include "egress/printed.h"
 #include "egress/socket_pass.h"
 
 #include "common/net/sock.h"
@@ -255,6 +256,7 @@ int command_listen(int argc, char **argv)
                       is_usage ? "\n(openshell-egress listen --help lists the options)" : "");
     } else if (o.is_help) {
         usage(stdout);
+        status = printed("openshell-egress listen", 0, EXIT_STATUS_OS);
     } else {
         status = become(o.cmd, &sockets);
     }

@@ -3,6 +3,7 @@
 
 #include "egress/launcher.h"
 #include "egress/policy_open.h"
+#include "egress/printed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -176,6 +177,7 @@ int command_run(int argc, char **argv)
     int status = 0;
     if (o.help) {
         run_usage(stdout);
+        status = printed("openshell-egress run", 0, EXIT_STATUS_OS);
         goto out;
     }
     if (parse_pools(&o, &pools, &err) != 0) {

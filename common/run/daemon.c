@@ -59,11 +59,7 @@ static int fail_with(const struct start *s, int rc, const struct err *err)
 static int printed(const struct start *s)
 {
     struct err err = {""};
-    if (fflush(stdout) == 0 && ferror(stdout) == 0) {
-        return EXIT_STATUS_OK;
-    }
-    err_set(&err, "cannot write to standard output: %s", strerror(errno));
-    return fail(s, EXIT_STATUS_OS, &err);
+    return std_fds_flush(&err) == 0 ? EXIT_STATUS_OK : fail(s, EXIT_STATUS_OS, &err);
 }
 
 /* ---- settings ---- */

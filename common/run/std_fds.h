@@ -10,3 +10,6 @@
 
 /* First thing in main(). False: there is no /dev/null, and nobody to tell. */
 MUST_CHECK bool std_fds_open(void);
+/* Has everything that was printed reached standard output? 0, or -errno and *err says that it has not: a
+ * result that nobody got is none. */
+MUST_CHECK int std_fds_flush(struct err *err);

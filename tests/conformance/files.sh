@@ -80,7 +80,8 @@ expect 1 'bad_request' /dev/null explain --live --policy "$scratch/good.yaml" "b
 expect 64 'no command' /dev/null "${esc}[2J"
 
 # an answer that nobody got is none
-for command in 'check' 'check --format json' 'export' 'explain a.example.com:443 --policy'; do
+for command in 'check' 'check --format json' 'export' 'explain a.example.com:443 --policy' \
+    'explain --format json a.example.com:443 --policy'; do
     found=0
     # shellcheck disable=SC2086
     "$egress" $command "$scratch/good.yaml" >/dev/full 2>"$scratch/err" || found=$?
@@ -99,6 +100,31 @@ for program in openshell-dnsd openshell-tunneld openshell-egress; do
         "$top_builddir/$program" $option >/dev/full 2>"$scratch/err" || found=$?
         [ "$found" = 71 ] || fail "$program $option: status $found with a full disk"
         [ -s "$scratch/err" ] || fail "$program $option: nothing is said of a full disk"
+    done
+done
+for command in check export explain run capture listen doctor; do
+    found=0
+    "$egress" $command --help >/dev/full 2>"$scratch/err" || found=$?
+    [ "$found" = 71 ] || fail "$command --help: status $found with a full disk"
+    grep -q 'cannot write to standard output: No space' "$scratch/err" || fail "$command --help: nothing is said of it"
+done
+apart='' # doctor asks the resolver: only where none is
+unshare -rn true 2>/dev/null && apart='unshare -rn'
+for command in 'capture up --mode redirect --dry-run' 'doctor --idle 0' 'doctor --idle 0 --format json'; do
+    case "$command/$apart" in doctor*/) continue ;; esac
+    found=0
+    # shellcheck disable=SC2086
+    $apart "$egress" $command >/dev/full 2>"$scratch/err" || found=$?
+    [ "$found" = 71 ] || fail "$command: status $found with a full disk"
+    grep -q 'cannot write to standard output: No space' "$scratch/err" || fail "$command: nothing is said of it"
+done
+for program in openshell-dnsd openshell-tunneld; do
+    for options in --dump-config '--dump-config --check' --check; do
+        found=0
+        # shellcheck disable=SC2086
+        "$top_builddir/$program" --policy "$scratch/good.yaml" $options >/dev/full 2>"$scratch/err" || found=$?
+        [ "$found" = 71 ] || fail "$program $options: status $found with a full disk"
+        grep -q 'cannot write to standard output: No space' "$scratch/err" || fail "$program $options: nothing is said of it"
     done
 done
 
