@@ -4,8 +4,9 @@
  * the test that the man page mentions it. A setting is --NAME (also --NAME=VALUE), PREFIX_NAME in the
  * environment (upper case,
  * '-' as '_'; lists separated by white space), and its default. Option beats environment beats default. An
- * option given twice (unless a list), an unknown option, a bad value and a stray argument are usage errors
- * naming the option. An empty environment variable counts as not set.
+ * option given twice (unless a list), an unknown option, a bad value (also one that is empty, or begins or
+ * ends with white space) and a stray argument are usage errors naming the option. An empty environment
+ * variable counts as not set.
  */
 #pragma once
 
@@ -39,7 +40,8 @@ struct setting {
     const char *arg;      /* "DURATION", "ADDR[:PORT]", … for --help */
     const char *help;     /* one line */
     const char *const *choices; /* NULL-terminated, for SETTING_CHOICE */
-    uint32_t min, max;          /* for SETTING_NUMBER and SETTING_DURATION_S (seconds) */
+    uint32_t min, max;          /* for SETTING_NUMBER, SETTING_DURATION_S (seconds) and SETTING_SIZE (KiB;
+                                   0 is taken whatever min is) */
     bool
         option_only; /* not read from the environment (an image's own PREFIX_VERSION must not stop a start) */
     const char *(*derive)(

@@ -37,8 +37,9 @@ const struct setting settings_dnsd_table[] = {
      .fallback = "60s", .max = 3 * HOUR_S, .help = "greatest TTL of an upstream's \"no\""}, /* RFC 2308 section 5 */
     {.name = "aaaa", .kind = SETTING_CHOICE, .offset = AT(aaaa), .choices = aaaa_modes, .fallback = "auto",
      .help = "IPv6 addresses: auto gives them if there is an IPv6 default route"},
+    /* Less is no cache for want of a unit; more than 80 million answers are a slip. */
     {.name = "cache-size", .kind = SETTING_SIZE, .offset = AT(cache_bytes), .arg = "SIZE", .fallback = "8MiB",
-     .help = "memory for answers, all workers together"},
+     .min = 64, .max = 16 << 20, .help = "memory for answers, all workers together; 0: none"},
     {.name = "serve-stale", .kind = SETTING_DURATION_S, .offset = AT(stale_s), .arg = "DURATION", .fallback = "1h",
      .max = 168 * HOUR_S, .help = "use answers so long after their TTL if there is no news; 0: never"},
     {.name = "synthetic-ttl", .kind = SETTING_DURATION_S, .offset = AT(synthetic_ttl_s), .arg = "DURATION",

@@ -72,9 +72,11 @@ static int parse_duration(struct span s, int64_t *out, struct err *err)
 static int parse_seconds(struct span s, uint32_t min_s, uint32_t max_s, uint32_t *out, struct err *err)
 {
     int64_t ms = 0;
-    int rc = parse_duration(s, &ms, err);
-    if (rc < 0) {
-        return rc;
+    int rc = num_duration_ms(s, &ms);
+    if (rc == -ERANGE) {
+        ms = INT64_MAX / 1000 * 1000;
+    } else if (rc < 0) {
+        return parse_duration(s, &ms, err);
     }
     if (ms % 1000 != 0) {
         err_set(err, "\"%.*s\" is not a whole number of seconds", (int)(s.len > 80 ? 80 : s.len),
@@ -92,12 +94,36 @@ static int parse_seconds(struct span s, uint32_t min_s, uint32_t max_s, uint32_t
     return 0;
 }
 
-static int set_size(const char *text, uint64_t *out, struct err *err)
+static void size_text(uint64_t bytes, struct wbuf *out)
 {
-    if (num_size_bytes(span_str(text), out) < 0) {
+    static const char *const unit[] = {"", "KiB", "MiB", "GiB"};
+    size_t i = 0;
+    while (i < 3 && bytes != 0 && bytes % 1024 == 0) {
+        bytes /= 1024;
+        i++;
+    }
+    wbuf_printf(out, "%" PRIu64 "%s", bytes, unit[i]);
+}
+
+static int set_size(const struct setting *row, const char *text, uint64_t *out, struct err *err)
+{
+    const uint64_t min = (uint64_t)row->min * 1024, max = (uint64_t)row->max * 1024;
+    uint64_t bytes = 0;
+    int rc = num_size_bytes(span_str(text), &bytes);
+    if (rc == -EINVAL) {
         err_set(err, QUOTE " is not a size (write 65536, 64KiB, 10MiB or 1GiB)", text);
         return -EINVAL;
     }
+    if (rc < 0 || bytes > max || (bytes < min && bytes != 0)) {
+        char bounds[64];
+        struct wbuf w = wbuf_make(bounds, sizeof(bounds));
+        size_text(min, &w);
+        wbuf_str(&w, "..");
+        size_text(max, &w);
+        err_set(err, QUOTE " is outside %.*s, and not 0", text, (int)w.len, bounds);
+        return -EINVAL;
+    }
+    *out = bytes;
     return 0;
 }
 
@@ -180,13 +206,36 @@ static int set_user_timeout(const char *text, int64_t *out, struct err *err)
     return rc;
 }
 
+/* What no value of any kind can be: a variable of a script that is not set, a quote too far to one side. */
+static int check_ends(const struct setting *row, const char *text, struct err *err)
+{
+    static const char space[] = " \t\r\n\v\f";
+    size_t len = strlen(text);
+    if (text[strspn(text, space)] == '\0') {
+        char arg[64] = "true or false";
+        struct wbuf w = wbuf_make(arg, sizeof(arg) - 1);
+        if (row->kind != SETTING_FLAG) {
+            settings_arg_text(row, &w);
+            arg[w.len] = '\0';
+        }
+        err_set(err, "the value is empty, and %s is wanted", arg);
+        return -EINVAL;
+    }
+    const bool at_start = strchr(space, text[0]) != NULL;
+    if (at_start || strchr(space, text[len - 1]) != NULL) {
+        err_set(err, QUOTE " %s with white space: leave that out", text, at_start ? "begins" : "ends");
+        return -EINVAL;
+    }
+    return 0;
+}
+
 int settings_value_set(struct settings_arena *a, const struct setting *row, void *settings, const char *text,
                        struct err *err)
 {
     void *at = field(row, settings);
-    if (*text == '\0') {
-        err_set(err, "the value is empty");
-        return -EINVAL;
+    int rc = check_ends(row, text, err);
+    if (rc < 0) {
+        return rc;
     }
     switch (row->kind) {
     case SETTING_FLAG:
@@ -206,7 +255,7 @@ int settings_value_set(struct settings_arena *a, const struct setting *row, void
     case SETTING_DURATION_S:
         return parse_seconds(span_str(text), row->min, row->max, at, err);
     case SETTING_SIZE:
-        return set_size(text, at, err);
+        return set_size(row, text, at, err);
     case SETTING_NUMBER:
         return set_number(row, text, at, err);
     case SETTING_CHOICE:
@@ -258,17 +307,6 @@ static void list_text(const struct str_list *list, struct wbuf *out)
     if (list->count == 0) {
         wbuf_str(out, "(unset)");
     }
-}
-
-static void size_text(uint64_t bytes, struct wbuf *out)
-{
-    static const char *const unit[] = {"", "KiB", "MiB", "GiB"};
-    size_t i = 0;
-    while (i < 3 && bytes != 0 && bytes % 1024 == 0) {
-        bytes /= 1024;
-        i++;
-    }
-    wbuf_printf(out, "%" PRIu64 "%s", bytes, unit[i]);
 }
 
 void settings_value_text(const struct setting *row, const void *settings, struct wbuf *out)

@@ -162,7 +162,7 @@ static void test_usage_errors(void **state)
         {{"--idle-timeout", "5"}, "--idle-timeout: ", "not a duration"},
         {{"--idle-timeout=-1s"}, "--idle-timeout: ", "not a duration"},
         {{"--idle-timeout=366d"}, "--idle-timeout: ", "365d"},
-        {{"--idle-timeout="}, "--idle-timeout: ", "empty"},
+        {{"--idle-timeout="}, "--idle-timeout: ", "empty, and DURATION is wanted"},
         {{"--idle-timeout"}, "--idle-timeout: ", "needs a value"},
         {{"--idle-timeout", "--check"}, "--idle-timeout: ", "needs a value"},
         {{"--idle-timeout=1s", "--idle-timeout=1s"}, "--idle-timeout: ", "given twice"},
@@ -190,8 +190,16 @@ static void test_usage_errors(void **state)
         {{"--keepalive=60s,15s,0"}, "--keepalive: ", "1 to 127"},
         {{"--keepalive=60s,15s,128"}, "--keepalive: ", "1 to 127"},
         {{"--user-timeout=25d"}, "--user-timeout: ", "24d"},
-        {{"--map="}, "--map: ", "empty"},
-        {{"--listen="}, "--listen: ", "empty"},
+        {{"--map="}, "--map: ", "empty, and FILE is wanted"},
+        {{"--map=  "}, "--map: ", "empty, and FILE is wanted"},
+        {{"--listen="}, "--listen: ", "empty, and ADDR[:PORT] is wanted"},
+        {{"--sni="}, "--sni: ", "empty, and off|warn|enforce is wanted"},
+        {{"--strict-private="}, "--strict-private: ", "empty, and true or false is wanted"},
+        {{"--map= x"}, "--map: ", "\" x\" begins with white space"},
+        {{"--map", "x\n"}, "--map: ", "ends with white space"},
+        {{"--never= 10.0.0.0/8"}, "--never: ", "\" 10.0.0.0/8\" begins with white space"},
+        {{"--workers=4 "}, "--workers: ", "\"4 \" ends with white space"},
+        {{"--keepalive=366d,15s,4"}, "--keepalive: ", "\"366d\" is outside 1s..32767s"},
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct reading r;
@@ -412,7 +420,7 @@ static void test_tables_are_sane(void **state)
             assert_true(row->kind == SETTING_FLAG || row->kind == SETTING_CHOICE || row->arg != NULL);
             assert_true((row->kind == SETTING_CHOICE) == (row->choices != NULL));
             assert_true(row->kind != SETTING_CHOICE || row->fallback != NULL);
-            if (row->kind == SETTING_NUMBER || row->kind == SETTING_DURATION_S) {
+            if (row->kind == SETTING_NUMBER || row->kind == SETTING_DURATION_S || row->kind == SETTING_SIZE) {
                 assert_true(row->max > row->min && row->fallback != NULL);
             }
             for (const struct setting *other = tables[t]; other != row; other++) {
@@ -420,6 +428,45 @@ static void test_tables_are_sane(void **state)
                 assert_true(other->offset != row->offset);
             }
         }
+    }
+}
+
+/* dnsd has the one option that is a size. */
+static void test_cache_size(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *option, *says;
+        uint64_t bytes;
+    } cases[] = {
+        {"--cache-size=0", NULL, 0},
+        {"--cache-size=64KiB", NULL, 65536},
+        {"--cache-size=16GiB", NULL, UINT64_C(16) << 30},
+        {"--cache-size=65535", "\"65535\" is outside 64KiB..16GiB, and not 0", 0},
+        {"--cache-size=8", "is outside 64KiB..16GiB", 0},
+        {"--cache-size=17179869185", "is outside 64KiB..16GiB", 0},
+        {"--cache-size=102400GiB", "\"102400GiB\" is outside 64KiB..16GiB", 0},
+        {"--cache-size=99999999999999999999", "is outside 64KiB..16GiB", 0},
+        {"--cache-size=99999999999999999999GiB", "is outside 64KiB..16GiB", 0},
+        {"--cache-size=100T", "is not a size", 0},
+        {"--cache-size=-1", "is not a size", 0},
+        {"--cache-size=GiB", "is not a size", 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct settings_dnsd s = {.cache_bytes = 1};
+        struct settings_arena *arena = NULL;
+        struct err err = {""};
+        char *argv[] = {(char *)(uintptr_t) "dnsd", (char *)(uintptr_t)cases[i].option, NULL};
+        const struct settings_source src = {
+            .table = settings_dnsd_table, .env_prefix = "OPENSHELL_DNSD", .argc = 2, .argv = argv};
+        int rc = settings_read(&src, &s, &arena, NULL, &err);
+        assert_int_equal(rc, cases[i].says == NULL ? 0 : -EINVAL);
+        if (cases[i].says == NULL) {
+            assert_true(s.cache_bytes == cases[i].bytes);
+        } else if (strstr(err.text, cases[i].says) == NULL) {
+            fail_msg("%s: %s", cases[i].option, err.text);
+        }
+        settings_free(arena);
     }
 }
 
@@ -431,7 +478,7 @@ int main(void)
         cmocka_unit_test(test_limits_are_inclusive), cmocka_unit_test(test_environment),
         cmocka_unit_test(test_upstream_identity),    cmocka_unit_test(test_dashes_end_the_options),
         cmocka_unit_test(test_values_as_text),       cmocka_unit_test(test_dump_and_help_name_every_setting),
-        cmocka_unit_test(test_tables_are_sane),
+        cmocka_unit_test(test_tables_are_sane),      cmocka_unit_test(test_cache_size),
     };
     clearenv();
     return cmocka_run_group_tests_name("settings", tests, NULL, NULL);
