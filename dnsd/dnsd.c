@@ -40,16 +40,12 @@ struct dnsd {
 
 static int check_lists(const struct settings_dnsd *s, struct err *err)
 {
-    for (size_t i = 0; i < s->shared.never.count; i++) {
-        struct ip_prefix prefix;
-        uint16_t port;
-        if (guard_parse_never(span_str(s->shared.never.items[i]), &prefix, &port) != 0) {
-            err_set(err, "--never %s: not CIDR or CIDR:PORT", s->shared.never.items[i]);
-            return -EINVAL;
-        }
-    }
     struct acl acl = {0};
-    int rc = acl_build(&s->shared.allow_client, false, &acl, err);
+    int rc = guard_check_nevers(&s->shared.never, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = acl_build(&s->shared.allow_client, false, &acl, err);
     if (rc == 0) {
         acl_fini(&acl);
     }

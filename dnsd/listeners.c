@@ -3,6 +3,7 @@
 
 #include "common/net/sock.h"
 #include "common/run/listen_twice.h"
+#include "common/run/option_say.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,11 +16,14 @@ int listeners_check(const struct str_list *listen, const char *admin, struct err
 {
     const struct str_list admins = {.items = &admin, .count = admin != NULL ? 1 : 0};
     const struct listen_option options[] = {{"--listen", listen, DNS_PORT}, {"--admin", &admins, 0}};
+    static const struct option_wanted wanted = {"--listen", "ADDR[:PORT]", "127.0.0.1:53 or [::1]:53", false};
     for (size_t i = 0; i < listen->count; i++) {
         struct addr a;
-        if (addr_parse(span_str(listen->items[i]), DNS_PORT, &a) != 0) {
-            err_set(err, "--listen %s: not an address (ADDR, ADDR:PORT, [IPV6]:PORT)", listen->items[i]);
-            return -EINVAL;
+        int rc = addr_parse(span_str(listen->items[i]), DNS_PORT, &a) == 0
+                     ? option_check_brackets(&wanted, listen->items[i], err)
+                     : option_say(&wanted, listen->items[i], err);
+        if (rc != 0) {
+            return rc;
         }
     }
     return listen_twice_check(options, sizeof(options) / sizeof(options[0]), err);

@@ -12,6 +12,7 @@
 #include "common/net/sock.h"
 #include "common/run/exit_status.h"
 #include "common/run/listen_fds.h"
+#include "common/run/option_say.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -71,8 +72,11 @@ static int parse_addr(const char *kind, const char *text, struct addr *out, stru
                           : strcmp(kind, "connect") == 0 ? CONNECT_PORT
                                                          : 0;
     if (addr_parse(span_str(text), port, out) != 0 || out->port == 0) {
-        err_set(err, "--%s: '%s' is not %s", kind, text, port == 0 ? "ADDR:PORT" : "ADDR[:PORT]");
-        return -EINVAL;
+        char option[16];
+        (void)snprintf(option, sizeof option, "--%s", kind);
+        const struct option_wanted wanted = {option, port == 0 ? "ADDR:PORT" : "ADDR[:PORT]",
+                                             port == DNS_PORT ? "127.0.0.1:53" : "127.0.0.1:3128", false};
+        return option_say(&wanted, text, err);
     }
     return 0;
 }

@@ -3,6 +3,7 @@
 
 #include "common/net/sock.h"
 #include "common/run/capture_auto.h"
+#include "common/run/option_say.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -53,12 +54,15 @@ static const char *option_of(enum listen_kind kind)
 
 static int parse_one(const char *text, enum listen_kind kind, struct addr *out, struct err *err)
 {
+    static const struct option_wanted connect = {"--listen", "ADDR[:PORT]", "127.0.0.1:3128 or [::1]:3128",
+                                                 false};
+    static const struct option_wanted capture = {"--transparent", "ADDR:PORT, auto or ADDR:auto",
+                                                 "127.0.0.1:3129", false};
+    const struct option_wanted *w = kind == LISTEN_CAPTURE ? &capture : &connect;
     if (addr_parse(span_str(text), kind == LISTEN_CAPTURE ? 0 : LISTEN_CONNECT_PORT, out) != 0) {
-        err_set(err, "%s: \"%s\" is not ADDR:PORT%s", option_of(kind), text,
-                kind == LISTEN_CAPTURE ? ", auto or ADDR:auto" : "");
-        return -EINVAL;
+        return option_say(w, text, err);
     }
-    return 0;
+    return option_check_brackets(w, text, err);
 }
 
 static bool is_auto(const char *text, enum listen_kind kind)

@@ -132,6 +132,15 @@ static inline bool has_prefix(struct words a, struct words prefix, uint8_t bits)
     return high == 0 && (a.low ^ prefix.low) >> (128U - bits) == 0;
 }
 
+static size_t count_digits(struct span s)
+{
+    size_t n = 0;
+    while (n < s.len && s.data[n] >= '0' && s.data[n] <= '9') {
+        n++;
+    }
+    return n;
+}
+
 static bool is_nat64(struct words a)
 {
     return has_prefix(a, nat64_prefix, 96);
@@ -175,6 +184,43 @@ int ip_prefix_parse(struct span text, struct ip_prefix *out)
     }
     *out = p;
     return 0;
+}
+
+static struct ip masked(const struct ip *a, uint64_t bits)
+{
+    struct ip m = *a;
+    for (size_t i = (size_t)bits; i < family_len(a->family) * 8; i++) {
+        m.bytes[i / 8] = (uint8_t)(m.bytes[i / 8] & ~(0x80U >> (i % 8)));
+    }
+    return m;
+}
+
+const char *ip_prefix_meant(struct span text, char out[IP_MEANT_CAP])
+{
+    const bool has_bracket = text.len > 0 && text.data[0] == '[';
+    const size_t slash = span_find(text, '/');
+    const struct span behind = span_sub(text, slash + 1, text.len);
+    const struct span digits = span_sub(behind, 0, count_digits(behind));
+    const struct span tail = span_sub(behind, digits.len, behind.len);
+    struct ip ip;
+    uint64_t bits = 0;
+    char whole[IP_TEXT_CAP];
+    char network[IP_TEXT_CAP];
+    out[0] = '\0';
+    if (tail.len > sizeof("]:65535") - 1 ||
+        ip_parse(span_sub(text, has_bracket, slash - has_bracket), &ip) != 0 ||
+        num_u64(digits, 0, family_len(ip.family) * 8, &bits) != 0) {
+        return out;
+    }
+    const struct ip base = masked(&ip, bits);
+    const char *const bracket = has_bracket ? "[" : "";
+    struct wbuf w = wbuf_make(out, IP_MEANT_CAP);
+    wbuf_printf(&w, "%s%s/%u%.*s or %s%s/%u%.*s", bracket, ip_text(&base, network), (unsigned)bits,
+                (int)tail.len, (const char *)tail.data, bracket, ip_text(&ip, whole),
+                (unsigned)family_len(ip.family) * 8, (int)tail.len, (const char *)tail.data);
+    wbuf_u8(&w, 0);
+    (void)CHECK(!w.overflow);
+    return out;
 }
 
 /* The first longest run of two or more zero groups (RFC 5952 4.2), as [*start, *start + the result). */

@@ -27,6 +27,12 @@ struct ip_prefix {
 MUST_CHECK int ip_parse(struct span text, struct ip *out);
 /* "ADDR" or "ADDR/BITS". -EINVAL on bad text, -EDOM if host bits are set. */
 MUST_CHECK int ip_prefix_parse(struct span text, struct ip_prefix *out);
+/*
+ * What text, refused for its host bits, may have meant: of "10.0.0.1/8" "10.0.0.0/8 or 10.0.0.1/32". A "[" in
+ * front and a "]" and a port behind are kept. "" if it is not of that kind. Returns out.
+ */
+#define IP_MEANT_CAP 128
+const char *ip_prefix_meant(struct span text, char out[IP_MEANT_CAP]);
 const char *ip_text(const struct ip *a, char text[IP_TEXT_CAP]); /* RFC 5952 for IPv6; "-" for IP_NONE */
 bool ip_is_equal(const struct ip *a, const struct ip *b);
 int ip_compare(const struct ip *a, const struct ip *b); /* total order: family, then bytes */

@@ -2,6 +2,7 @@
 #include "common/policy/policy_parts.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 static bool says_something(const struct load_tuning *t)
 {
@@ -152,8 +153,11 @@ static void load_never(struct load *l, const struct yaml_node *n)
     }
     int rc = policy_never_parse(n->text, &v->never.prefix, &v->never.port);
     if (rc == -EDOM) {
-        load_error(l, n->pos, "write the first address of the range",
-                   "%s has address bits behind its prefix length", diag_quote(n->text, quoted));
+        char meant[IP_MEANT_CAP];
+        char hint[IP_MEANT_CAP + 8];
+        (void)snprintf(hint, sizeof hint, "write %s", ip_prefix_meant(n->text, meant));
+        load_error(l, n->pos, hint, "%s has address bits behind its prefix length",
+                   diag_quote(n->text, quoted));
         return;
     }
     if (rc != 0) {

@@ -213,24 +213,6 @@ static void load_endpoint_ports(struct load *l, const struct yaml_node *n, struc
     }
 }
 
-/* For "10.0.0.1/8": "write 10.0.0.0/8, or a smaller range". */
-static void masked_hint(struct span text, char *out, size_t cap)
-{
-    char address[IP_TEXT_CAP];
-    size_t slash = span_find(text, '/');
-    struct ip ip;
-    uint64_t bits = 0;
-    out[0] = '\0';
-    if (ip_parse(span_sub(text, 0, slash), &ip) != 0 || slash == text.len ||
-        num_u64(span_sub(text, slash + 1, text.len), 0, 128, &bits) != 0) {
-        return;
-    }
-    for (size_t i = (size_t)bits; i < 128; i++) {
-        ip.bytes[i / 8] = (uint8_t)(ip.bytes[i / 8] & ~(0x80U >> (i % 8)));
-    }
-    (void)snprintf(out, cap, "write %s/%u, or a smaller range", ip_text(&ip, address), (unsigned)bits);
-}
-
 /* p holds addresses that are never dialled; `which` is where. */
 static void refuse_never(struct load *l, const struct yaml_node *n, const struct ip_prefix *p,
                          const struct ip_prefix *which)
@@ -256,8 +238,9 @@ static void check_allowed_ip(struct load *l, const struct yaml_node *n, struct i
     struct ip_prefix p;
     int rc = ip_prefix_parse(n->text, &p);
     if (rc == -EDOM) {
-        char hint[128];
-        masked_hint(n->text, hint, sizeof hint);
+        char meant[IP_MEANT_CAP];
+        char hint[IP_MEANT_CAP + 8];
+        (void)snprintf(hint, sizeof hint, "write %s", ip_prefix_meant(n->text, meant));
         load_error(l, n->pos, hint, "%s has address bits behind its prefix length",
                    diag_quote(n->text, quoted));
         return;

@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/run/acl.h"
 
+#include "common/run/option_say.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
 static int add_item(struct acl *a, const char *text, struct err *err)
 {
     struct ip_prefix *item = &a->items[a->count];
-    int rc = ip_prefix_parse(span_str(text), item);
-    if (rc == -EDOM) {
-        err_set(err, "--allow-client: %.80s has bits set behind the prefix", text);
-        return -EINVAL;
-    }
-    if (rc < 0) {
-        err_set(err, "--allow-client: %.80s is neither an address nor a prefix", text);
-        return -EINVAL;
+    static const struct option_wanted wanted = {"--allow-client", "CIDR", "10.0.0.7 or 10.0.0.0/8", true};
+    if (ip_prefix_parse(span_str(text), item) < 0) {
+        return option_say(&wanted, text, err);
     }
     /* Clients with an IPv4-mapped address are seen as IPv4: such a prefix could never match. */
     const struct ip_prefix mapped = {.base = {.family = IP_V6, .bytes = {[10] = 0xff, [11] = 0xff}},

@@ -2,6 +2,7 @@
 #include "common/run/admin_socket.h"
 
 #include "common/net/sock.h"
+#include "common/run/option_say.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -22,14 +23,13 @@ struct target {
 
 static int parse(const char *option, struct target *out, struct err *err)
 {
+    static const struct option_wanted wanted = {"--admin", "ADDR:PORT or unix:PATH",
+                                                "127.0.0.1:9053 or unix:/run/openshell/admin.sock", false};
     *out = (struct target){.un.sun_family = AF_UNIX};
     if (strncmp(option, PREFIX, sizeof PREFIX - 1) != 0) {
         out->is_tcp = true;
-        if (addr_parse(span_str(option), 0, &out->addr) != 0) {
-            err_set(err, "--admin: %.80s is neither ADDR:PORT nor unix:PATH", option);
-            return -EINVAL;
-        }
-        return 0;
+        return addr_parse(span_str(option), 0, &out->addr) == 0 ? option_check_brackets(&wanted, option, err)
+                                                                : option_say(&wanted, option, err);
     }
     const char *path = option + sizeof PREFIX - 1;
     size_t len = strlen(path);

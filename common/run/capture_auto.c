@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/run/capture_auto.h"
 
+#include "common/run/option_say.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,8 +38,9 @@ static int parse_host(const char *item, struct ip *out, struct err *err)
         host = span_sub(host, 1, host.len - 2);
     }
     if (ip_parse(host, out) != 0 || is_bracketed != (out->family == IP_V6)) {
-        err_set(err, "--transparent: \"%.80s\" is not auto, ADDR:auto or [V6ADDR]:auto", item);
-        return -EINVAL;
+        static const struct option_wanted wanted = {"--transparent", "auto, ADDR:auto or [V6ADDR]:auto",
+                                                    "127.0.0.1:auto", false};
+        return option_say(&wanted, item, err);
     }
     return 0;
 }

@@ -3,6 +3,7 @@
 
 #include "common/base/num.h"
 #include "common/run/guard.h"
+#include "common/run/option_say.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -71,6 +72,8 @@ static int parse_name(struct span text, struct chain_except *out, struct err *er
 
 static int parse_excepts(const struct str_list *list, struct chain_config *out, struct err *err)
 {
+    static const struct option_wanted wanted = {"--chain-except", "HOST[:PORT] or CIDR[:PORT]",
+                                                "db.example.com:5432 or 10.0.0.0/8", true};
     out->items = calloc(list->count + 1, sizeof(*out->items));
     if (out->items == NULL) {
         err_set(err, "out of memory");
@@ -82,6 +85,8 @@ static int parse_excepts(const struct str_list *list, struct chain_config *out, 
         int rc = guard_parse_never(text, &e->prefix, &e->port); /* the same form */
         if (rc == 0) {
             e->kind = CHAIN_EXCEPT_PREFIX;
+        } else if (rc == -EDOM || span_find(text, '/') < text.len) {
+            rc = option_say(&wanted, list->items[i], err);
         } else {
             rc = parse_name(text, e, err);
         }

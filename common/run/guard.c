@@ -2,6 +2,7 @@
 #include "common/run/guard.h"
 
 #include "common/base/num.h"
+#include "common/run/option_say.h"
 
 #include <errno.h>
 #include <ifaddrs.h>
@@ -123,15 +124,35 @@ int guard_parse_never(struct span text, struct ip_prefix *prefix, uint16_t *port
     }
     struct ip_prefix p;
     uint16_t n = 0;
-    if (ip_prefix_parse(head, &p) < 0 || (bracketed && p.base.family != IP_V6)) {
+    int rc = ip_prefix_parse(head, &p);
+    if (rc == 0 && bracketed && p.base.family != IP_V6) {
         return -EINVAL;
     }
     if (has_port && num_port(tail, &n) < 0) {
         return -EINVAL;
     }
+    if (rc != 0) {
+        return rc;
+    }
     *prefix = p;
     *port = n;
     return 0;
+}
+
+static const struct option_wanted never_wanted = {"--never", "CIDR[:PORT] or [V6CIDR]:PORT",
+                                                  "10.0.0.0/8, 10.43.0.1:443 or [fd00::/8]:443", true};
+
+int guard_check_nevers(const struct str_list *list, struct err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < list->count; i++) {
+        struct ip_prefix prefix;
+        uint16_t port = 0;
+        if (guard_parse_never(span_str(list->items[i]), &prefix, &port) < 0) {
+            rc = option_say(&never_wanted, list->items[i], err);
+        }
+    }
+    return rc;
 }
 
 static int add_nevers(struct guard *g, const struct str_list *list, struct err *err)
@@ -140,12 +161,7 @@ static int add_nevers(struct guard *g, const struct str_list *list, struct err *
         struct ip_prefix prefix;
         uint16_t port = 0;
         if (guard_parse_never(span_str(list->items[i]), &prefix, &port) < 0) {
-            err_set(
-                err,
-                "--never: %.80s is not of the form CIDR, CIDR:PORT or [V6CIDR]:PORT with no bits set behind "
-                "the prefix",
-                list->items[i]);
-            return -EINVAL;
+            return option_say(&never_wanted, list->items[i], err);
         }
         if (add(g, &prefix, port, "--never") < 0) {
             return -ENOMEM;
@@ -237,16 +253,16 @@ static const char *pool_fault(const struct ip_prefix *p)
 
 int guard_parse_pools(const struct str_list *list, struct synth_pools *out, struct err *err)
 {
+    static const struct option_wanted wanted = {"--pool", "ADDR/BITS", "198.18.0.0/15 or fd00:5e11::/64",
+                                                true};
     *out = (struct synth_pools){0};
     for (size_t i = 0; i < list->count; i++) {
         struct ip_prefix p;
         const char *fault = NULL;
-        int rc = ip_prefix_parse(span_str(list->items[i]), &p);
-        if (rc == -EDOM) {
-            fault = "has bits set behind the prefix";
-        } else if (rc < 0) {
-            fault = "is not a prefix (ADDR/BITS)";
-        } else if (p.base.family == IP_V4 ? out->has_v4 : out->has_v6) {
+        if (ip_prefix_parse(span_str(list->items[i]), &p) < 0) {
+            return option_say(&wanted, list->items[i], err);
+        }
+        if (p.base.family == IP_V4 ? out->has_v4 : out->has_v6) {
             fault = "is a second prefix of its family";
         } else {
             fault = pool_fault(&p);
@@ -308,14 +324,18 @@ static const char *steer_fault(const struct ip *ip, const struct synth_pools *po
 
 int guard_parse_steer(const struct settings_shared *s, struct steer_addrs *out, struct err *err)
 {
+    static const struct option_wanted wanted = {"--steer-address", "ADDR, without a port or a prefix",
+                                                "10.0.0.1", false};
     struct synth_pools pools;
     *out = (struct steer_addrs){.v4 = {.family = IP_NONE}, .v6 = {.family = IP_NONE}};
     int rc = guard_parse_pools(&s->pool, &pools, err);
     for (size_t i = 0; rc == 0 && i < s->steer.count; i++) {
         struct ip ip;
         const char *text = s->steer.items[i];
-        const char *fault =
-            ip_parse(span_str(text), &ip) != 0 ? "is not an address" : steer_fault(&ip, &pools, out);
+        if (ip_parse(span_str(text), &ip) != 0) {
+            return option_say(&wanted, text, err);
+        }
+        const char *fault = steer_fault(&ip, &pools, out);
         if (fault != NULL) {
             err_set(err, "--steer-address: %.80s %s", text, fault);
             return -EINVAL;

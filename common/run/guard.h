@@ -21,8 +21,10 @@ void guard_fini(struct guard *g);
 /* Is it one of the listeners that guard_build was given, or an address that may lead to one (unspecified, or
  * IPv6 that wraps IPv4)? */
 bool guard_is_own(const struct guard *g, const struct addr *a);
-/* "CIDR", "CIDR:PORT", "[v6/bits]:PORT", "ADDR". -EINVAL. */
+/* "CIDR", "CIDR:PORT", "[v6/bits]:PORT", "ADDR". -EINVAL, or -EDOM if host bits are set. */
 MUST_CHECK int guard_parse_never(struct span text, struct ip_prefix *prefix, uint16_t *port);
+/* Every item of --never. -EINVAL. */
+MUST_CHECK int guard_check_nevers(const struct str_list *list, struct err *err);
 /* The pools of --pool (at most one per family), for guard and map. */
 struct synth_pools {
     struct ip_prefix v4, v6;

@@ -2,6 +2,7 @@
 #include "common/run/upstreams.h"
 
 #include "common/dns/resolv_conf.h"
+#include "common/run/option_say.h"
 
 #include <errno.h>
 
@@ -15,8 +16,19 @@ static bool has_addr(const struct upstream_list *list, const struct addr *a)
     return false;
 }
 
+/* "dns.example.net:53", "tls://dns.example.net#dns.example.net" */
+static bool is_named(struct span text)
+{
+    const struct span scheme = SPAN_LIT("tls://");
+    if (span_is_equal(span_sub(text, 0, scheme.len), scheme)) {
+        text = span_sub(text, scheme.len, text.len);
+    }
+    return option_is_name(span_sub(text, 0, span_find(text, '#')));
+}
+
 int upstreams_parse(const struct str_list *list, struct upstream_list *out, struct err *err)
 {
+    static const struct option_wanted wanted = {"--upstream", "ADDR[:PORT]", "192.0.2.53", false};
     *out = (struct upstream_list){.count = 0};
     if (list->count > UPSTREAMS_MAX) {
         err_set(err, "--upstream: at most %d, not %zu", UPSTREAMS_MAX, list->count);
@@ -25,6 +37,13 @@ int upstreams_parse(const struct str_list *list, struct upstream_list *out, stru
     for (size_t i = 0; i < list->count; i++) {
         struct addr a;
         const char *why = upstream_parse(span_str(list->items[i]), &a, &out->tls_names[out->count]);
+        if (why != NULL && is_named(span_str(list->items[i]))) {
+            why = "a name, and an address is wanted: 192.0.2.53, 127.0.0.1:53, or over TLS "
+                  "tls://192.0.2.53#NAME";
+        }
+        if (why == NULL && option_check_brackets(&wanted, list->items[i], err) != 0) {
+            return -EINVAL;
+        }
         if (why != NULL) {
             err_set(err, "--upstream %.80s: %s", list->items[i], why);
             return -EINVAL;

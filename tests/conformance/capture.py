@@ -307,7 +307,7 @@ USAGE = [
     (["up", "--mode", "tproxy"], "needs --interface"), (["up", "--mode", "redirect", "--port", "443"], "only anyip"),
     (["up", "--mode", "redirect", "--interface", 'a" accept'], "not the name of an interface"),
     (["up", "--mode", "redirect", "--to", "0"], "1 to 65535"), (["up", "--mode", "redirect", "--to", "65536"], "65535"),
-    (["up", "--mode", "redirect", "--pool", "198.18.0.1/15"], "bits set behind"), (["up", "x"], "not an option"),
+    (["up", "--mode", "redirect", "--pool", "198.18.0.1/15"], "did you mean 198.18.0.0/15 or 198.18.0.1/32?"), (["up", "x"], "not an option"),
     (["up", "--mode", "redirect", "--nothing"], "no such option"), (["up", "--dry-run=1"], "takes no value"),
 ]
 
