@@ -67,7 +67,8 @@ static int take_mode(struct options *o, const char *value, struct err *err)
             return 0;
         }
     }
-    return bad(err, "mode", "anyip, redirect or tproxy");
+    err_set(err, "--mode: '%.40s' is none of anyip, redirect and tproxy", value);
+    return -EINVAL;
 }
 
 static int add_port(struct options *o, uint16_t port)
@@ -101,7 +102,8 @@ static int take_option(struct options *o, struct cli_option *opt, struct cli *c,
     if (which == sizeof names / sizeof names[0]) {
         return 0;
     }
-    int rc = cli_take_value(opt, c, err);
+    const bool is_once = which == 0 || which == 4;
+    int rc = is_once ? cli_take_once(opt, c, err) : cli_take_value(opt, c, err);
     uint16_t port = 0;
     if (rc != 0) {
         return rc;
@@ -114,7 +116,7 @@ static int take_option(struct options *o, struct cli_option *opt, struct cli *c,
         rc = arg_list_add(&o->policies, opt->value);
     } else if (which == 5) {
         rc = is_interface(opt->value) ? arg_list_add(&o->interfaces, opt->value)
-                                      : bad(err, names[which], "not the name of an interface");
+                                      : bad(err, names[which], "not the name of an interface, as eth0");
     } else if (num_port(span_str(opt->value), &port) != 0) {
         rc = bad(err, names[which], "a port is a number from 1 to 65535");
     } else if (which == 3) {

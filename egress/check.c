@@ -30,6 +30,7 @@ static void check_usage(FILE *out)
 
 struct check_options {
     bool is_help;
+    bool has_format;
     bool is_json;
     int first; /* argument that is a file */
 };
@@ -49,6 +50,10 @@ static int read_format(struct check_options *o, int argc, char **argv)
     if (format == NULL || (strcmp(format, "text") != 0 && strcmp(format, "json") != 0)) {
         return refuse(": text or json", "--format");
     }
+    if (o->has_format) {
+        return refuse(": given twice", "--format");
+    }
+    o->has_format = true;
     o->is_json = strcmp(format, "json") == 0;
     o->first += equals != NULL ? 1 : 2;
     return 0;
@@ -73,6 +78,13 @@ static int read_options(struct check_options *o, int argc, char **argv)
     }
     if (rc == 0 && o->first >= argc) {
         return refuse("no file is given", "");
+    }
+    for (int i = o->first; rc == 0 && i < argc; i++) {
+        rc = argv[i][0] != '\0'
+                 ? 0
+                 : refuse("an empty FILE: name a policy file or a directory, as policy.yaml, or - "
+                          "for standard input",
+                          "");
     }
     return rc;
 }

@@ -20,10 +20,13 @@ struct daemon_args {
 };
 void daemon_args_fini(struct daemon_args *a);
 
-struct cli { /* a command line and how far it is read */
+#define CLI_ONCE_MAX 8 /* options of one command that can be given once */
+struct cli {           /* a command line and how far it is read */
     int argc;
     char **argv;
     int at;
+    struct span once[CLI_ONCE_MAX]; /* names that cli_take_once has seen */
+    size_t once_count;
 };
 struct cli_option { /* argv[at] without the dashes */
     struct span name;
@@ -32,8 +35,13 @@ struct cli_option { /* argv[at] without the dashes */
 /* argv[at] begins with "--". */
 struct cli_option cli_option_at(const struct cli *c);
 bool cli_is_named(const struct cli_option *o, const char *name);
-/* The value of an option: behind '=', or the next argument, which is then read too. 0 or -EINVAL. */
+/*
+ * The value of an option: behind '=', or the next argument, which is then read too. 0, or -EINVAL where there
+ * is none, or it is empty or begins or ends with white space; *err says what is wanted.
+ */
 MUST_CHECK int cli_take_value(struct cli_option *o, struct cli *c, struct err *err);
+/* The same of an option of ours that is given once; else -EINVAL. */
+MUST_CHECK int cli_take_once(struct cli_option *o, struct cli *c, struct err *err);
 MUST_CHECK int cli_no_value(const struct cli_option *o, struct err *err);
 
 /* What a command does with options of the daemons. */

@@ -124,7 +124,7 @@ static int take_option(struct doctor_options *out, struct cli *c, struct err *er
         err_set(err, "'%.80s': no such option", c->argv[c->at]);
         return -EINVAL;
     }
-    int rc = cli_take_value(&o, c, err);
+    int rc = cli_is_named(&o, "policy") ? cli_take_value(&o, c, err) : cli_take_once(&o, c, err);
     if (rc != 0) {
         return rc;
     }

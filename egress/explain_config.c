@@ -23,7 +23,7 @@ static const struct daemon_args_spec spec = {
 
 static int take_format(struct explain_options *out, struct cli_option *o, struct cli *c, struct err *err)
 {
-    int rc = cli_take_value(o, c, err);
+    int rc = cli_take_once(o, c, err);
     if (rc == 0 && strcmp(o->value, "json") != 0 && strcmp(o->value, "text") != 0) {
         err_set(err, "--format: '%.40s' is neither text nor json", o->value);
         return -EINVAL;

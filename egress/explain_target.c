@@ -51,6 +51,11 @@ static void say_url(struct span text, size_t scheme_len, struct err *err)
     }
 }
 
+static bool is_space(uint8_t c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
 static int check_shape(struct span text, struct err *err)
 {
     for (size_t i = 0; i + 2 < text.len; i++) {
@@ -61,7 +66,12 @@ static int check_shape(struct span text, struct err *err)
     }
     bool is_port_only = text.len > 0 && text.data[0] == ':' && (text.len == 1 || text.data[1] != ':');
     if (text.len == 0 || is_port_only) { /* "::1" is an address */
-        err_set(err, "an empty host: type HOST[:PORT]");
+        err_set(err, "an empty host: type HOST[:PORT], as gateway.discord.gg:443");
+        return -EINVAL;
+    }
+    if (is_space(text.data[0]) || is_space(text.data[text.len - 1])) {
+        err_set(err, "'%.*s' begins or ends with white space: type HOST[:PORT], as gateway.discord.gg:443",
+                (int)(text.len > SHOWN ? SHOWN : text.len), (const char *)text.data);
         return -EINVAL;
     }
     size_t slash = span_find(text, '/');

@@ -82,5 +82,14 @@ int command_export(int argc, char **argv)
         export_usage(stderr);
         return 2;
     }
+    for (int i = first; i < argc; i++) {
+        if (argv[i][0] == '\0') {
+            (void)fprintf(stderr,
+                          "openshell-egress export: an empty FILE: name a policy file or a directory, as "
+                          "policy.yaml\n");
+            export_usage(stderr);
+            return 2;
+        }
+    }
     return export_files((const char *const *)argv + first, (size_t)(argc - first));
 }

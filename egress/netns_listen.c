@@ -71,14 +71,14 @@ static int parse_addr(const char *kind, const char *text, struct addr *out, stru
     const uint16_t port = strcmp(kind, "dns") == 0       ? DNS_PORT
                           : strcmp(kind, "connect") == 0 ? CONNECT_PORT
                                                          : 0;
+    char option[16];
+    (void)snprintf(option, sizeof option, "--%s", kind);
+    const struct option_wanted w = {option, port == 0 ? "ADDR:PORT" : "ADDR[:PORT]",
+                                    port == DNS_PORT ? "127.0.0.1:53" : "127.0.0.1:3128", false};
     if (addr_parse(span_str(text), port, out) != 0 || out->port == 0) {
-        char option[16];
-        (void)snprintf(option, sizeof option, "--%s", kind);
-        const struct option_wanted wanted = {option, port == 0 ? "ADDR:PORT" : "ADDR[:PORT]",
-                                             port == DNS_PORT ? "127.0.0.1:53" : "127.0.0.1:3128", false};
-        return option_say(&wanted, text, err);
+        return option_say(&w, text, err);
     }
-    return 0;
+    return option_check_brackets(&w, text, err);
 }
 
 /* --dns, --connect or --capture: 1 if it is one, 0 if not, -errno. */
@@ -106,7 +106,7 @@ static int take_one(struct listen_options *o, struct cli *c, struct err *err)
         return cli_no_value(&opt, err);
     }
     if (cli_is_named(&opt, "netns")) {
-        int rc = cli_take_value(&opt, c, err);
+        int rc = cli_take_once(&opt, c, err);
         o->netns = opt.value;
         return rc;
     }
@@ -143,7 +143,9 @@ static int parse(int argc, char **argv, struct listen_options *o, struct err *er
     if (o->kinds.count == 0) {
         return bad(err, "no socket: say --dns, --connect or --capture");
     }
-    return c.at < argc ? 0 : bad(err, "no command: put it, and its arguments, behind --");
+    return c.at < argc && argv[c.at][0] != '\0'
+               ? 0
+               : bad(err, "no command: put it, and its arguments, behind --");
 }
 
 static int keep(struct opened *sockets, const char *kind, int fd, struct err *err)

@@ -28,7 +28,7 @@ void run_options_fini(struct run_options *o)
 static int take_capture(struct cli_option *o, struct cli *c, enum fence_capture *out, struct err *err)
 {
     static const char *const words[] = {"auto", "redirect", "anyip"}; /* in the order of the enum */
-    int rc = cli_take_value(o, c, err);
+    int rc = cli_take_once(o, c, err);
     for (size_t i = 0; rc == 0 && i < sizeof words / sizeof words[0]; i++) {
         if (strcmp(o->value, words[i]) == 0) {
             *out = (enum fence_capture)i;
@@ -91,7 +91,7 @@ static int command_option(struct run_options *out, struct cli_option *o, struct 
     } else if (cli_is_named(o, "keep-fd")) {
         rc = take_keep_fd(o, c, out, err);
     } else if (cli_is_named(o, "as")) {
-        rc = cli_take_value(o, c, err);
+        rc = cli_take_once(o, c, err);
         out->as = o->value;
     } else {
         return 0;
@@ -120,12 +120,12 @@ static int own_option(struct run_options *out, struct cli *c, struct err *err)
         rc = cli_take_value(&o, c, err);
         rc = rc == 0 ? arg_list_add(&out->pools, o.value) : rc;
     } else if (cli_is_named(&o, "log")) {
-        rc = cli_take_value(&o, c, err);
+        rc = cli_take_once(&o, c, err);
         out->log = o.value;
     } else if (cli_is_named(&o, "capture")) {
         rc = take_capture(&o, c, &out->capture, err);
     } else if (cli_is_named(&o, "proxy-env")) {
-        rc = cli_take_value(&o, c, err);
+        rc = cli_take_once(&o, c, err);
         if (rc == 0 && strcmp(o.value, "on") != 0 && strcmp(o.value, "off") != 0) {
             err_set(err, "--proxy-env: '%s' is neither on nor off", o.value);
             rc = -EINVAL;
@@ -195,7 +195,7 @@ int run_options_parse(int argc, char **argv, struct run_options *out, struct err
     if (rc == 0 && out->policies.count == 0) {
         rc = arg_list_add(&out->policies, DEFAULT_POLICY);
     }
-    if (rc == 0 && !out->help && c.at >= argc) {
+    if (rc == 0 && !out->help && (c.at >= argc || argv[c.at][0] == '\0')) {
         err_set(err, "no command: openshell-egress run [OPTION]... -- COMMAND [ARGUMENT]...");
         rc = -EINVAL;
     }

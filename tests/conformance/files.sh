@@ -52,7 +52,7 @@ for command in check export; do
     expect 1 'larger than 16 MiB' /dev/null $command "$scratch/huge.yaml"
     expect 1 'Too many levels' /dev/null $command "$scratch/loop.yaml"
     expect 1 'there is nothing of that name' /dev/null $command "$scratch/dangling.yaml"
-    expect 1 'there is nothing of that name' /dev/null $command ''
+    expect 2 'an empty FILE' /dev/null $command ''
     expect 1 'Not a directory' /dev/null $command "$scratch/good.yaml/x"
     expect 1 'the file is empty' /dev/null $command "$scratch/zero.yaml"
     expect 1 'unknown key "prot"' /dev/null $command "$name"

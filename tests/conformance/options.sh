@@ -64,6 +64,49 @@ daemon tunneld "--transparent: \"localhost:auto\" $name auto, ADDR:auto" --trans
 daemon tunneld '--chain-except: "10.0.0.1/8:5432" has bits behind the prefix; did you mean 10.0.0.0/8:5432 or' \
     --chain-proxy http://192.0.2.1:3128 --chain-except 10.0.0.1/8:5432
 
+# the front door: what is missing or empty, with what is wanted
+front() {
+    status=$1 command=$2 text=$3
+    shift 3
+    expect "$status" "openshell-egress $command: $text" "$egress" "$command" "$@"
+}
+front 2 check 'an empty FILE: name a policy file or a directory, as policy.yaml, or -' ''
+front 2 check 'an empty FILE' "$scratch/good.yaml" ''
+front 2 check '--format: given twice' --format=json --format=text "$scratch/good.yaml"
+front 2 export 'an empty FILE: name a policy file or a directory, as policy.yaml' ''
+for host in '' :443; do
+    front 2 explain 'an empty host: type HOST[:PORT], as gateway.discord.gg:443' "$host"
+    front 64 doctor 'an empty host: type HOST[:PORT], as gateway.discord.gg:443' "$host"
+done
+front 2 explain "' a.example.com' begins or ends with white space" ' a.example.com'
+front 2 explain '--policy: the value is empty: a file or directory, as policy.yaml' --policy '' a.example.com
+front 2 explain '--format: given twice' --format=json --format=json a.example.com
+front 2 explain '--idle-timeout: a value is missing: DURATION' --idle-timeout
+front 64 doctor '--proxy: the value is empty: a URL, as http://127.0.0.1:3128' --proxy ''
+front 64 doctor '--proxy: the value is empty: a URL, as http://127.0.0.1:3128' --proxy=
+front 64 doctor '--proxy: a value is missing: a URL, as' --proxy --format json
+front 64 doctor '--proxy: the value begins or ends with white space: a URL, as' --proxy ' http://127.0.0.1:1'
+front 64 doctor '--proxy: given twice' --proxy http://127.0.0.1:1 --proxy=http://127.0.0.1:2
+front 64 doctor '--idle: given twice' --idle 1s --idle 2s
+front 64 doctor '--policy: the value is empty: a file' --policy=
+front 64 run '--log: the value is empty: a file, as egress.log' --policy "$scratch/good.yaml" --log '' -- true
+front 64 run '--log: given twice' --log a --log b -- true
+front 64 run '--as: the value is empty: a user' --as '' -- true
+front 64 run '--capture: given twice' --capture auto --capture anyip -- true
+front 64 run '--pool: the value is empty: ADDR/BITS, as 198.18.0.0/15' --pool '' -- true
+front 64 run '--upstream: the value is empty: ADDR[:PORT]|tls' --upstream '' -- true
+front 64 run '--workers: a value is missing: N' --workers -- true
+front 64 run '--log-level: the value begins or ends with white space: error|warn|info|debug' --log-level ' warn' -- true
+front 64 run 'no command: openshell-egress run' --policy "$scratch/good.yaml" -- ''
+front 64 capture '--mode: the value is empty: anyip, redirect or tproxy' up --mode ''
+front 64 capture "--mode: 'x' is none of anyip, redirect and tproxy" up --mode x
+front 64 capture '--mode: given twice' up --mode redirect --mode tproxy
+front 64 capture '--to: given twice' up --mode redirect --to 1 --to 2
+front 64 listen '--netns: the value is empty: a network namespace, as /run/netns/NAME' --netns '' --dns 127.0.0.1 -- true
+front 64 listen "--dns: \"localhost:53\" $name ADDR[:PORT], as 127.0.0.1:53" --netns /none --dns localhost:53 -- true
+front 64 listen '--connect: "::1:5" lacks its brackets: [::1]:5' --netns /none --connect ::1:5 -- true
+front 64 listen 'no command: put it' --netns /none --dns 127.0.0.1 -- ''
+
 # the same of a policy
 sed 's/port: 443/port: 443, allowed_ips: [10.0.0.1\/8]/' "$scratch/good.yaml" >"$scratch/allowed.yaml"
 expect 1 'hint: write 10.0.0.0/8 or 10.0.0.1/32' "$egress" check "$scratch/allowed.yaml"
