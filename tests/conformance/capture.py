@@ -302,7 +302,7 @@ def check_routes():
 
 USAGE = [
     ([], "say up or down"), (["sideways"], "say up or down"), (["up"], "--mode: is missing"),
-    (["up", "--mode", "magic"], "--mode: anyip, redirect or tproxy"),
+    (["up", "--mode", "magic"], "--mode: 'magic' is none of anyip, redirect and tproxy"),
     (["up", "--mode", "anyip"], "--anyip-exposed"), (["up", "--mode", "anyip", "--to", "1", "--port", "1"], "--to"),
     (["up", "--mode", "tproxy"], "needs --interface"), (["up", "--mode", "redirect", "--port", "443"], "only anyip"),
     (["up", "--mode", "redirect", "--interface", 'a" accept'], "not the name of an interface"),

@@ -74,9 +74,9 @@ def check_usage(path):
     check_refused(64, "put -- before", "--netns", path, "--dns", "127.0.0.1", "true")
     check_refused(64, "--nosuch: no such option", "--nosuch", "--", "true")
     check_refused(64, "--netns: a value is missing", "--netns")
-    check_refused(64, "--capture: '127.0.0.1' is not ADDR:PORT", "--netns", path, "--capture", "127.0.0.1", "--", "true")
-    check_refused(64, "--dns: 'localhost' is not ADDR[:PORT]", "--netns", path, "--dns", "localhost", "--", "true")
-    check_refused(64, "--connect: '127.0.0.1:0' is not", "--netns", path, "--connect", "127.0.0.1:0", "--", "true")
+    check_refused(64, '--capture: "127.0.0.1" is not ADDR:PORT', "--netns", path, "--capture", "127.0.0.1", "--", "true")
+    check_refused(64, '--dns: "localhost" is a name, and an address is wanted: ADDR[:PORT]', "--netns", path, "--dns", "localhost", "--", "true")
+    check_refused(64, '--connect: "127.0.0.1:0" does not end with a port', "--netns", path, "--connect", "127.0.0.1:0", "--", "true")
     done = listen("--help")
     check("--help", done.returncode == 0 and done.stdout.startswith("usage: openshell-egress listen"), done)
 

@@ -65,10 +65,14 @@ daemon tunneld '--chain-except: "10.0.0.1/8:5432" has bits behind the prefix; di
     --chain-proxy http://192.0.2.1:3128 --chain-except 10.0.0.1/8:5432
 
 # the front door: what is missing or empty, with what is wanted
+# in a network of its own where that can be had: were one not refused, it would be carried out
+apart=''
+unshare -rn true 2>/dev/null && apart='unshare -rn'
 front() {
     status=$1 command=$2 text=$3
     shift 3
-    expect "$status" "openshell-egress $command: $text" "$egress" "$command" "$@"
+    # shellcheck disable=SC2086
+    expect "$status" "openshell-egress $command: $text" $apart "$egress" "$command" "$@"
 }
 front 2 check 'an empty FILE: name a policy file or a directory, as policy.yaml, or -' ''
 front 2 check 'an empty FILE' "$scratch/good.yaml" ''
@@ -90,7 +94,7 @@ front 64 doctor '--proxy: given twice' --proxy http://127.0.0.1:1 --proxy=http:/
 front 64 doctor '--idle: given twice' --idle 1s --idle 2s
 front 64 doctor '--policy: the value is empty: a file' --policy=
 front 64 run '--log: the value is empty: a file, as egress.log' --policy "$scratch/good.yaml" --log '' -- true
-front 64 run '--log: given twice' --log a --log b -- true
+front 64 run '--log: given twice' --log "$scratch/a" --log "$scratch/b" -- true
 front 64 run '--as: the value is empty: a user' --as '' -- true
 front 64 run '--capture: given twice' --capture auto --capture anyip -- true
 front 64 run '--pool: the value is empty: ADDR/BITS, as 198.18.0.0/15' --pool '' -- true
@@ -100,8 +104,8 @@ front 64 run '--log-level: the value begins or ends with white space: error|warn
 front 64 run 'no command: openshell-egress run' --policy "$scratch/good.yaml" -- ''
 front 64 capture '--mode: the value is empty: anyip, redirect or tproxy' up --mode ''
 front 64 capture "--mode: 'x' is none of anyip, redirect and tproxy" up --mode x
-front 64 capture '--mode: given twice' up --mode redirect --mode tproxy
-front 64 capture '--to: given twice' up --mode redirect --to 1 --to 2
+front 64 capture '--mode: given twice' up --dry-run --mode redirect --mode tproxy
+front 64 capture '--to: given twice' up --dry-run --mode redirect --to 1 --to 2
 front 64 listen '--netns: the value is empty: a network namespace, as /run/netns/NAME' --netns '' --dns 127.0.0.1 -- true
 front 64 listen "--dns: \"localhost:53\" $name ADDR[:PORT], as 127.0.0.1:53" --netns /none --dns localhost:53 -- true
 front 64 listen '--connect: "::1:5" lacks its brackets: [::1]:5' --netns /none --connect ::1:5 -- true

@@ -146,7 +146,7 @@ def test_settings(env):
                           (("--steer-address", "127.0.0.1", "--steer-address", "127.0.0.2"), "second address"),
                           (("--steer-address", "0.0.0.0"), "not an address that can be connected to"),
                           (("--steer-address", "198.18.3.4"), "is in --pool"),
-                          (("--steer-address", "here"), "is not an address")):
+                          (("--steer-address", "here"), "is a name, and an address is wanted")):
         try:
             with env.dnsd(*options):
                 raise RuntimeError("started with %r" % (options,))
