@@ -149,17 +149,6 @@ static bool is_address_type(uint16_t qtype)
     return qtype == DNS_A || qtype == DNS_AAAA;
 }
 
-/* RFC 6761 6.3: localhost and everything below it is this host, and is asked of nobody. */
-static bool is_localhost(const struct host_name *n)
-{
-    static const char suffix[] = ".localhost";
-    const size_t len = sizeof(suffix) - 1;
-    if (span_is_equal(host_name_span(n), SPAN_LIT("localhost"))) {
-        return true;
-    }
-    return n->len > len && memcmp(n->text + n->len - len, suffix, len) == 0;
-}
-
 static void answer_localhost(const struct answer_question *q, struct answer *out)
 {
     answer_start(out, DNS_NOERROR, ANSWER_EVENT_LOCAL);
@@ -268,7 +257,7 @@ enum answer_route answer_decide(const struct answer_question *q, struct answer *
         decide_nameless(q, out);
         return ANSWER_ROUTE_DONE;
     }
-    if (is_localhost(q->name)) {
+    if (host_name_is_localhost(q->name)) {
         answer_localhost(q, out);
         return ANSWER_ROUTE_DONE;
     }

@@ -262,6 +262,12 @@ bool host_name_is_below(const struct host_name *a, const struct host_name *b)
     return a->text[from - 1] == '.' && memcmp(a->text + from, b->text, b->len) == 0;
 }
 
+bool host_name_is_localhost(const struct host_name *n)
+{
+    static const struct host_name localhost = {.len = 9, .label_count = 1, .text = "localhost"};
+    return host_name_is_equal(n, &localhost) || host_name_is_below(n, &localhost);
+}
+
 const char *host_text(const struct host *h, char text[HOST_TEXT_CAP])
 {
     char ip[IP_TEXT_CAP];

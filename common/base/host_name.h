@@ -55,6 +55,8 @@ const char *host_fault_text(enum host_fault f); /* "label longer than 63 bytes",
 bool host_name_is_equal(const struct host_name *a, const struct host_name *b);
 /* True if a is strictly below b ("x.b" below "b"). */
 bool host_name_is_below(const struct host_name *a, const struct host_name *b);
+/* RFC 6761 6.3: localhost and every name below it is this host, and is asked of nobody. */
+bool host_name_is_localhost(const struct host_name *n);
 static inline struct span host_name_span(const struct host_name *n)
 {
     return (struct span){(const uint8_t *)n->text, n->len};

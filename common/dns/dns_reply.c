@@ -20,7 +20,7 @@ struct chain {
     struct dns_reply *out;
 };
 
-enum link { LINK_BAD = 0, LINK_END, LINK_FOUND, LINK_CNAME };
+enum link { LINK_BAD = 0, LINK_END, LINK_FOUND, LINK_CNAME, LINK_LOCALHOST };
 
 /* RFC 2181 8: a TTL with the top bit set counts as zero. */
 static uint32_t ttl_of(uint32_t ttl)
@@ -133,7 +133,7 @@ static enum link chain_follow(struct chain *ch)
         if (dns_rrset_is_type(ch->sent->qtype)) {
             return LINK_CNAME;
         }
-        link = link_read(ch, &target);
+        link = host_name_is_localhost(&ch->out->target) ? LINK_LOCALHOST : link_read(ch, &target);
     }
     return link;
 }
@@ -190,6 +190,18 @@ static void reply_alias(struct chain *ch)
     out->ttl_s = ch->ttl_s;
 }
 
+/* RFC 6761 6.3: nobody is asked for it, and what the message says of it is not heard either. */
+static void reply_localhost(struct chain *ch)
+{
+    struct dns_reply *out = ch->out;
+    const bool is_v6 = ch->sent->qtype == DNS_AAAA;
+    out->kind = DNS_REPLY_ADDRS;
+    out->rcode = DNS_NOERROR;
+    out->ttl_s = ch->ttl_s;
+    out->addr_count = 1;
+    out->addrs[0] = is_v6 ? (struct ip){.family = IP_V6, .bytes = {[15] = 1}} : ip_v4(127, 0, 0, 1);
+}
+
 static void reply_reduce(struct chain *ch)
 {
     struct dns_reply *out = ch->out;
@@ -198,6 +210,8 @@ static void reply_reduce(struct chain *ch)
         reply_fail(out);
     } else if (link == LINK_CNAME) {
         reply_alias(ch);
+    } else if (link == LINK_LOCALHOST) {
+        reply_localhost(ch);
     } else if (out->rcode == DNS_NXDOMAIN || link == LINK_END) {
         /* NXDOMAIN is about the end of the chain (RFC 2308 2.1), so addresses beside it are a contradiction.
          */

@@ -132,7 +132,8 @@ struct dns_sent {
  * bare header). Only records on the chain from QNAME count; others are skipped, strictly parsed. A CNAME
  * target that is no canonical host name, two different CNAMEs of one name, or a CNAME beside an address or
  * record end in DNS_REPLY_ERROR/SERVFAIL. A CNAME leads to addresses only: to a question for SRV or TXT it is
- * the last that is read, and the answer is DNS_REPLY_RECORDS with one record left out.
+ * the last that is read, and the answer is DNS_REPLY_RECORDS with one record left out. A chain that leads to
+ * localhost, or below it, has the loopback address, whatever the message says of it (RFC 6761 6.3).
  */
 void dns_reply_parse(struct span msg, const struct dns_sent *sent, struct dns_reply *out);
 

@@ -59,6 +59,11 @@ def cname(ask):
                                w.record(w.name("bystander.example.org"), w.A, 1, socket.inet_aton("6.6.6.6"))])]
 
 
+def to_localhost(ask):
+    """A CNAME and nothing else: who asks on asks for localhost."""
+    return [reply(ask, answer=[w.record(OWNER, w.CNAME, 40, w.name("db.localhost"))])]
+
+
 def both(name, a, aaaa):
     return {(name, w.A): a, (name, w.AAAA): aaaa}
 
@@ -84,6 +89,7 @@ ZONE = {
     **both("big.t.example.net", truncated, nodata),
     **both("old.t.example.net", no_edns, nodata),
     **both("chain.t.example.net", cname, nodata),
+    **both("local.t.example.net", to_localhost, to_localhost),
     **both("slow.t.example.net", late(0.6, addresses(V4)), nodata),
     **both("short.t.example.net", addresses(V4, ttl=1), nodata),
     **{("p%d.t.example.net" % i, w.A): addresses(V4) for i in range(400)},
@@ -348,6 +354,15 @@ class TestUpstream(Case):
         self.assertLessEqual(m.answer[0].ttl, 40, "the least of the chain")
         self.dnsd.wait_log(r" debug .* dns_cname name=chain\.t\.example\.net type=A target=edge\.cdn\.example\.org hops=1 ")
         self.assert_negative(self.dnsd.ask("edge.cdn.example.org"), w.NXDOMAIN)
+
+    def test_cname_to_localhost_is_asked_of_nobody(self):
+        for qtype, text in ((w.A, "127.0.0.1"), (w.AAAA, "::1")):
+            m = self.dnsd.ask("local.t.example.net", qtype, edns=w.opt())
+            self.assert_negative(m, w.NOERROR)
+            self.assertEqual(m.ede()[0], 15)
+            self.assertIn("ssrf_denied", m.ede()[1])
+            self.assertEqual(self.stub.asked("db.localhost", qtype), [])
+            self.dnsd.wait_log(r" dns_cname name=local\.t\.example\.net .*target=db\.localhost hops=1 ")
 
     def test_addresses_are_judged_one_by_one(self):
         self.assert_addresses(self.dnsd.ask("rebind.t.example.net"), V4)

@@ -225,6 +225,14 @@ static void reduce(const ldns_pkt *pkt, const ldns_rdf *name, uint16_t qtype, st
             want->rcode = DNS_NOERROR;
             return;
         }
+        if (host_name_is_localhost(&want->target)) {
+            const struct ip loopback = {.family = IP_V6, .bytes = {[15] = 1}};
+            want->kind = DNS_REPLY_ADDRS;
+            want->rcode = DNS_NOERROR;
+            want->addr_count = 1;
+            want->addrs[0] = qtype == DNS_A ? ip_v4(127, 0, 0, 1) : loopback;
+            return;
+        }
         found = look_up(pkt, name, qtype, want, records);
     }
     if (found.cnames > 0) {
