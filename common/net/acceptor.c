@@ -3,6 +3,7 @@
 
 #include "common/base/log.h"
 #include "common/net/sock.h"
+#include "common/net/steady_io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,7 @@
 
 struct acceptor {
     struct acceptor_config cfg;
-    ev_io io;
+    struct steady_io io;
     ev_timer resume;
     int reserve_fd;   /* given up for a moment when the process has no descriptor left; -1 = not to be had */
     int64_t pause_ms; /* of the next pause */
@@ -91,7 +92,7 @@ static void pause_accepting(struct acceptor *a, int error)
     log_event(LOG_WARN, "accept_paused",
               LOG_KV(kv_str("listen", text), kv_str("error", strerror(error)), kv_u64("refused", refused),
                      kv_i64("pause_ms", a->pause_ms)));
-    ev_io_stop(a->cfg.loop, &a->io);
+    steady_io_stop(&a->io);
     ev_timer_set(&a->resume, (double)a->pause_ms / 1000.0, 0.0);
     ev_timer_start(a->cfg.loop, &a->resume);
     a->pause_ms = a->pause_ms * 2 > ACCEPTOR_PAUSE_MAX_MS ? ACCEPTOR_PAUSE_MAX_MS : a->pause_ms * 2;
@@ -124,7 +125,7 @@ static void accept_batch(struct acceptor *a)
 
 static void release(struct acceptor *a)
 {
-    ev_io_stop(a->cfg.loop, &a->io);
+    steady_io_stop(&a->io);
     ev_timer_stop(a->cfg.loop, &a->resume);
     (void)close(a->cfg.fd);
     if (a->reserve_fd >= 0) {
@@ -133,11 +134,9 @@ static void release(struct acceptor *a)
     free(a);
 }
 
-static void on_listen_event(struct ev_loop *loop, ev_io *w, int revents)
+static void on_listen_event(void *ctx)
 {
-    (void)loop;
-    (void)revents;
-    struct acceptor *a = w->data;
+    struct acceptor *a = ctx;
     a->calling = true;
     accept_batch(a);
     a->calling = false;
@@ -153,7 +152,7 @@ static void on_resume_event(struct ev_loop *loop, ev_timer *w, int revents)
     if (a->reserve_fd < 0) {
         a->reserve_fd = open_reserve();
     }
-    ev_io_start(loop, &a->io);
+    steady_io_start(&a->io, loop);
 }
 
 int acceptor_new(const struct acceptor_config *cfg, struct acceptor **out)
@@ -165,11 +164,10 @@ int acceptor_new(const struct acceptor_config *cfg, struct acceptor **out)
     a->cfg = *cfg;
     a->pause_ms = ACCEPTOR_PAUSE_MIN_MS;
     a->reserve_fd = open_reserve();
-    ev_io_init(&a->io, on_listen_event, cfg->fd, EV_READ);
-    a->io.data = a;
+    steady_io_init(&a->io, "tcp_listener", cfg->fd, on_listen_event, a);
     ev_timer_init(&a->resume, on_resume_event, 0.0, 0.0);
     a->resume.data = a;
-    ev_io_start(cfg->loop, &a->io);
+    steady_io_start(&a->io, cfg->loop);
     *out = a;
     return 0;
 }

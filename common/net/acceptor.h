@@ -3,8 +3,8 @@
  * Accepts TCP connections on one listening socket. On EMFILE, ENFILE, ENOBUFS or ENOMEM it pauses (100 ms,
  * doubling to 5 s) and logs once per pause with the count; a reserve descriptor lets it take and close one
  * connection so that the client is refused at once rather than left hanging. Other per-connection errors are
- * skipped; nothing ends it but acceptor_stop(). One per worker and listening socket. At most 64 accepts per
- * wake-up.
+ * skipped, and epoll_ctl(2) is asked again (steady_io); nothing ends it but acceptor_stop(). One per worker
+ * and listening socket. At most 64 accepts per wake-up.
  */
 #pragma once
 

@@ -2,6 +2,7 @@
 #include "common/net/path_watch.h"
 
 #include "common/base/clock.h"
+#include "common/net/steady_io.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -24,7 +25,7 @@ struct written_file {
 struct path_watch {
     struct path_watch_config cfg;
     int fd;
-    ev_io readable;
+    struct steady_io readable;
     ev_timer quiet;
     struct path_interests interests;
     int told_error;                           /* the failure that on_failure told */
@@ -167,11 +168,9 @@ static bool drain(struct path_watch *w)
     return concerns;
 }
 
-static void on_inotify_readable(struct ev_loop *loop, ev_io *io, int revents)
+static void on_inotify_readable(void *ctx)
 {
-    (void)loop;
-    (void)revents;
-    (void)drain(io->data);
+    (void)drain(ctx);
 }
 
 static void on_quiet_timer(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -216,9 +215,8 @@ int path_watch_new(const struct path_watch_config *cfg, struct path_watch **out)
         free(w);
         return rc;
     }
-    ev_io_init(&w->readable, on_inotify_readable, w->fd, EV_READ);
-    w->readable.data = w;
-    ev_io_start(cfg->loop, &w->readable);
+    steady_io_init(&w->readable, "inotify", w->fd, on_inotify_readable, w);
+    steady_io_start(&w->readable, cfg->loop);
     ev_init(&w->quiet, on_quiet_timer);
     w->quiet.data = w;
     *out = w;
@@ -230,7 +228,7 @@ void path_watch_free(struct path_watch *w)
     if (w == NULL) {
         return;
     }
-    ev_io_stop(w->cfg.loop, &w->readable);
+    steady_io_stop(&w->readable);
     ev_timer_stop(w->cfg.loop, &w->quiet);
     (void)close(w->fd);
     path_interests_fini(&w->interests);

@@ -3,6 +3,7 @@
 
 #include "common/base/log.h"
 #include "common/net/sock.h"
+#include "tests/support/failing_epoll.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -290,14 +291,33 @@ static void test_stop_inside_refuse(void **state)
     assert_int_equal(s->refused, 1);
 }
 
+/* One failed epoll_ctl(2), and nobody was accepted any more. */
+static void test_deaf_after_a_failed_epoll_ctl(void **state)
+{
+    struct scene *s = *state;
+    failing_epoll_adds(1);
+    (void)ev_run(s->loop, EVRUN_NOWAIT); /* fails; the acceptor hears of it */
+    assert_int_equal(failing_epoll_left(), 0);
+    (void)add_client(s);
+    run_until(s, &s->accepted, 1);
+    (void)add_client(s);
+    run_until(s, &s->accepted, 2);
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_accepts),           CASE(test_accepts_more_than_a_batch), CASE(test_stop_inside_call_back),
-        CASE(test_stop_outside),      CASE(test_out_of_descriptors),        CASE(test_last_descriptor),
-        CASE(test_stop_while_paused), CASE(test_stop_inside_refuse),
+        CASE(test_accepts),
+        CASE(test_accepts_more_than_a_batch),
+        CASE(test_stop_inside_call_back),
+        CASE(test_stop_outside),
+        CASE(test_out_of_descriptors),
+        CASE(test_last_descriptor),
+        CASE(test_stop_while_paused),
+        CASE(test_stop_inside_refuse),
+        CASE(test_deaf_after_a_failed_epoll_ctl),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "tests/support/failing_epoll.h"
 #include "tests/support/watch_scene.h"
 
 #include <dirent.h>
@@ -366,16 +367,41 @@ static void test_unreadable_directory(void **state)
     assert_int_equal(chmod(watch_at(f, "d"), 0700), 0);
 }
 
+/* One failed epoll_ctl(2), and no change was seen any more. */
+static void test_deaf_after_a_failed_epoll_ctl(void **state)
+{
+    struct watch_scene *f = *state;
+    watch_open(f, watch_at(f, "policy.yaml"));
+    failing_epoll_adds(1);
+    (void)ev_run(f->loop, EVRUN_NOWAIT); /* fails; the watch hears of it */
+    assert_int_equal(failing_epoll_left(), 0);
+    watch_put(f, "policy.yaml", "1");
+    watch_expect(f, "1");
+    watch_put(f, "policy.yaml", "2");
+    watch_expect(f, "2");
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, watch_set_up, watch_tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_edit_in_place),        CASE(test_rename_into_place),   CASE(test_config_map),
-        CASE(test_config_map_directory), CASE(test_link_to_config_map),  CASE(test_links_on_the_way),
-        CASE(test_link_loops),           CASE(test_file_goes_and_comes), CASE(test_directory_goes_and_comes),
-        CASE(test_absent_at_first),      CASE(test_directory),           CASE(test_relative_path),
-        CASE(test_nothing_piles_up),     CASE(test_no_descriptor),       CASE(test_unreadable_directory),
+        CASE(test_edit_in_place),
+        CASE(test_rename_into_place),
+        CASE(test_config_map),
+        CASE(test_config_map_directory),
+        CASE(test_link_to_config_map),
+        CASE(test_links_on_the_way),
+        CASE(test_link_loops),
+        CASE(test_file_goes_and_comes),
+        CASE(test_directory_goes_and_comes),
+        CASE(test_absent_at_first),
+        CASE(test_directory),
+        CASE(test_relative_path),
+        CASE(test_nothing_piles_up),
+        CASE(test_no_descriptor),
+        CASE(test_unreadable_directory),
+        CASE(test_deaf_after_a_failed_epoll_ctl),
     };
     return cmocka_run_group_tests_name("path_watch", tests, NULL, NULL);
 }
