@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dnsd/listen_udp.h"
 
+#include "common/net/steady_io.h"
 #include "dnsd/dnsd_counters.h"
 
 #include <errno.h>
@@ -31,7 +32,7 @@ struct listen_udp {
     struct worker *worker;
     struct query_engine *engine;
     int fd;
-    ev_io io;
+    struct steady_io io;
     ev_check again; /* running instead of io: more waits than one turn of the loop takes … */
     ev_idle busy;   /* … and it does not sleep before that has been read */
     bool
@@ -249,21 +250,19 @@ static void set_busy(struct listen_udp *u, bool is_busy)
 {
     struct ev_loop *loop = u->worker->loop;
     if (is_busy) {
-        ev_io_stop(loop, &u->io);
+        steady_io_stop(&u->io);
         ev_check_start(loop, &u->again);
         ev_idle_start(loop, &u->busy);
     } else {
         ev_check_stop(loop, &u->again);
         ev_idle_stop(loop, &u->busy);
-        ev_io_start(loop, &u->io);
+        steady_io_start(&u->io, loop);
     }
 }
 
-static void on_datagram_event(struct ev_loop *loop, ev_io *w, int revents)
+static void on_datagram_event(void *ctx)
 {
-    (void)loop;
-    (void)revents;
-    struct listen_udp *u = w->data;
+    struct listen_udp *u = ctx;
     if (read_batches(u) == UDP_TURN_MAX) {
         set_busy(u, true);
     }
@@ -282,7 +281,7 @@ static void on_again_event(struct ev_loop *loop, ev_check *w, int revents)
 static void stop_reading(struct listen_udp *u)
 {
     struct ev_loop *loop = u->worker->loop;
-    ev_io_stop(loop, &u->io);
+    steady_io_stop(&u->io);
     ev_check_stop(loop, &u->again);
     ev_idle_stop(loop, &u->busy);
 }
@@ -329,8 +328,7 @@ int listen_udp_new(struct worker *w, struct query_engine *engine, int fd, struct
     u->fd = fd;
     u->has_many_addresses = has_many_addresses;
     prepare_messages(u);
-    ev_io_init(&u->io, on_datagram_event, fd, EV_READ);
-    u->io.data = u;
+    steady_io_init(&u->io, "udp_listener", fd, on_datagram_event, u);
     ev_prepare_init(&u->late, on_turn_end);
     ev_set_priority(&u->late, EV_MAXPRI); /* before what a client need not wait for */
     u->late.data = u;
@@ -338,7 +336,7 @@ int listen_udp_new(struct worker *w, struct query_engine *engine, int fd, struct
     ev_check_init(&u->again, on_again_event);
     u->again.data = u;
     ev_idle_init(&u->busy, on_awake_event);
-    ev_io_start(w->loop, &u->io);
+    steady_io_start(&u->io, w->loop);
     *out = u;
     return 0;
 }
