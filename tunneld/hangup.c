@@ -2,6 +2,7 @@
 #include "tunneld/hangup.h"
 
 #include "common/net/sock.h"
+#include "common/net/steady_io.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -10,8 +11,7 @@
 #include <unistd.h>
 
 struct hangup {
-    struct ev_loop *loop;
-    ev_io io;
+    struct steady_io io;
     int epoll_fd;
 };
 
@@ -24,11 +24,9 @@ void hangup_stop(struct hangup *h, struct hangup_watch *w)
     (void)CHECK(epoll_ctl(h->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL) == 0);
 }
 
-static void on_epoll_event(struct ev_loop *loop, ev_io *io, int revents)
+static void on_epoll_event(void *ctx)
 {
-    (void)loop;
-    (void)revents;
-    struct hangup *h = io->data;
+    struct hangup *h = ctx;
     /* One at a time: what is called may stop other watches, and events already fetched would be stale. */
     struct epoll_event event;
     if (epoll_wait(h->epoll_fd, &event, 1, 0) == 1) {
@@ -44,16 +42,14 @@ int hangup_new(struct ev_loop *loop, struct hangup **out)
     if (h == NULL) {
         return -ENOMEM;
     }
-    h->loop = loop;
     h->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (h->epoll_fd < 0) {
         int rc = -errno;
         free(h);
         return rc;
     }
-    ev_io_init(&h->io, on_epoll_event, h->epoll_fd, EV_READ);
-    h->io.data = h;
-    ev_io_start(loop, &h->io);
+    steady_io_init(&h->io, "hangups", h->epoll_fd, on_epoll_event, h);
+    steady_io_start(&h->io, loop);
     *out = h;
     return 0;
 }
@@ -63,7 +59,7 @@ void hangup_free(struct hangup *h)
     if (h == NULL) {
         return;
     }
-    ev_io_stop(h->loop, &h->io);
+    steady_io_stop(&h->io);
     (void)close(h->epoll_fd);
     free(h);
 }
