@@ -6,13 +6,11 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
-static void on_hup_signal(struct ev_loop *loop, ev_signal *w, int revents)
+static void on_hup(struct daemon_loop *l)
 {
-    (void)loop;
-    (void)revents;
-    struct daemon_loop *l = w->data;
     daemon_reload_asked(l);
     if (l->resolv != NULL && !l->is_stopping) {
         resolv_watch_look(l->resolv);
@@ -83,25 +81,30 @@ static void stop(struct daemon_loop *l, const char *why, int64_t drain_ms)
     ev_timer_start(l->ev, &l->drain);
 }
 
-static void on_end_signal(struct ev_loop *loop, ev_signal *w, int revents)
+static void on_signal_event(void *ctx)
 {
-    (void)loop;
-    (void)revents;
-    struct daemon_loop *l = w->data;
-    stop(l, w->signum == SIGINT ? "SIGINT" : "SIGTERM", l->spec->drain_ms != NULL ? *l->spec->drain_ms : 0);
+    struct daemon_loop *l = ctx;
+    struct signalfd_siginfo got;
+    while (read(l->signal_fd, &got, sizeof(got)) == (ssize_t)sizeof(got)) {
+        if (got.ssi_signo == SIGHUP) {
+            on_hup(l);
+        } else {
+            stop(l, got.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM",
+                 l->spec->drain_ms != NULL ? *l->spec->drain_ms : 0);
+        }
+    }
 }
 
 /* Nothing is ever said on it: what counts is that whoever holds the other end is gone. */
-static void on_control_readable(struct ev_loop *loop, ev_io *w, int revents)
+static void on_control_readable(void *ctx)
 {
-    (void)revents;
-    struct daemon_loop *l = w->data;
+    struct daemon_loop *l = ctx;
     char text[256];
     ssize_t n = read(l->control_fd, text, sizeof(text));
     if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR))) {
         return;
     }
-    ev_io_stop(loop, w);
+    steady_io_stop(&l->control);
     (void)close(l->control_fd);
     l->control_fd = -1;
     stop(l, "launcher gone", 0);
@@ -120,31 +123,45 @@ void daemon_loop_on_progress(void *ctx)
 
 /* ---- life ---- */
 
-static void start_signal(struct daemon_loop *l, ev_signal *w, void (*on)(struct ev_loop *, ev_signal *, int),
-                         int signum)
+/*
+ * The signals stay blocked to the end of the process: one that comes while the daemon starts is read once it
+ * runs, and a late one must not make a death of an end that has begun.
+ */
+static int start_signals(struct daemon_loop *l)
 {
-    ev_signal_init(w, on, signum);
-    w->data = l;
-    ev_signal_start(l->ev, w);
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    l->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (l->signal_fd < 0) {
+        return -errno;
+    }
+    steady_io_init(&l->signals, "signals", l->signal_fd, on_signal_event, l);
+    steady_io_start(&l->signals, l->ev);
+    return 0;
 }
 
 int daemon_loop_init(struct daemon_loop *l, const struct daemon_spec *spec, int control_fd, struct err *err)
 {
-    *l = (struct daemon_loop){.spec = spec, .control_fd = control_fd};
-    l->ev = ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    *l = (struct daemon_loop){.spec = spec, .control_fd = control_fd, .signal_fd = -1};
+    l->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV); /* the default one comes with a signal watcher */
     if (l->ev == NULL) {
-        err_set(err, "cannot make the event loop (epoll, eventfd)");
+        err_set(err, "cannot make the event loop (epoll)");
         return -ENOMEM;
     }
-    start_signal(l, &l->on_hup, on_hup_signal, SIGHUP);
-    start_signal(l, &l->on_term, on_end_signal, SIGTERM);
-    start_signal(l, &l->on_int, on_end_signal, SIGINT);
+    int rc = start_signals(l);
+    if (rc < 0) {
+        err_set(err, "cannot make a descriptor for signals: %s", strerror(-rc));
+        return rc;
+    }
     ev_timer_init(&l->drain, on_drain_timer, 0.0, 0.0);
     l->drain.data = l;
-    ev_io_init(&l->control, on_control_readable, control_fd, EV_READ);
-    l->control.data = l;
     if (control_fd >= 0) {
-        ev_io_start(l->ev, &l->control);
+        steady_io_init(&l->control, "control", control_fd, on_control_readable, l);
+        steady_io_start(&l->control, l->ev);
     }
     daemon_reload_init(l);
     return 0;
@@ -158,26 +175,15 @@ void daemon_loop_run(struct daemon_loop *l)
     (void)ev_run(l->ev, 0);
 }
 
-/* The end has begun: a late signal must not make a death of it, once libev has given the handlers back. */
-static void block_end_signals(void)
-{
-    sigset_t late;
-    (void)sigemptyset(&late);
-    (void)sigaddset(&late, SIGHUP);
-    (void)sigaddset(&late, SIGTERM);
-    (void)sigaddset(&late, SIGINT);
-    (void)pthread_sigmask(SIG_BLOCK, &late, NULL);
-}
-
 void daemon_loop_fini(struct daemon_loop *l)
 {
     if (l->ev != NULL) {
-        block_end_signals();
-        ev_signal_stop(l->ev, &l->on_hup);
-        ev_signal_stop(l->ev, &l->on_term);
-        ev_signal_stop(l->ev, &l->on_int);
+        steady_io_stop(&l->signals);
+        if (l->signal_fd >= 0) {
+            (void)close(l->signal_fd);
+        }
         ev_timer_stop(l->ev, &l->drain);
-        ev_io_stop(l->ev, &l->control);
+        steady_io_stop(&l->control);
         daemon_reload_fini(l);
         resolv_watch_free(l->resolv);
         l->resolv = NULL;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "common/net/path_watch.h"
+#include "common/net/steady_io.h"
 #include "common/policy/policy_store.h"
 #include "common/run/policy_health.h"
 #include "common/run/resolv_watch.h"
@@ -22,8 +23,8 @@ struct daemon_loop {
     struct path_watch *watch;    /* of the policy's paths; NULL: not to be had */
     int watch_error;             /* why not, as logged */
     struct resolv_watch *resolv; /* NULL: nothing to follow */
-    ev_signal on_hup, on_term, on_int;
-    ev_io control;
+    struct steady_io signals, control;
+    int signal_fd;  /* owned */
     int control_fd; /* owned; -1: none */
     ev_timer drain;
     ev_timer retry;     /* running: the files could not be read for a reason that passes */

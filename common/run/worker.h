@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A worker: one thread, one loop, a reference to the current policy, a reaper and its counters. Everything in
- * it is used only by its own thread once it runs; other threads reach it through its mailbox (ev_async).
+ * it is used only by its own thread once it runs; other threads reach it through its mailbox (net/wake).
  */
 #pragma once
 

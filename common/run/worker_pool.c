@@ -2,6 +2,7 @@
 #include "common/run/worker_pool.h"
 
 #include "common/net/sock.h"
+#include "common/net/wake.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -23,7 +24,7 @@ struct pool_worker {
     struct worker_pool *pool;
     pthread_t thread;
     bool has_thread;
-    ev_async wake;
+    struct wake wake;
     pthread_mutex_t lock; /* of mail */
     struct mail mail;
     _Atomic uint64_t publication; /* the last one that it took */
@@ -32,10 +33,7 @@ struct pool_worker {
 
 struct worker_pool {
     const struct daemon_spec *spec;
-    struct ev_loop *main_loop;
-    void (*on_progress)(void *ctx);
-    void *ctx;
-    ev_async progress;    /* on the main loop */
+    struct wake progress; /* on the main loop */
     unsigned count;       /* workers that are started */
     uint64_t publication; /* the last one */
     struct pool_worker *workers;
@@ -46,14 +44,6 @@ static struct pool_worker *of(struct worker *w)
     return (struct pool_worker *)(void *)((char *)w - offsetof(struct pool_worker, pub));
 }
 
-static void on_progress_async(struct ev_loop *loop, ev_async *a, int revents)
-{
-    (void)loop;
-    (void)revents;
-    struct worker_pool *p = a->data;
-    p->on_progress(p->ctx);
-}
-
 static void take_policy(struct pool_worker *w, const struct mail *mail)
 {
     struct policy *previous = w->pub.policy;
@@ -61,13 +51,12 @@ static void take_policy(struct pool_worker *w, const struct mail *mail)
     w->pool->spec->worker_policy(&w->pub, previous);
     atomic_store_explicit(&w->publication, mail->publication, memory_order_release);
     policy_unref(previous);
-    ev_async_send(w->pool->main_loop, &w->pool->progress);
+    wake_send(&w->pool->progress);
 }
 
-static void on_wake_async(struct ev_loop *loop, ev_async *a, int revents)
+static void on_wake_event(void *ctx)
 {
-    (void)revents;
-    struct pool_worker *w = a->data;
+    struct pool_worker *w = ctx;
     (void)pthread_mutex_lock(&w->lock);
     struct mail mail = w->mail;
     w->mail = (struct mail){0};
@@ -82,7 +71,7 @@ static void on_wake_async(struct ev_loop *loop, ev_async *a, int revents)
         w->pool->spec->worker_drain(&w->pub);
     }
     if (mail.stop) {
-        ev_break(loop, EVBREAK_ALL);
+        ev_break(w->pub.loop, EVBREAK_ALL);
     }
 }
 
@@ -91,7 +80,7 @@ void daemon_worker_done(struct worker *w)
     struct pool_worker *own = of(w);
     bool was_done = atomic_exchange(&own->is_done, true);
     if (CHECK(!was_done)) {
-        ev_async_send(own->pool->main_loop, &own->pool->progress);
+        wake_send(&own->pool->progress);
     }
 }
 
@@ -103,10 +92,27 @@ static void fini_worker(struct pool_worker *w)
     policy_unref(w->pub.policy);
     policy_unref(w->mail.policy);
     if (w->pub.loop != NULL) {
-        ev_async_stop(w->pub.loop, &w->wake);
+        wake_fini(&w->wake);
         ev_loop_destroy(w->pub.loop);
     }
     (void)pthread_mutex_destroy(&w->lock);
+}
+
+/*
+ * What is pending when the loop is about to sleep is EV_ERROR of a watcher that epoll has refused just now:
+ * libev would tell it with the next event, and whoever waits for that socket would wait for nothing.
+ */
+static void on_sleep_begin(struct ev_loop *loop)
+{
+    if (ev_pending_count(loop) > 0) {
+        const struct pool_worker *w = ev_userdata(loop);
+        wake_send(&w->wake);
+    }
+}
+
+static void on_sleep_end(struct ev_loop *loop)
+{
+    (void)loop;
 }
 
 static int init_worker(struct worker_pool *p, unsigned index, struct policy *policy, struct err *err)
@@ -116,20 +122,19 @@ static int init_worker(struct worker_pool *p, unsigned index, struct policy *pol
     w->pub.index = index;
     w->pub.ctx = p->spec->ctx;
     (void)pthread_mutex_init(&w->lock, NULL); /* cannot fail for a default mutex on Linux */
-    ev_async_init(&w->wake, on_wake_async);
-    w->wake.data = w;
     errno = 0;
     w->pub.loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     const int why = errno != 0 ? -errno : -ENOMEM;
     int rc = w->pub.loop == NULL ? why : reap_new(w->pub.loop, &w->pub.reap);
+    rc = rc == 0 ? wake_init(&w->wake, w->pub.loop, on_wake_event, w) : rc;
     if (rc < 0) {
         err_set(err, "worker %u: cannot make its event loop: %s", index, strerror(-rc));
         err_add_hint(err, rc == -EMFILE ? SOCK_EMFILE_HINT : "");
-        w->pub.reap = NULL;
         fini_worker(w);
         return rc;
     }
-    ev_async_start(w->pub.loop, &w->wake);
+    ev_set_userdata(w->pub.loop, w);
+    ev_set_loop_release_cb(w->pub.loop, on_sleep_begin, on_sleep_end);
     w->pub.policy = policy_ref(policy);
     rc = p->spec->worker_start(&w->pub, err);
     if (rc < 0) {
@@ -150,16 +155,16 @@ int worker_pool_new(const struct worker_pool_config *cfg, struct worker_pool **o
         err_set(err, "out of memory");
         return -ENOMEM;
     }
-    *p = (struct worker_pool){.spec = cfg->spec,
-                              .main_loop = cfg->main_loop,
-                              .on_progress = cfg->on_progress,
-                              .ctx = cfg->ctx,
-                              .workers = workers};
-    ev_async_init(&p->progress, on_progress_async);
-    p->progress.data = p;
-    ev_async_start(p->main_loop, &p->progress);
+    *p = (struct worker_pool){.spec = cfg->spec, .workers = workers};
+    int rc = wake_init(&p->progress, cfg->main_loop, cfg->on_progress, cfg->ctx);
+    if (rc < 0) {
+        err_set(err, "cannot make an eventfd: %s", strerror(-rc));
+        err_add_hint(err, rc == -EMFILE ? SOCK_EMFILE_HINT : "");
+        worker_pool_free(p);
+        return rc;
+    }
     for (unsigned i = 0; i < cfg->count; i++) {
-        int rc = init_worker(p, i, cfg->policy, err);
+        rc = init_worker(p, i, cfg->policy, err);
         if (rc < 0) {
             worker_pool_free(p);
             return rc;
@@ -229,7 +234,7 @@ static void post(struct pool_worker *w, const struct mail *mail)
     w->mail.stop = w->mail.stop || mail->stop;
     (void)pthread_mutex_unlock(&w->lock);
     policy_unref(superseded);
-    ev_async_send(w->pub.loop, &w->wake);
+    wake_send(&w->wake);
 }
 
 void worker_pool_publish(struct worker_pool *p, struct policy *policy)
@@ -300,7 +305,7 @@ void worker_pool_free(struct worker_pool *p)
         }
         fini_worker(w);
     }
-    ev_async_stop(p->main_loop, &p->progress);
+    wake_fini(&p->progress);
     free(p->workers);
     free(p);
 }

@@ -3,6 +3,7 @@
  * What daemon_main promises to its daemons and to whoever starts, reloads and ends them. Each case runs it in
  * a child and looks at its exit status, its standard error and what its hooks counted.
  */
+#include "tests/support/failing_epoll.h"
 #include "tests/support/fake_daemon.h"
 
 #include "common/base/clock.h"
@@ -277,6 +278,27 @@ static void test_drain(void **state)
     assert_int_equal(kill(c.pid, SIGTERM), 0);
     assert_int_equal(fake_end_of(&c), 0);
     assert_int_equal(fake_counts->drained, 2); /* told to stop all the same */
+}
+
+/* Signals, the files, and what threads tell each other: each was lost for good with one failed epoll_ctl(2),
+ * or the process aborted. */
+static void test_deaf_after_a_failed_epoll_ctl(void **state)
+{
+    (void)state;
+    struct fake_child c;
+    failing_epoll_adds(12); /* in the child: some of them twice */
+    FAKE_START(&c, &fake_plain, "--workers=2");
+    failing_epoll_adds(0);
+    fake_wait_ready(&c);
+    fake_wait_for(&c, "watch_failed what=signals", 1);
+    fake_wait_for(&c, "watch_failed what=wake_up", 3);
+    fake_write_policy(3, "");
+    fake_wait_for(&c, " policy_loaded ", 1);
+    assert_int_equal(kill(c.pid, SIGHUP), 0);
+    fake_wait_for(&c, " policy_unchanged ", 1);
+    assert_int_equal(kill(c.pid, SIGTERM), 0);
+    assert_int_equal(fake_end_of(&c), 0);
+    fake_printed(&c, "drained=true");
 }
 
 static void test_launcher_gone(void **state)
@@ -556,6 +578,7 @@ int main(void)
         CASE(test_open_errors),
         CASE(test_serve_and_end),
         CASE(test_drain),
+        CASE(test_deaf_after_a_failed_epoll_ctl),
         CASE(test_launcher_gone),
         CASE(test_reload),
         CASE(test_follow),
