@@ -336,7 +336,11 @@ static void on_leg_readable(void *ctx, int fd)
 {
     struct leg *leg = ctx;
     const int64_t now_ms = clock_mono_ms();
-    read_udp(leg, fd, now_ms);
+    if (fd < 0) {
+        fail_leg(leg, -fd);
+    } else {
+        read_udp(leg, fd, now_ms);
+    }
     pump(leg->call, now_ms);
 }
 

@@ -430,9 +430,11 @@ static int read_messages(struct dns_stream_conn *c)
 static void on_conn_event(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)loop;
-    (void)revents;
     struct dns_stream_conn *c = w->data;
     int rc = c->error;
+    if (rc == 0 && (revents & EV_ERROR) != 0) {
+        rc = -ENOMEM; /* epoll has refused it: nothing will be heard of it */
+    }
     if (rc == 0 && c->state != DNS_STREAM_OPEN) {
         rc = step_to_open(c);
         if (rc == -EAGAIN) {

@@ -70,9 +70,12 @@ static void on_deadline_event(void *ctx, struct deadline *d, int64_t now_ms)
 static void on_udp_event(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)loop;
-    (void)revents;
     struct probe *p = w->data;
     uint8_t in[REPLY_CAP];
+    if ((revents & EV_ERROR) != 0) {
+        finish(p, LOOP_MISMATCH); /* epoll has refused it: the next check comes */
+        return;
+    }
     for (int i = 0; i < READS_PER_WAKE; i++) {
         ssize_t n = recv(p->fd, in, sizeof(in), 0);
         if (n < 0) {

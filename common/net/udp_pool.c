@@ -18,7 +18,7 @@ struct udp_socket {
     struct udp_pool *pool;
     struct udp_socket *next; /* spent or ready ones */
     int fd;
-    ev_io io;            /* active from birth to close */
+    ev_io io;            /* active from birth to close; or epoll has refused it */
     udp_readable_fn *fn; /* NULL: nobody's */
     void *ctx;
     struct addr to; /* the peer that it has always been connected to */
@@ -92,10 +92,9 @@ static void close_first(struct socket_list *l, size_t count)
 static void on_readable_event(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)loop;
-    (void)revents;
     struct udp_socket *s = w->data;
     if (s->fn != NULL) {
-        s->fn(s->ctx, s->fd);
+        s->fn(s->ctx, (revents & EV_ERROR) != 0 ? -ENOMEM : s->fd);
         return;
     }
     /* Nobody has asked for it: whoever takes the socket next shall not find it there. */
@@ -313,7 +312,8 @@ void udp_pool_give(struct udp_socket *s, bool is_quiet)
     s->ctx = NULL;
     p->in_use--;
     p->is_doubtful = p->is_doubtful || !is_quiet;
-    if (!is_quiet || s->uses >= USES_MAX || p->spent.count + p->ready.count >= p->max_unused) {
+    const bool is_worn = s->uses >= USES_MAX || !ev_is_active(&s->io);
+    if (!is_quiet || is_worn || p->spent.count + p->ready.count >= p->max_unused) {
         close_socket(s);
         return;
     }

@@ -16,7 +16,10 @@
 struct udp_pool;
 struct udp_socket;
 
-/* The socket is readable, or has an error to be read. It may be given back from in here. */
+/*
+ * The socket is readable, or has an error to be read. fd -ENOMEM: epoll has refused it, nothing will be heard
+ * on it. It may be given back from in here.
+ */
 typedef void udp_readable_fn(void *ctx, int fd);
 
 /* Keeps at most max_unused sockets that nobody uses; those that a second has not needed are closed. 0 or

@@ -2,6 +2,7 @@
 /* Connections to one upstream, what is asked on them and how they end. */
 #include "tests/support/stream_scene.h"
 
+#include "tests/support/failing_epoll.h"
 #include "tests/support/fake_upstream.h"
 
 #include <stdarg.h>
@@ -402,9 +403,32 @@ static void test_session_keeps_bytes_back(void **state)
     (void)close(fd);
 }
 
+/* Taken for connected, and silent for ever. */
+static void test_deaf_after_a_failed_epoll_ctl(void **state)
+{
+    struct scene *s = *state;
+    struct asked q[2] = {{.scene = s}, {.scene = s}};
+    struct seen seen;
+    failing_epoll_adds(1);
+    ask(&q[0], 1);
+    fake_run_for(s->loop, 1); /* libev tells it when it wakes up */
+    assert_int_equal(failing_epoll_left(), 0);
+    assert_true(q[0].is_done);
+    assert_int_equal(q[0].error, -ENOMEM);
+    (void)close(accept_one(s));
+    ask(&q[1], 2);
+    int fd = accept_one(s);
+    read_query(s, fd, &seen);
+    answer(fd, &seen);
+    finish(s, &q[1]);
+    assert_int_equal(q[1].error, 0);
+    (void)close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STREAM_CASE(test_deaf_after_a_failed_epoll_ctl),
         STREAM_CASE(test_one_connection_for_many),
         STREAM_CASE(test_answer_in_pieces_and_at_once),
         STREAM_CASE(test_largest_message),

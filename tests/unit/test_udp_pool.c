@@ -8,6 +8,7 @@
 #include "common/net/udp_pool.h"
 
 #include "common/net/sock.h"
+#include "tests/support/failing_epoll.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -337,6 +338,33 @@ static void the_other_family_gets_a_socket_of_its_own(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static void on_refused(void *ctx, int fd)
+{
+    struct fixture *f = ctx;
+    assert_int_equal(fd, -ENOMEM);
+    f->readable++;
+}
+
+/* It hung until its question's time was up, and was deaf to the next one. */
+static void deaf_after_a_failed_epoll_ctl(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned i = 0; i < 2; i++) {
+        const bool is_quiet = i == 0;
+        assert_int_equal(udp_pool_take(f->pool, &f->at, on_refused, f, &f->socket), 0);
+        failing_epoll_adds(1);
+        (void)ev_run(f->loop, EVRUN_NOWAIT);
+        assert_int_equal(failing_epoll_left(), 0);
+        assert_int_equal(f->readable, 1);
+        udp_pool_give(f->socket, is_quiet);
+        assert_int_equal(udp_pool_close_unused(f->pool), 0); /* neither is kept */
+        f->readable = 0;
+    }
+    take(f);
+    converse(f, "heard");
+    udp_pool_give(f->socket, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(a_socket_serves_again_from_another_port),
@@ -350,6 +378,7 @@ int main(void)
                                        TEST(a_question_without_answer_ends_the_unused),
                                        TEST(no_more_than_max_unused_are_kept),
                                        TEST(unused_ones_are_given_up_on_request),
+                                       TEST(deaf_after_a_failed_epoll_ctl),
                                        TEST(the_other_family_gets_a_socket_of_its_own)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
