@@ -321,8 +321,11 @@ static void process_frames(struct tcp_conn *c)
 static void on_read_event(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)loop;
-    (void)revents;
     struct tcp_conn *c = w->data;
+    if ((revents & EV_ERROR) != 0) {
+        end_conn(c); /* epoll has refused it: nothing would be heard of it */
+        return;
+    }
     /* One read a wake-up: a connection that pipelines without end gets its turn, not all of them. */
     ssize_t n = recv(c->fd, c->in + c->in_len, sizeof(c->in) - c->in_len, MSG_DONTWAIT);
     if (n > 0) {
@@ -339,8 +342,11 @@ static void on_read_event(struct ev_loop *loop, ev_io *w, int revents)
 static void on_write_event(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)loop;
-    (void)revents;
     struct tcp_conn *c = w->data;
+    if ((revents & EV_ERROR) != 0) {
+        end_conn(c);
+        return;
+    }
     process_frames(c);
     settle_conn(c);
 }

@@ -170,8 +170,11 @@ static void discard(struct conn *c)
 static void on_conn_event(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)loop;
-    (void)revents;
     struct conn *c = w->data;
+    if ((revents & EV_ERROR) != 0) {
+        conn_end(c); /* epoll has refused it: nothing would be heard of it */
+        return;
+    }
     switch (c->state) {
     case CONN_READ:
         read_request(c);

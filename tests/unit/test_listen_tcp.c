@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/net/sock.h"
 #include "dnsd/dnsd_counters.h"
+#include "tests/support/failing_epoll.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -555,6 +556,21 @@ static void the_longest_question_and_answer_pass(void **state)
     stop(&f);
 }
 
+/* It was started again in vain, and silent until its idle time was over. */
+static void deaf_after_a_failed_epoll_ctl(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f, 60000, 600000);
+    int fd = dial(&f, 1);
+    failing_epoll_adds(1);
+    ev_run(f.worker.loop, EVRUN_NOWAIT);
+    assert_int_equal(failing_epoll_left(), 0);
+    assert_false(is_open(fd));
+    (void)close(fd);
+    stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -571,6 +587,7 @@ int main(void)
         cmocka_unit_test(answers_taken_in_drops_end_the_connection),
         cmocka_unit_test(answers_that_wait_at_the_end_are_counted),
         cmocka_unit_test(a_life_ends_behind_the_last_answer),
+        cmocka_unit_test(deaf_after_a_failed_epoll_ctl),
         cmocka_unit_test(the_wire_has_odd_frames),
         cmocka_unit_test(the_longest_question_and_answer_pass),
     };
