@@ -46,11 +46,11 @@ static void step(struct dial *d);
 static void on_connect_event(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)loop;
-    (void)revents;
     struct dial_attempt *a = w->data;
     struct dial *d = a->owner;
     int fd = take_fd(a);
-    int rc = sock_connect_result(fd);
+    /* EV_ERROR: epoll has refused it. It has no error of its own then, and would pass for connected. */
+    int rc = (revents & EV_ERROR) != 0 ? -ENOMEM : sock_connect_result(fd);
     if (rc == 0) {
         d->fn(d->ctx, &(struct dial_result){.fd = fd, .addr = a->addr}); /* frees d */
         return;

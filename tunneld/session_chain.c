@@ -123,9 +123,12 @@ static void read_reply(struct session *s)
 static void on_reply_event(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)loop;
-    (void)revents;
     struct session_chain *c = w->data;
-    read_reply(c->session);
+    if ((revents & EV_ERROR) != 0) {
+        fail_internal(c->session, -ENOMEM); /* epoll has refused it: no answer would be heard */
+    } else {
+        read_reply(c->session);
+    }
 }
 
 /* 0 or -errno. */

@@ -459,6 +459,10 @@ static void on_client_event(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)loop;
     struct session *s = ((struct forward_leg *)w->data)->session;
+    if ((revents & EV_ERROR) != 0) { /* epoll has refused it */
+        session_end(s, REASON_INTERNAL);
+        return;
+    }
     if ((revents & EV_WRITE) != 0 && !flush_down(s)) {
         return;
     }
@@ -472,6 +476,10 @@ static void on_server_event(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)loop;
     struct session *s = ((struct forward_leg *)w->data)->session;
+    if ((revents & EV_ERROR) != 0) {
+        (void)fail_answer(s, REASON_INTERNAL, ENOMEM);
+        return;
+    }
     if ((revents & EV_WRITE) != 0) {
         send_up(s, (struct span){NULL, 0});
     }

@@ -130,12 +130,30 @@ static void discard(struct session *s)
     }
 }
 
+/* Epoll has refused the client: nothing will be heard of it. */
+static void lose_client(struct session *s)
+{
+    const bool is_idle = s->is_kept && s->head != NULL && s->head->total == 0;
+    const bool is_over = s->state == SESSION_LINGER || s->state == SESSION_REFUSED;
+    ev_io_set(&s->client_io, s->client_fd, EV_READ); /* lest libev believes that the kernel has it */
+    if (is_over || is_idle) {
+        s->must_reset_client = s->state == SESSION_REFUSED;
+        session_end(s, REASON_NONE);
+    } else if (s->state == SESSION_PEEK_SNI) {
+        session_end(s, REASON_INTERNAL);
+    } else {
+        session_fail(s, &(struct session_fault){.reason = REASON_INTERNAL,
+                                                .why = "the kernel refused to watch the connection (epoll)"});
+    }
+}
+
 static void on_client_event(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)loop;
-    (void)revents;
     struct session *s = w->data;
-    if (s->state == SESSION_LINGER) {
+    if ((revents & EV_ERROR) != 0) {
+        lose_client(s);
+    } else if (s->state == SESSION_LINGER) {
         discard(s);
     } else if (s->state == SESSION_PEEK_SNI) {
         session_sni_read(s);

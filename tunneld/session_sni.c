@@ -138,8 +138,11 @@ void session_sni_read(struct session *s)
 static void on_upstream_event(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)loop;
-    (void)revents;
-    pass(w->data); /* the server speaks first, or has ended: the relay sees which */
+    if ((revents & EV_ERROR) != 0) {
+        session_end(w->data, REASON_INTERNAL); /* epoll has refused it: no reason to look no further */
+    } else {
+        pass(w->data); /* the server speaks first, or has ended: the relay sees which */
+    }
 }
 
 void session_sni_start(struct session *s)

@@ -6,6 +6,7 @@
  */
 #include "common/base/num.h"
 #include "tests/replay/replay_peer.h"
+#include "tests/support/failing_epoll.h"
 #include "tests/support/fake_connect.h"
 #include "tests/support/fake_resolver.h"
 #include "tunneld/tunneld_counters.h"
@@ -467,6 +468,8 @@ static void play_line(void *ctx, const struct replay_line *w)
         do_advance(p, w);
     } else if (replay_is(verb, "reload")) {
         do_reload(p);
+    } else if (replay_is(verb, "epoll-fails")) {
+        failing_epoll_adds((unsigned)atoi(replay_word(w, 1)));
     } else if (replay_is(verb, "drain")) {
         tunneld_scene_drain(&p->scene);
         player_settle(p);
@@ -479,6 +482,9 @@ static void finish(void *ctx)
 {
     struct player *p = ctx;
     check_nothing(p);
+    if (failing_epoll_left() > 0) {
+        replay_fail(p->at, "epoll was not asked as often");
+    }
     for (size_t i = 0; i < p->peer_count; i++) {
         if (p->peers[i].fd >= 0) {
             if (p->peers[i].got_len > 0) {

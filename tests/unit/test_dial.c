@@ -9,6 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/net/sock.h"
+#include "tests/support/failing_epoll.h"
 #include "tunneld/dial.h"
 
 #include <dirent.h>
@@ -199,12 +200,33 @@ static void test_cancel(void **state)
     assert_int_equal(close(listener), 0);
 }
 
+/* It passed for connected, before it was. */
+static void test_refused_by_epoll(void **state)
+{
+    (void)state;
+    struct seen s = {0};
+    uint16_t port = 0;
+    int listener = listen_on(ip_v4(127, 0, 0, 1), &port);
+    int before = open_fds();
+    failing_epoll_adds(1);
+    start(&s, port);
+    add(&s, ip_v4(127, 0, 0, 1));
+    dial_complete(s.dial);
+    wait_done(&s);
+    assert_int_equal(failing_epoll_left(), 0);
+    assert_int_equal(s.result.fd, -1);
+    assert_int_equal(s.result.error, ENOMEM);
+    assert_int_equal(open_fds(), before);
+    assert_int_equal(close(listener), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_connects),        cmocka_unit_test(test_next_after_refused),
-        cmocka_unit_test(test_all_refused),     cmocka_unit_test(test_waits_for_more_addresses),
-        cmocka_unit_test(test_nothing_to_dial), cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_connects),         cmocka_unit_test(test_next_after_refused),
+        cmocka_unit_test(test_all_refused),      cmocka_unit_test(test_waits_for_more_addresses),
+        cmocka_unit_test(test_nothing_to_dial),  cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_refused_by_epoll),
     };
     loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (loop == NULL) {
