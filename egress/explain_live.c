@@ -162,11 +162,10 @@ static void step(struct dialler *d);
 
 static void on_connect_event(struct ev_loop *loop, ev_io *w, int revents)
 {
-    (void)revents;
     struct attempt *a = w->data;
     struct dialler *d = a->owner;
-    int rc = sock_connect_result(w->fd);
-    stop_attempt(a); /* nothing was sent */
+    int rc = (revents & EV_ERROR) != 0 ? -ENOMEM : sock_connect_result(w->fd); /* epoll has refused it */
+    stop_attempt(a);                                                           /* nothing was sent */
     if (rc == 0) {
         settle(a, EXPLAIN_DIAL_CONNECTED, 0);
         d->is_connected = true;
