@@ -125,16 +125,22 @@ void daemon_loop_on_progress(void *ctx)
 
 /*
  * The signals stay blocked to the end of the process: one that comes while the daemon starts is read once it
- * runs, and a late one must not make a death of an end that has begun.
+ * runs, and a late one must not make a death of an end that has begun. What is ignored, as nohup(1) has it of
+ * SIGHUP and sh(1) of a background command's SIGINT, would not be queued at all.
  */
 static int start_signals(struct daemon_loop *l)
 {
+    static const int heard[] = {SIGHUP, SIGTERM, SIGINT};
+    const struct sigaction by_default = {.sa_handler = SIG_DFL};
     sigset_t set;
     (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGHUP);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigaddset(&set, SIGINT);
+    for (size_t i = 0; i < sizeof(heard) / sizeof(heard[0]); i++) {
+        (void)sigaddset(&set, heard[i]);
+    }
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    for (size_t i = 0; i < sizeof(heard) / sizeof(heard[0]); i++) {
+        (void)sigaction(heard[i], &by_default, NULL);
+    }
     l->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (l->signal_fd < 0) {
         return -errno;

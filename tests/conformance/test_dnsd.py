@@ -1017,6 +1017,18 @@ class TestAlone(unittest.TestCase):
         self.assertEqual(dnsd.ask("discord.com").rcode, w.NXDOMAIN)
         self.assertTrue(stub.asked("discord.com"))
 
+    def test_signals_that_were_ignored_are_heard(self):
+        """nohup(1) ignores SIGHUP, sh(1) SIGINT for a background command: both are inherited."""
+        former = [(n, signal.signal(n, signal.SIG_IGN)) for n in (signal.SIGHUP, signal.SIGINT)]
+        dnsd = Daemon(POLICY, "--upstream", "127.0.0.1:1")
+        for n, handler in former:
+            signal.signal(n, handler)
+        dnsd.process.send_signal(signal.SIGHUP)
+        dnsd.wait_log("policy_unchanged generation=1")
+        dnsd.process.send_signal(signal.SIGINT)
+        self.assertEqual(dnsd.process.wait(20), 0)
+        dnsd.stop()
+
     def test_an_answer_that_comes_after_a_reload_is_judged_by_the_new_policy(self):
         dnsd = self.start()
         with dnsd.udp() as s:
