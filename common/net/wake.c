@@ -22,6 +22,7 @@ int wake_init(struct wake *w, struct ev_loop *loop, wake_event_fn *fn, void *ctx
     }
     w->is_open = true;
     steady_io_init(&w->io, "wake_up", w->fd, on_wake_event, w);
+    ev_set_priority(&w->io.io, EV_MAXPRI);
     steady_io_start(&w->io, loop);
     return 0;
 }

@@ -2,7 +2,8 @@
 /*
  * Wakes the loop of another thread: an eventfd behind a steady watcher. libev's own ev_async is not used, for
  * it is deaf for good after a failed epoll_ctl(2), or aborts. Sends that come before the call back count as
- * one. Owner: the thread of the loop, or who starts and joins it.
+ * one; it comes before what sockets hold in the same turn, which may be later than the news. Owner: the
+ * thread of the loop, or who starts and joins it.
  */
 #pragma once
 

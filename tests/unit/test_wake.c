@@ -11,6 +11,8 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 static unsigned calls;
 
@@ -69,6 +71,43 @@ static void test_heard_after_a_failed_epoll_ctl(void **state)
     ev_loop_destroy(loop);
 }
 
+static unsigned reads, reads_before_call;
+
+static void on_read_event(struct ev_loop *loop, ev_io *w, int revents)
+{
+    (void)revents;
+    reads++;
+    reads_before_call += calls == 0 ? 1 : 0;
+    ev_io_stop(loop, w);
+}
+
+/* What was asked after the daemon had said "stopping" was answered as before. */
+static void test_news_before_what_sockets_hold(void **state)
+{
+    (void)state;
+    struct wake w;
+    struct ev_loop *loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    const int first = eventfd(1, EFD_CLOEXEC), last = eventfd(1, EFD_CLOEXEC);
+    ev_io before, behind;
+    calls = 0;
+    assert_non_null(loop);
+    assert_true(first >= 0 && last >= 0);
+    ev_io_init(&before, on_read_event, first, EV_READ);
+    ev_io_start(loop, &before);
+    assert_int_equal(wake_init(&w, loop, on_wake, loop), 0);
+    ev_io_init(&behind, on_read_event, last, EV_READ);
+    ev_io_start(loop, &behind);
+    wake_send(&w);
+    (void)ev_run(loop, EVRUN_NOWAIT);
+    assert_int_equal(reads, 2);
+    assert_int_equal(calls, 1);
+    assert_int_equal(reads_before_call, 0);
+    wake_fini(&w);
+    ev_loop_destroy(loop);
+    (void)close(first);
+    (void)close(last);
+}
+
 static void test_none(void **state)
 {
     (void)state;
@@ -82,6 +121,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sends_before_the_call_back_are_one),
         cmocka_unit_test(test_heard_after_a_failed_epoll_ctl),
+        cmocka_unit_test(test_news_before_what_sockets_hold),
         cmocka_unit_test(test_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
