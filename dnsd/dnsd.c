@@ -346,6 +346,7 @@ static void write_status(void *ctx, struct json *json)
     listeners_write(&d->listeners, json);
     json_end(json);
     upstreams_write(&d->upstreams, &d->zones, json);
+    upstreams_write_failing(&d->upstreams, &d->zones, d->news, json);
 }
 
 static void close_all(void *ctx)

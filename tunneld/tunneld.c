@@ -379,6 +379,7 @@ static void write_status(void *ctx, struct json *json)
         listen_auto_write(&d->autos, json);
     }
     upstreams_write(&d->upstreams, &d->zones, json);
+    upstreams_write_failing(&d->upstreams, &d->zones, d->news, json);
 }
 
 static void close_daemon(void *ctx)

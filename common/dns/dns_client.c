@@ -253,6 +253,18 @@ static void answer(struct dns_call *call, const struct dns_exchange_result *resu
     }
 }
 
+/* The exchange has nothing to do for now. */
+static void note_pause(struct dns_client *c, int64_t now_ms)
+{
+    dns_client_counters_say(&c->counters, &c->env.stats);
+    if (c->env.has_health_news) {
+        c->env.has_health_news = false;
+        if (c->watch != NULL) {
+            upstream_watch_health(c->watch, now_ms);
+        }
+    }
+}
+
 /* Does what the exchange wants until it waits. The call may be gone afterwards. */
 static void pump(struct dns_call *call, int64_t now_ms)
 {
@@ -276,7 +288,7 @@ static void pump(struct dns_call *call, int64_t now_ms)
             answer(call, &call->exchange.result, now_ms);
             break;
         case DNS_ACTION_WAIT:
-            dns_client_counters_say(&c->counters, &c->env.stats);
+            note_pause(c, now_ms);
             if (deadline_arm(c->deadlines, &call->deadline, act->until_ms) != 0) {
                 struct dns_exchange_result failed = {.why = DNS_EXCHANGE_FAIL_MEMORY};
                 answer(call, &failed, now_ms);
@@ -284,7 +296,7 @@ static void pump(struct dns_call *call, int64_t now_ms)
             }
             return;
         case DNS_ACTION_END:
-            dns_client_counters_say(&c->counters, &c->env.stats);
+            note_pause(c, now_ms);
             free_call(call);
             return;
         }

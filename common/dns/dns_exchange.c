@@ -292,7 +292,9 @@ static void note_silence(struct dns_exchange *x, const struct dns_exchange_slot 
     struct upstream *u = dns_exchange_slot_upstream(x, s);
     uint32_t bit = 1U << s->upstream;
     x->env->stats.timeouts++;
+    x->env->has_health_news = true;
     if (s->is_probe && !s->tcp && u->prefers_tcp) {
+        upstream_note_udp_lost(u, s->sent_ms);
         return; /* UDP is blocked still */
     }
     if (s->tcp) {
@@ -301,6 +303,7 @@ static void note_silence(struct dns_exchange *x, const struct dns_exchange_slot 
     if (s->tcp && !s->is_beside) {
         upstream_note_tcp_failed(u);
     }
+    u->trouble = UPSTREAM_SILENT;
     upstream_note_failure(u, s->sent_ms, now_ms);
     bool is_mute = !s->tcp && !s->is_probe && u->udp_reply_ms < s->sent_ms;
     if (is_mute && (x->tcp_done & bit) == 0) {

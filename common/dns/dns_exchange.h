@@ -75,6 +75,7 @@ struct dns_exchange_env {
     int64_t attempt_ms;
     int64_t total_ms;
     unsigned hedge_credit; /* the driver may begin with some */
+    bool has_health_news; /* an upstream failed, or one that had failed has answered: for the driver to see */
     struct dns_exchange_stats stats;
 };
 
@@ -100,6 +101,7 @@ struct dns_exchange_slot {
     bool is_edns_retry;
     bool is_mixed_case;
     bool is_exact_case;
+    enum dns_exchange_fail failure; /* what dns_exchange_fail_reason() said */
     uint8_t upstream;
     uint16_t id;
     int64_t sent_ms;

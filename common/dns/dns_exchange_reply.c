@@ -220,6 +220,7 @@ static void learn(struct dns_exchange *x, const struct dns_exchange_slot *s, str
                   struct span msg, int64_t now_ms)
 {
     struct upstream *u = dns_exchange_slot_upstream(x, s);
+    x->env->has_health_news |= u->reply_ms == 0 || u->failures > 0 || u->udp_losses > 0 || u->prefers_tcp;
     upstream_note_reply(u, now_ms);
     x->env->stats.replies++;
     if (!s->tcp) {
@@ -230,6 +231,7 @@ static void learn(struct dns_exchange *x, const struct dns_exchange_slot *s, str
     }
     if (s->tcp && s->is_beside && !dns_exchange_is_doubted(x, s) &&
         u->udp_reply_ms < s->sent_ms - x->env->attempt_ms) {
+        upstream_note_udp_lost(u, s->sent_ms - x->env->attempt_ms);
         upstream_note_udp_blocked(u, now_ms);
     }
     if (s->tcp == u->is_stream_only) {
@@ -277,7 +279,7 @@ bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, in
         x->env->stats.mismatches++;
         dns_exchange_slot_upstream(x, s)->mismatches++;
         if (s->tcp) { /* nobody but the upstream can have said that, and it will not say more */
-            dns_exchange_note_why(x, DNS_EXCHANGE_FAIL_MALFORMED);
+            dns_exchange_fail_reason(x, slot, DNS_EXCHANGE_FAIL_MALFORMED);
             dns_exchange_io_failed(x, slot, false, now_ms);
             return true;
         }
@@ -310,10 +312,22 @@ bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, in
 void dns_exchange_fail_reason(struct dns_exchange *x, size_t slot, enum dns_exchange_fail why)
 {
     REQUIRE(slot < DNS_EXCHANGE_SLOTS);
-    const struct dns_exchange_slot *s = &x->slots[slot];
+    struct dns_exchange_slot *s = &x->slots[slot];
     if (s->is_open && !s->wants_close) {
+        s->failure = why;
         dns_exchange_note_why(x, why);
     }
+}
+
+static enum upstream_trouble trouble_of(enum dns_exchange_fail why)
+{
+    if (why >= DNS_EXCHANGE_FAIL_TLS && why <= DNS_EXCHANGE_FAIL_TLS_NAME) {
+        return UPSTREAM_TLS_FAILED;
+    }
+    if (why == DNS_EXCHANGE_FAIL_MALFORMED) {
+        return UPSTREAM_MALFORMED;
+    }
+    return why == DNS_EXCHANGE_FAIL_TIMEOUT ? UPSTREAM_SILENT : UPSTREAM_UNREACHABLE;
 }
 
 void dns_exchange_io_failed(struct dns_exchange *x, size_t slot, bool is_local, int64_t now_ms)
@@ -328,9 +342,13 @@ void dns_exchange_io_failed(struct dns_exchange *x, size_t slot, bool is_local, 
     if (s->tcp && !is_local) {
         upstream_note_no_tcp(u, s->sent_ms, now_ms);
     }
+    x->env->has_health_news |= !is_local;
     /* Asked in another way as well: that decides. */
-    bool is_extra = s->is_beside || (s->is_probe && !s->tcp && u->prefers_tcp);
-    if (is_extra) {
+    const bool is_udp_probe = s->is_probe && !s->tcp && u->prefers_tcp;
+    if (is_udp_probe && !is_local) {
+        upstream_note_udp_lost(u, s->sent_ms);
+    }
+    if (s->is_beside || is_udp_probe) {
         dns_exchange_note_why(x, why);
         dns_exchange_drop_slot(x, slot);
         return;
@@ -341,6 +359,7 @@ void dns_exchange_io_failed(struct dns_exchange *x, size_t slot, bool is_local, 
         return;
     }
     if (!is_local) {
+        u->trouble = trouble_of(s->failure);
         upstream_note_failure(u, s->sent_ms, now_ms);
     }
     dns_exchange_note_why(x, why);

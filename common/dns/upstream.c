@@ -227,6 +227,7 @@ void upstream_note_udp_reply(struct upstream *u, int64_t now_ms)
     u->udp_reply_ms = now_ms;
     u->prefers_tcp = false;
     u->udp_silences = 0;
+    u->udp_losses = 0;
 }
 
 static int64_t udp_wait_ms(const struct upstream *u)
@@ -245,6 +246,25 @@ void upstream_note_udp_blocked(struct upstream *u, int64_t now_ms)
         u->udp_silences = 0;
         u->udp_probe_ms = now_ms + udp_wait_ms(u);
     }
+}
+
+void upstream_note_udp_lost(struct upstream *u, int64_t sent_ms)
+{
+    if (u->udp_losses == 0) {
+        u->udp_lost_ms = sent_ms;
+    }
+    u->udp_losses += u->udp_losses < UINT32_MAX ? 1 : 0;
+    u->udp_lost_sent_ms = sent_ms;
+}
+
+bool upstream_is_down(const struct upstream *u)
+{
+    return u->failures >= UPSTREAM_ILL_AFTER;
+}
+
+bool upstream_is_udp_blocked(const struct upstream *u)
+{
+    return u->udp_losses >= UPSTREAM_ILL_AFTER;
 }
 
 bool upstream_wants_tcp(const struct upstream *u)
@@ -306,8 +326,12 @@ void upstream_note_failure(struct upstream *u, int64_t sent_ms, int64_t now_ms)
     if (lived_since || known) {
         return;
     }
+    if (u->failures == 0) {
+        u->down_ms = sent_ms;
+    }
     u->failures += u->failures < UINT32_MAX ? 1 : 0;
     u->failed_ms = now_ms;
+    u->failed_sent_ms = sent_ms;
     u->probe_ms = now_ms + probe_wait_ms(u->failures);
     if (u->casing == UPSTREAM_CASE_PROBE) {
         u->casing = UPSTREAM_CASE_FOLDED; /* perhaps it cannot bear mixed case: not worth another wait */

@@ -26,24 +26,45 @@ enum upstream_case {
     UPSTREAM_CASE_FOLDED     /* lower case is sent for good */
 };
 
+/* What the last failure was. */
+enum upstream_trouble {
+    UPSTREAM_SILENT = 0,
+    UPSTREAM_UNREACHABLE,
+    UPSTREAM_TLS_FAILED,
+    UPSTREAM_MALFORMED /* over a connection it says what is no reply */
+};
+
+/* What has been reported to those who write the log (upstream_watch). */
+enum upstream_told { UPSTREAM_TOLD_NOTHING = 0, UPSTREAM_TOLD_WELL, UPSTREAM_TOLD_ILL };
+
 struct upstream {
     struct addr addr;
-    uint32_t failures; /* consecutive */
-    int64_t failed_ms; /* the last of them */
-    int64_t probe_ms;  /* while failures > 0: not probed before */
-    int64_t reply_ms;  /* the last valid reply */
+    uint32_t failures;             /* consecutive */
+    int64_t failed_ms;             /* the last of them */
+    int64_t failed_sent_ms;        /* when what failed last was sent */
+    int64_t down_ms;               /* while failures > 0: when what failed first was sent */
+    enum upstream_trouble trouble; /* while failures > 0: the last one */
+    enum upstream_told told;       /* of failures … */
+    uint32_t told_failures;        /* … so many then */
+    int64_t probe_ms;              /* while failures > 0: not probed before */
+    int64_t reply_ms;              /* the last valid reply */
     int64_t no_edns_until_ms;
     uint32_t opt_silences; /* questions in a row that it answered without OPT and not with */
     int64_t opt_reply_ms;  /* the last reply over UDP to a question with OPT */
     int64_t opt_silent_ms; /* when the last of opt_silences was counted */
     enum upstream_case casing;
-    bool is_stream_only;   /* never UDP: what is below about UDP does not concern it */
-    bool is_private;       /* nobody on the way sees the questions: they are padded (RFC 8467) */
-    bool is_loop;          /* a dnsd answers there: unusable */
-    bool prefers_tcp;      /* silent over UDP while it answered over TCP */
-    int64_t udp_probe_ms;  /* while prefers_tcp: UDP is not tried before */
-    uint32_t udp_silences; /* while prefers_tcp: probes that found it silent still */
-    int64_t udp_reply_ms;  /* the last valid reply over UDP */
+    bool is_stream_only;      /* never UDP: what is below about UDP does not concern it */
+    bool is_private;          /* nobody on the way sees the questions: they are padded (RFC 8467) */
+    bool is_loop;             /* a dnsd answers there: unusable */
+    bool prefers_tcp;         /* silent over UDP while it answered over TCP */
+    int64_t udp_probe_ms;     /* while prefers_tcp: UDP is not tried before */
+    uint32_t udp_silences;    /* while prefers_tcp: probes that found it silent still */
+    int64_t udp_reply_ms;     /* the last valid reply over UDP */
+    uint32_t udp_losses;      /* consecutive: silent over UDP, and it answered over TCP */
+    int64_t udp_lost_ms;      /* while udp_losses > 0: when the first of them was sent */
+    int64_t udp_lost_sent_ms; /* and the last */
+    enum upstream_told told_udp;
+    uint32_t told_losses;
     uint32_t
         tcp_failures; /* consecutive: over TCP it is silent, or cannot be reached, or says what is no reply */
     int64_t tcp_failed_ms; /* the last of them */
@@ -107,6 +128,8 @@ int64_t upstream_late_ms(const struct upstream *u);
  */
 void upstream_note_udp_blocked(struct upstream *u, int64_t now_ms);
 void upstream_note_udp_reply(struct upstream *u, int64_t now_ms);
+/* Was sent over UDP at sent_ms in vain, while it answers over TCP. */
+void upstream_note_udp_lost(struct upstream *u, int64_t sent_ms);
 /* What it is asked over first. */
 bool upstream_wants_tcp(const struct upstream *u);
 /* True if UDP is to be tried beside TCP now; pushes the next time back. */
@@ -131,6 +154,14 @@ bool upstream_take_tcp_probe(struct upstream *u, int64_t now_ms);
  * something else since then (then the name is to blame), nor twice for what was under way when it failed.
  */
 void upstream_note_failure(struct upstream *u, int64_t sent_ms, int64_t now_ms);
+
+/*
+ * What is worth telling a person: one lost packet makes it step back, but two in a row with no answer to
+ * anything between them are an upstream that is down, or whose UDP is blocked.
+ */
+#define UPSTREAM_ILL_AFTER 2
+bool upstream_is_down(const struct upstream *u);
+bool upstream_is_udp_blocked(const struct upstream *u);
 
 /* It choked on our OPT and answered without: for an hour it is asked without. */
 void upstream_note_no_edns(struct upstream *u, int64_t now_ms);

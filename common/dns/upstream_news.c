@@ -16,6 +16,14 @@ struct tls_news {
     uint64_t suppressed; /* failures since the last line */
 };
 
+struct ill_news {
+    bool is_ill, is_said;
+    int64_t since_ms;    /* is_ill */
+    struct moment over;  /* when somebody had an answer last, having had none */
+    struct moment told;  /* when it was said to fail */
+    uint64_t suppressed; /* how often it began to fail since, and was not said to */
+};
+
 struct item {
     struct addr addr; /* family IP_NONE: free */
     int64_t used_ms;
@@ -25,6 +33,7 @@ struct item {
     uint64_t forged;
     int64_t window_ms; /* when it began; forged 0: none has */
     struct tls_news tls;
+    struct ill_news ills[UPSTREAM_NEWS_ILL_COUNT];
 };
 
 struct upstream_news {
@@ -123,9 +132,9 @@ uint64_t upstream_news_forged(struct upstream_news *n, const struct addr *upstre
 }
 
 /* True, and it is taken down, if it was not so long ago already. */
-static bool take(struct moment *m, int64_t now_ms)
+static bool take(struct moment *m, int64_t pause_ms, int64_t now_ms)
 {
-    if (m->was && now_ms - m->at_ms < UPSTREAM_NEWS_TLS_MS) {
+    if (m->was && now_ms - m->at_ms < pause_ms) {
         return false;
     }
     *m = (struct moment){.was = true, .at_ms = now_ms};
@@ -138,7 +147,7 @@ bool upstream_news_tls_failed(struct upstream_news *n, const struct addr *upstre
     REQUIRE(kind < UPSTREAM_NEWS_TLS_KINDS);
     (void)pthread_mutex_lock(&n->lock);
     struct tls_news *tls = &find(n, upstream, now_ms)->tls;
-    const bool is_worth = take(&tls->failed[kind], now_ms);
+    const bool is_worth = take(&tls->failed[kind], UPSTREAM_NEWS_TLS_MS, now_ms);
     tls->is_down = true;
     *suppressed = tls->suppressed;
     tls->suppressed = is_worth ? 0 : tls->suppressed + 1;
@@ -151,7 +160,7 @@ bool upstream_news_tls_restored(struct upstream_news *n, const struct addr *upst
 {
     (void)pthread_mutex_lock(&n->lock);
     struct tls_news *tls = &find(n, upstream, now_ms)->tls;
-    const bool is_worth = tls->is_down && take(&tls->restored, now_ms);
+    const bool is_worth = tls->is_down && take(&tls->restored, UPSTREAM_NEWS_TLS_MS, now_ms);
     *suppressed = tls->suppressed;
     if (is_worth) {
         tls->is_down = false;
@@ -159,4 +168,57 @@ bool upstream_news_tls_restored(struct upstream_news *n, const struct addr *upst
     }
     (void)pthread_mutex_unlock(&n->lock);
     return is_worth;
+}
+
+bool upstream_news_failing(struct upstream_news *n, const struct addr *upstream,
+                           const struct upstream_news_failure *f, int64_t now_ms, uint64_t *suppressed)
+{
+    REQUIRE(f->ill < UPSTREAM_NEWS_ILL_COUNT);
+    bool is_worth = false;
+    (void)pthread_mutex_lock(&n->lock);
+    struct ill_news *ill = &find(n, upstream, now_ms)->ills[f->ill];
+    const bool is_old = ill->over.was && f->sent_ms <= ill->over.at_ms;
+    if (!is_old && !ill->is_said) {
+        is_worth = take(&ill->told, UPSTREAM_NEWS_ILL_MS, now_ms);
+        ill->suppressed += !is_worth && !ill->is_ill ? 1 : 0;
+        ill->since_ms = ill->is_ill ? ill->since_ms : f->since_ms;
+        ill->is_ill = true;
+        ill->is_said = is_worth;
+    }
+    *suppressed = ill->suppressed;
+    ill->suppressed = is_worth ? 0 : ill->suppressed;
+    (void)pthread_mutex_unlock(&n->lock);
+    return is_worth;
+}
+
+bool upstream_news_answers(struct upstream_news *n, const struct addr *upstream, enum upstream_news_ill ill,
+                           int64_t now_ms, int64_t *down_ms)
+{
+    REQUIRE(ill < UPSTREAM_NEWS_ILL_COUNT);
+    (void)pthread_mutex_lock(&n->lock);
+    struct ill_news *known = &find(n, upstream, now_ms)->ills[ill];
+    const bool is_worth = known->is_said;
+    *down_ms = known->is_ill ? now_ms - known->since_ms : 0;
+    known->is_ill = false;
+    known->is_said = false;
+    known->over = (struct moment){.was = true, .at_ms = now_ms};
+    (void)pthread_mutex_unlock(&n->lock);
+    return is_worth;
+}
+
+bool upstream_news_is_failing(struct upstream_news *n, const struct addr *upstream,
+                              enum upstream_news_ill ill, int64_t *since_ms)
+{
+    REQUIRE(ill < UPSTREAM_NEWS_ILL_COUNT);
+    bool is_failing = false;
+    (void)pthread_mutex_lock(&n->lock);
+    for (size_t i = 0; i < UPSTREAM_NEWS_MAX; i++) {
+        const struct item *it = &n->items[i];
+        if (addr_is_equal(&it->addr, upstream) && it->ills[ill].is_ill) {
+            is_failing = true;
+            *since_ms = it->ills[ill].since_ms;
+        }
+    }
+    (void)pthread_mutex_unlock(&n->lock);
+    return is_failing;
 }

@@ -22,6 +22,16 @@
 /* The same trouble with TLS, or its end, is worth a line once in so long. */
 #define UPSTREAM_NEWS_TLS_MS 60000
 #define UPSTREAM_NEWS_TLS_KINDS 5 /* of trouble that are told apart */
+/* That it fails is said once in so long, and each time so is that it does no more. */
+#define UPSTREAM_NEWS_ILL_MS 60000
+
+enum upstream_news_ill { UPSTREAM_NEWS_DOWN = 0, UPSTREAM_NEWS_UDP_BLOCKED, UPSTREAM_NEWS_ILL_COUNT };
+
+struct upstream_news_failure {
+    enum upstream_news_ill ill;
+    int64_t since_ms; /* when what failed first was sent */
+    int64_t sent_ms;  /* and what failed last */
+};
 
 struct upstream_news;
 MUST_CHECK int upstream_news_new(struct upstream_news **out); /* 0 or -ENOMEM */
@@ -49,3 +59,17 @@ bool upstream_news_tls_failed(struct upstream_news *n, const struct addr *upstre
                               int64_t now_ms, uint64_t *suppressed);
 bool upstream_news_tls_restored(struct upstream_news *n, const struct addr *upstream, int64_t now_ms,
                                 uint64_t *suppressed);
+/*
+ * It fails, reported by each worker that finds it so and again when it goes on: true if that is worth a line,
+ * and *suppressed is how often it began to fail without one since the last. What was sent before somebody had
+ * an answer is no news.
+ */
+bool upstream_news_failing(struct upstream_news *n, const struct addr *upstream,
+                           const struct upstream_news_failure *f, int64_t now_ms, uint64_t *suppressed);
+/* It answers, reported by each worker that had not known. True if that is worth a line: it was said to fail,
+ * for *down_ms by now. */
+bool upstream_news_answers(struct upstream_news *n, const struct addr *upstream, enum upstream_news_ill ill,
+                           int64_t now_ms, int64_t *down_ms);
+/* For those who look: it fails since *since_ms. */
+bool upstream_news_is_failing(struct upstream_news *n, const struct addr *upstream,
+                              enum upstream_news_ill ill, int64_t *since_ms);

@@ -143,3 +143,72 @@ void upstream_watch_forged(struct upstream_watch *w, size_t upstream, int64_t no
                   LOG_KV(kv_str("upstream", addr_text(addr, text)), kv_u64("count", count)));
     }
 }
+
+static const char *const trouble_texts[] = {
+    [UPSTREAM_SILENT] = "no_reply",
+    [UPSTREAM_UNREACHABLE] = "unreachable",
+    [UPSTREAM_TLS_FAILED] = "tls",
+    [UPSTREAM_MALFORMED] = "malformed",
+};
+
+static void tell_failing(struct upstream_watch *w, const struct upstream *u, enum upstream_news_ill ill,
+                         int64_t now_ms)
+{
+    const bool is_down = ill == UPSTREAM_NEWS_DOWN;
+    const struct upstream_news_failure f = {.ill = ill,
+                                            .since_ms = is_down ? u->down_ms : u->udp_lost_ms,
+                                            .sent_ms = is_down ? u->failed_sent_ms : u->udp_lost_sent_ms};
+    uint64_t suppressed = 0;
+    char text[ADDR_TEXT_CAP];
+    if (upstream_news_failing(w->cfg.news, &u->addr, &f, now_ms, &suppressed)) {
+        log_event(LOG_WARN, "upstream_failing",
+                  LOG_KV(kv_str("addr", addr_text(&u->addr, text)),
+                         kv_str("why", is_down ? trouble_texts[u->trouble] : "udp_blocked"),
+                         kv_str("effect", is_down ? "asked after the others" : "asked over TCP"),
+                         kv_u64("suppressed", suppressed)));
+    }
+}
+
+static void tell_answers(struct upstream_watch *w, const struct upstream *u, enum upstream_news_ill ill,
+                         int64_t now_ms)
+{
+    int64_t down_ms = 0;
+    char text[ADDR_TEXT_CAP];
+    if (upstream_news_answers(w->cfg.news, &u->addr, ill, now_ms, &down_ms)) {
+        log_event(LOG_INFO, "upstream_restored",
+                  LOG_KV(kv_str("addr", addr_text(&u->addr, text)),
+                         kv_str("over", ill == UPSTREAM_NEWS_DOWN ? "any" : "udp"),
+                         kv_u64("down_s", (uint64_t)(down_ms > 0 ? down_ms : 0) / 1000)));
+    }
+}
+
+/* Each change is told, and each further failure, which may be due by then; after one failure it is neither.
+ */
+static void look_after(struct upstream_watch *w, struct upstream *u, int64_t now_ms)
+{
+    if (upstream_is_down(u) && u->told_failures != u->failures) {
+        tell_failing(w, u, UPSTREAM_NEWS_DOWN, now_ms);
+        u->told = UPSTREAM_TOLD_ILL;
+        u->told_failures = u->failures;
+    } else if (u->failures == 0 && u->reply_ms != 0 && u->told != UPSTREAM_TOLD_WELL) {
+        tell_answers(w, u, UPSTREAM_NEWS_DOWN, now_ms);
+        u->told = UPSTREAM_TOLD_WELL;
+        u->told_failures = 0;
+    }
+    if (upstream_is_udp_blocked(u) && u->told_losses != u->udp_losses) {
+        tell_failing(w, u, UPSTREAM_NEWS_UDP_BLOCKED, now_ms);
+        u->told_udp = UPSTREAM_TOLD_ILL;
+        u->told_losses = u->udp_losses;
+    } else if (u->udp_losses == 0 && u->udp_reply_ms != 0 && u->told_udp != UPSTREAM_TOLD_WELL) {
+        tell_answers(w, u, UPSTREAM_NEWS_UDP_BLOCKED, now_ms);
+        u->told_udp = UPSTREAM_TOLD_WELL;
+        u->told_losses = 0;
+    }
+}
+
+void upstream_watch_health(struct upstream_watch *w, int64_t now_ms)
+{
+    for (size_t i = 0; i < w->cfg.set->count; i++) {
+        look_after(w, &w->cfg.set->list[i], now_ms);
+    }
+}

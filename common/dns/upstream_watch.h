@@ -2,8 +2,8 @@
 /*
  * What is looked after beside the questions of a dns_client: whether an upstream turns out to be a dnsd
  * (asked at once, after 2 s and then every minute; one that says so is not used until it says otherwise, and
- * one that the news know to be one is not used from the beginning), and whether somebody forges replies.
- * Writes log lines. One per dns_client, on its loop.
+ * one that the news know to be one is not used from the beginning), whether one fails or does so no more, and
+ * whether somebody forges replies. Writes log lines. One per dns_client, on its loop.
  */
 #pragma once
 
@@ -28,5 +28,7 @@ void upstream_watch_free(struct upstream_watch *w);             /* before the co
 /* The set is about to change, and the connections with it: nothing is open afterwards, and all is asked anew.
  */
 void upstream_watch_restart(struct upstream_watch *w);
+/* What was learned of the upstreams may have changed: says which began to fail, and which do no more. */
+void upstream_watch_health(struct upstream_watch *w, int64_t now_ms);
 /* A message came on a UDP socket of the upstream's that answers nothing we asked. */
 void upstream_watch_forged(struct upstream_watch *w, size_t upstream, int64_t now_ms);

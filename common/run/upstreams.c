@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/run/upstreams.h"
 
+#include "common/base/clock.h"
 #include "common/dns/resolv_conf.h"
 #include "common/run/option_say.h"
 
@@ -202,6 +203,38 @@ void upstreams_write(const struct upstream_list *list, const struct zone_set *zo
         upstreams_write_array(z->upstreams, z->tls_names, z->upstream_count, json);
         json_bool(json, "open", z->is_open);
         json_end(json);
+    }
+    json_end(json);
+}
+
+static void write_failing(const struct addr *a, struct span tls_name, struct upstream_news *news,
+                          struct json *json)
+{
+    int64_t since_ms = 0;
+    const bool is_down = upstream_news_is_failing(news, a, UPSTREAM_NEWS_DOWN, &since_ms);
+    if (is_down || upstream_news_is_failing(news, a, UPSTREAM_NEWS_UDP_BLOCKED, &since_ms)) {
+        char text[UPSTREAM_TEXT_CAP];
+        const int64_t for_ms = clock_mono_ms() - since_ms;
+        json_object(json, NULL);
+        json_str(json, "addr", upstream_text(a, tls_name, text));
+        json_str(json, "state", is_down ? "down" : "udp_blocked");
+        json_u64(json, "for_s", (uint64_t)(for_ms > 0 ? for_ms : 0) / 1000);
+        json_end(json);
+    }
+}
+
+void upstreams_write_failing(const struct upstream_list *list, const struct zone_set *zones,
+                             struct upstream_news *news, struct json *json)
+{
+    json_array(json, "upstreams_failing");
+    for (size_t i = 0; i < list->count; i++) {
+        write_failing(&list->addrs[i], list->tls_names[i], news, json);
+    }
+    for (size_t i = 0; i < zones->count; i++) {
+        const struct zone *z = &zones->items[i];
+        for (size_t j = 0; j < z->upstream_count; j++) {
+            write_failing(&z->upstreams[j], z->tls_names[j], news, json);
+        }
     }
     json_end(json);
 }

@@ -67,6 +67,9 @@ void upstreams_log(const struct upstream_list *list,
                    const struct zone_set *zones); /* at start: a line each */
 /* For the daemons' status pages: "upstreams" as an array of texts, "zones" as one of objects. */
 void upstreams_write(const struct upstream_list *list, const struct zone_set *zones, struct json *json);
+/* "upstreams_failing": those of both that the news have as failing now, with what is wrong and since when. */
+void upstreams_write_failing(const struct upstream_list *list, const struct zone_set *zones,
+                             struct upstream_news *news, struct json *json);
 /* The array alone, as "upstreams". */
 void upstreams_write_array(const struct addr *addrs, const struct span *tls_names, size_t count,
                            struct json *json);

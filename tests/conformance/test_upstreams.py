@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens on the way to the upstreams: dead, slow and forged ones, a firewall against UDP, loops."""
+import json
+import os
 import re
+import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -86,6 +90,66 @@ class Upstreams(unittest.TestCase):
         time.sleep(1)  # then it is known
         self.check(daemon, "n1.t.example.net", 0.2)
         self.check(daemon, "n2.t.example.net", 0.2)
+
+    def test_failing_is_said_once(self):
+        """By one of many workers; not for one lost packet; and that it is over, with how long it took."""
+        acts = {"alive": silence}
+        zone = {("n%d.t.example.net" % i, w.A): lambda ask: acts["alive"](ask) for i in range(200)}
+        ill, well = Stub(zone), Stub(names(200, HERE))
+        daemon = self.start(ill, well, options=("--workers", "3"))
+        asked = iter(range(200))
+
+        def ask_until(event, at_least=0):
+            for i in asked:
+                self.check(daemon, "n%d.t.example.net" % i, 0.7)
+                if i >= at_least and daemon.lines(event):
+                    return
+                time.sleep(0.2)
+            self.fail("no " + event)
+        self.check(daemon, "n%d.t.example.net" % next(asked), 0.7)
+        time.sleep(0.9)
+        self.assertEqual(daemon.lines("upstream_failing"), [])  # it may have been lost
+        ask_until("upstream_failing", 30)
+        self.assertEqual(len(daemon.lines("upstream_failing")), 1)
+        self.assertRegex(daemon.lines("upstream_failing")[0], r"warn.* addr=%s why=no_reply effect=" % ill.address)
+        self.assertEqual(daemon.lines("upstream_restored"), [])
+        acts["alive"] = HERE
+        ask_until("upstream_restored")
+        time.sleep(0.2)
+        self.assertEqual(len(daemon.lines("upstream_restored")), 1)
+        self.assertRegex(daemon.lines("upstream_restored")[0], r"info.* addr=%s over=any down_s=[1-9]" % ill.address)
+
+    def test_blocked_udp_is_said(self):
+        blocked, stub = [True], Stub({})
+        admin = os.path.join(tempfile.mkdtemp(), "admin")
+        self.addCleanup(shutil.rmtree, os.path.dirname(admin))
+
+        def failing():
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(admin)
+                s.sendall(b"GET /status HTTP/1.0\r\n\r\n")
+                page = b"".join(iter(lambda: s.recv(65535), b""))
+            return [(u["addr"], u["state"]) for u in json.loads(page.partition(b"\r\n\r\n")[2])["upstreams_failing"]]
+        stub.zone.update({("n%d.t.example.net" % i, w.A): lambda ask: HERE(ask) if ask.is_tcp or not blocked[0] else []
+                          for i in range(100)})
+        daemon = self.start(stub, options=("--admin", "unix:" + admin))
+        with daemon.udp() as client:
+            client.settimeout(ANSWERED_S)
+            for i in range(2):
+                client.send(w.query("n%d.t.example.net" % i, ident=i))
+            for i in range(2):
+                client.recv(65535)
+        daemon.wait_log(r" upstream_failing addr=%s why=udp_blocked effect=\"asked over TCP\"" % stub.address)
+        self.assertEqual(failing(), [(stub.address, "udp_blocked")])
+        blocked[0] = False
+        for i in range(2, 100):
+            self.check(daemon, "n%d.t.example.net" % i, 0.5)
+            if daemon.lines("upstream_restored"):
+                break
+            time.sleep(0.3)
+        self.assertRegex(daemon.lines("upstream_restored")[0], r" addr=%s over=udp down_s=\d" % stub.address)
+        self.assertEqual(failing(), [])
+        self.assertEqual(len(daemon.lines("upstream_failing")), 1)
 
     def test_slow_is_overtaken(self):
         slow, fast = Stub(names(1, late(0.6, HERE))), Stub(names(1, HERE))

@@ -135,7 +135,7 @@ static const char *case_word(enum upstream_case casing)
     return "?";
 }
 
-/* learned UPSTREAM [edns|noedns] [CASE] [udp|tcp] [failures N] [late MS] [mismatches N] */
+/* learned UPSTREAM [edns|noedns] [CASE] [udp|tcp] [failures N] [lost N] [late MS] [mismatches N] */
 void replay_do_learned(struct player *p, const struct words *w)
 {
     const struct upstream *u =
@@ -148,6 +148,8 @@ void replay_do_learned(struct player *p, const struct words *w)
                         replay_is_word(word, case_word(u->casing)) || replay_is_word(word, over);
         if (replay_is_word(word, "failures") && i + 1 < w->count) {
             is_right = replay_read_number(p, w->list[++i]) == (int64_t)u->failures;
+        } else if (replay_is_word(word, "lost") && i + 1 < w->count) {
+            is_right = replay_read_number(p, w->list[++i]) == (int64_t)u->udp_losses;
         } else if (replay_is_word(word, "late") && i + 1 < w->count) {
             is_right = replay_read_number(p, w->list[++i]) == upstream_late_ms(u);
         } else if (replay_is_word(word, "mismatches") && i + 1 < w->count) {

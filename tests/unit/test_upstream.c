@@ -238,6 +238,34 @@ static void test_udp_blocked(void **state)
     assert_false(u.prefers_tcp);
 }
 
+static void test_ill(void **state)
+{
+    (void)state;
+    struct upstream u = {.addr = address(1)};
+    upstream_note_failure(&u, T0, T0 + 800);
+    assert_false(upstream_is_down(&u)); /* one packet may have been lost */
+    upstream_note_failure(&u, T0 + 500, T0 + 1300);
+    assert_false(upstream_is_down(&u)); /* together with the first */
+    upstream_note_failure(&u, T0 + 1800, T0 + 2600);
+    assert_true(upstream_is_down(&u));
+    assert_int_equal(u.down_ms, T0);
+    assert_int_equal(u.failed_sent_ms, T0 + 1800);
+    upstream_note_reply(&u, T0 + 3000);
+    assert_false(upstream_is_down(&u));
+    upstream_note_failure(&u, T0 + 4000, T0 + 4800);
+    assert_false(upstream_is_down(&u));
+    assert_int_equal(u.down_ms, T0 + 4000);
+
+    upstream_note_udp_lost(&u, T0);
+    assert_false(upstream_is_udp_blocked(&u));
+    upstream_note_udp_lost(&u, T0 + 10000);
+    assert_true(upstream_is_udp_blocked(&u));
+    assert_int_equal(u.udp_lost_ms, T0);
+    assert_int_equal(u.udp_lost_sent_ms, T0 + 10000);
+    upstream_note_udp_reply(&u, T0 + 20000);
+    assert_false(upstream_is_udp_blocked(&u));
+}
+
 static void test_no_tcp(void **state)
 {
     (void)state;
@@ -296,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_case),
         cmocka_unit_test(test_late),
         cmocka_unit_test(test_udp_blocked),
+        cmocka_unit_test(test_ill),
         cmocka_unit_test(test_no_tcp),
         cmocka_unit_test(test_loop_is_not_picked),
     };

@@ -131,6 +131,60 @@ static void tls_restored_is_said_at_last(void **state)
     assert_int_equal(suppressed, 0);
 }
 
+static bool is_failing(struct upstream_news *n, int64_t sent_ms, int64_t now_ms, uint64_t *suppressed)
+{
+    const struct addr a = addr_of(1);
+    const struct upstream_news_failure f = {
+        .ill = UPSTREAM_NEWS_DOWN, .since_ms = sent_ms - 100, .sent_ms = sent_ms};
+    return upstream_news_failing(n, &a, &f, now_ms, suppressed);
+}
+
+static void failing_is_said_once(void **state)
+{
+    struct upstream_news *n = *state;
+    const struct addr a = addr_of(1);
+    uint64_t suppressed = 0;
+    int64_t down_ms = 0;
+    assert_false(
+        upstream_news_answers(n, &a, UPSTREAM_NEWS_DOWN, 0, &down_ms)); /* nobody had said it fails */
+    assert_false(upstream_news_is_failing(n, &a, UPSTREAM_NEWS_DOWN, &down_ms));
+    assert_true(is_failing(n, 1000, 1800, &suppressed));
+    for (int64_t now_ms = 1800; now_ms < 500000; now_ms += 30000) { /* of other workers, and on and on */
+        assert_false(is_failing(n, now_ms - 800, now_ms, &suppressed));
+    }
+    assert_true(upstream_news_is_failing(n, &a, UPSTREAM_NEWS_DOWN, &down_ms));
+    assert_int_equal(down_ms, 900);
+    assert_false(upstream_news_is_failing(n, &a, UPSTREAM_NEWS_UDP_BLOCKED, &down_ms));
+    assert_true(upstream_news_answers(n, &a, UPSTREAM_NEWS_DOWN, 500900, &down_ms));
+    assert_int_equal(down_ms, 500000);
+    assert_false(upstream_news_answers(n, &a, UPSTREAM_NEWS_DOWN, 501000, &down_ms)); /* the other workers */
+    assert_false(is_failing(n, 500500, 501300, &suppressed)); /* was under way when it answered again */
+    assert_false(upstream_news_is_failing(n, &a, UPSTREAM_NEWS_DOWN, &down_ms));
+    assert_true(is_failing(n, 501001, 501801, &suppressed));
+    assert_int_equal(suppressed, 0);
+}
+
+/* A pair of lines a minute; and one that stays down is told of as soon as there may be a line. */
+static void flapping_is_summed(void **state)
+{
+    struct upstream_news *n = *state;
+    const struct addr a = addr_of(1);
+    uint64_t suppressed = 0;
+    int64_t down_ms = 0;
+    unsigned failing = 0, answers = 0;
+    for (int64_t now_ms = 1000; now_ms < 1000 + 10 * 60000; now_ms += 2000) {
+        failing += is_failing(n, now_ms, now_ms, &suppressed);
+        assert_true(suppressed <= 29);
+        answers += upstream_news_answers(n, &a, UPSTREAM_NEWS_DOWN, now_ms + 1000, &down_ms);
+    }
+    assert_int_equal(failing, 10);
+    assert_int_equal(answers, 10);
+    const int64_t last_ms = 541000; /* of the lines */
+    assert_false(is_failing(n, 601000 - 1, last_ms + UPSTREAM_NEWS_ILL_MS - 1, &suppressed));
+    assert_true(is_failing(n, 601000, last_ms + UPSTREAM_NEWS_ILL_MS, &suppressed));
+    assert_int_equal(suppressed, 30);
+}
+
 /* More addresses than are known: the one spoken of longest ago makes room, and is news again. */
 static void oldest_makes_room(void **state)
 {
@@ -154,6 +208,7 @@ int main(void)
         NEWS_CASE(loop_is_said_once),       NEWS_CASE(old_loop_is_news_again),
         NEWS_CASE(loop_of_the_start),       NEWS_CASE(forgeries_are_summed),
         NEWS_CASE(tls_that_comes_and_goes), NEWS_CASE(tls_restored_is_said_at_last),
+        NEWS_CASE(failing_is_said_once),    NEWS_CASE(flapping_is_summed),
         NEWS_CASE(oldest_makes_room)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
