@@ -84,6 +84,7 @@ void answer_start(struct answer *out, enum dns_rcode rcode, enum answer_event ev
     out->is_busy = false;
     out->event = event;
     out->reason = REASON_NONE;
+    out->upstream = (struct addr){0};
     out->why = "";
     out->endpoint = NULL;
 }

@@ -91,6 +91,7 @@ struct answer {
     bool is_busy;                   /* FAILED: there was no room for the question; try again */
     enum answer_event event;
     enum reason reason;
+    struct addr upstream;                   /* FAILED: who was asked last; no family: nobody, or nobody now */
     const char *why;                        /* a literal for the log; "" if there is nothing to say */
     const struct policy_endpoint *endpoint; /* of a name that a rule admits; borrowed from the policy */
 };
@@ -137,6 +138,7 @@ struct answer_family {
     bool is_busy;         /* FAILED: too many questions were in flight */
     bool is_cached;       /* it was known before the question */
     bool is_old_news;     /* FAILED, remembered, and found so before the other family was looked at */
+    struct addr upstream; /* FAILED, and not remembered: who was asked last */
     enum dns_ede ede;
     const char *text;       /* a literal */
     const struct ip *addrs; /* borrowed */

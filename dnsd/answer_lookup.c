@@ -124,6 +124,7 @@ static void answer_failed(const struct answer_family *f, struct answer *out)
     out->event = ANSWER_EVENT_FAILED;
     out->reason = f->is_own_limit ? REASON_INTERNAL : REASON_DNS_FAILED;
     out->is_busy = f->is_busy;
+    out->upstream = f->upstream;
     out->why = f->text != NULL ? f->text : "no reply";
     answer_say(out, f->ede == DNS_EDE_NONE ? DNS_EDE_NO_REACHABLE : f->ede, out->why);
 }

@@ -107,6 +107,24 @@ static bool has_outcome(const struct answer *a)
            a->event == ANSWER_EVENT_LOCAL;
 }
 
+/* Of a failure: who was asked, and for which zone. Returns how many keys; text is for them. */
+static size_t put_asked(const struct answer_question *q, const struct answer *a, struct log_kv kv[2],
+                        char text[ADDR_TEXT_CAP])
+{
+    size_t n = 0;
+    if (a->event != ANSWER_EVENT_FAILED || a->reason != REASON_DNS_FAILED) {
+        return 0;
+    }
+    if (a->upstream.ip.family != IP_NONE) {
+        kv[n++] = kv_str("upstream", addr_text(&a->upstream, text));
+    }
+    const struct zone *z = q->name == NULL ? NULL : zone_find(q->cfg->zones, q->name);
+    if (z != NULL) {
+        kv[n++] = kv_name("zone", &z->suffix);
+    }
+    return n;
+}
+
 void dnsd_log_answer(struct dnsd_log *l, const struct answer_question *q, const struct answer *a,
                      const struct reply *to, int64_t now_ms)
 {
@@ -118,7 +136,8 @@ void dnsd_log_answer(struct dnsd_log *l, const struct answer_question *q, const 
     }
     uint8_t name[NAME_TEXT_CAP];
     char type[TYPE_TEXT_CAP];
-    struct log_kv kv[16];
+    char upstream[ADDR_TEXT_CAP];
+    struct log_kv kv[16]; /* those of a failure are none of those of an outcome */
     size_t n = 0;
     kv[n++] = kv_span("name", span_make(name, name_text(q->qname, name, sizeof(name))));
     kv[n++] = kv_str("type", dns_type_text(q->qtype, type, sizeof(type)));
@@ -129,6 +148,7 @@ void dnsd_log_answer(struct dnsd_log *l, const struct answer_question *q, const 
     if (a->why[0] != '\0') {
         kv[n++] = kv_str("why", a->why);
     }
+    n += put_asked(q, a, &kv[n], upstream);
     if (a->endpoint != NULL) {
         kv[n++] = kv_str("rule", a->endpoint->rule->key);
     }

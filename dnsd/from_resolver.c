@@ -88,6 +88,7 @@ void from_resolver(const struct resolver_answer *a, bool is_silent, struct answe
         out->is_nobody_there = a->is_nobody_there;
         out->is_own_limit = is_own_limit(a->why);
         out->is_busy = a->why == RESOLVER_FAIL_BUSY;
+        out->upstream = a->upstream;
     } else if (a->is_stale) {
         out->is_stale = true;
         out->text = fail_text(a->why)->stale;

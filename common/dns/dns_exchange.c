@@ -104,6 +104,7 @@ void dns_exchange_start(struct dns_exchange *x, struct dns_exchange_env *env, co
     x->result.hops = 0;
     x->result.target.len = 0;
     x->result.records = NULL;
+    x->result.upstream = (struct addr){0};
     dns_exchange_begin_name(x);
     env->hedge_credit += env->hedge_credit < DNS_EXCHANGE_HEDGE_CREDIT_MAX ? 1 : 0;
 }
@@ -411,6 +412,7 @@ static void open_slot(struct dns_exchange *x, size_t i, int64_t now_ms, const st
     out->kind = DNS_ACTION_OPEN;
     out->slot = i;
     out->upstream = s->upstream;
+    x->result.upstream = s->is_probe ? x->result.upstream : u->addr;
     out->tcp = s->tcp;
     out->to = u->addr;
     out->msg_len = w.len;

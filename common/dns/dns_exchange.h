@@ -57,6 +57,7 @@ enum dns_exchange_fail {
 struct dns_exchange_result {
     enum dns_exchange_status status;
     enum dns_exchange_fail why; /* FAILED only */
+    struct addr upstream;       /* FAILED only: who was asked last; no family: nobody was */
     uint32_t ttl_s;             /* minimum over the chain; 0 for a negative without SOA */
     unsigned hops;              /* CNAMEs that were followed */
     struct host_name target;    /* where they led; len 0: there were none */

@@ -53,6 +53,7 @@ void resolver_answer_set(struct resolver_answer *out, enum resolver_status statu
 {
     out->status = status;
     out->why = why;
+    out->upstream = (struct addr){0};
     out->from_cache = false;
     out->is_nobody_there = false;
     out->is_confirmed = false;
@@ -120,6 +121,7 @@ void resolver_answer_from_exchange(const struct dns_exchange_result *result, con
     switch (result->status) {
     case DNS_EXCHANGE_FAILED:
         resolver_answer_set(out, RESOLVER_FAILED, fail_from_exchange(result->why));
+        out->upstream = result->upstream;
         break;
     case DNS_EXCHANGE_ADDRS:
         resolver_answer_set(out, RESOLVER_ADDRS, RESOLVER_FAIL_NONE);

@@ -38,6 +38,7 @@ enum resolver_fail {
 
 struct resolver_answer {
     enum resolver_status status;
+    struct addr upstream;   /* a failure that is new: who was asked last; no family: nobody was */
     enum resolver_fail why; /* also of a stale answer: why there is no new one; NONE: it is not there yet */
     bool from_cache;        /* a failure: it is a remembered one */
     bool is_nobody_there;   /* a remembered failure: no upstream could be had, and none has answered since */

@@ -142,6 +142,8 @@ class TestZones(Case):
             s.settimeout(20)
             self.assertEqual(w.Message(s.recv(4096)).rcode, w.SERVFAIL)
         self.assertNotIn("db.prod.cluster.local", names_of(self.main))
+        dnsd.wait_log(r" dns_failed name=db\.prod\.cluster\.local .*why=\"no upstream answered in time\" "
+                      r"upstream=%s zone=cluster\.local( |\n)" % self.cluster.address)
 
     def test_a_dead_zone_leaves_places(self):
         """Far more questions than a worker has places wait for servers that are silent; others are answered."""

@@ -124,6 +124,34 @@ static void noise_and_admitted_are_below_the_default_level(void **state)
     assert_non_null(strstr(f->said.text, "dns_client_refused "));
 }
 
+static void a_failure_names_who_was_asked(void **state)
+{
+    struct fixture *f = *state;
+    struct host_name name;
+    struct zone_set zones = {.count = 1};
+    const struct answer_config cfg = {.zones = &zones};
+    assert_int_equal(host_name_parse(span_str("evil.example.org"), &name), HOST_FAULT_NONE);
+    assert_int_equal(host_name_parse(span_str("example.org"), &zones.items[0].suffix), HOST_FAULT_NONE);
+    f->q.name = &name;
+    f->q.cfg = &cfg;
+    f->a = (struct answer){.event = ANSWER_EVENT_FAILED,
+                           .reason = REASON_DNS_FAILED,
+                           .why = "no",
+                           .upstream = {.ip = ip_v4(192, 0, 2, 1), .port = 53}};
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    f->a.upstream = (struct addr){0}; /* a remembered failure */
+    zones.count = 0;
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    f->a.reason = REASON_INTERNAL; /* no fault of an upstream */
+    f->a.upstream = (struct addr){.ip = ip_v4(192, 0, 2, 1), .port = 53};
+    dnsd_log_answer(&f->log, &f->q, &f->a, &f->to, 1000);
+    assert_int_equal(log_pipe_read(&f->said), 3);
+    assert_non_null(
+        strstr(f->said.text, "reason=dns_failed why=no upstream=192.0.2.1:53 zone=example.org\n"));
+    assert_non_null(strstr(f->said.text, "reason=dns_failed why=no\n"));
+    assert_non_null(strstr(f->said.text, "reason=internal_error why=no\n"));
+}
+
 static void a_target_that_is_left_out_is_seen_by_default(void **state)
 {
     struct fixture *f = *state;
@@ -254,6 +282,7 @@ int main(void)
         TEST(noise_and_admitted_are_below_the_default_level),
         TEST(what_had_expired_is_seen_by_default),
         TEST(every_denial_is_a_line_or_in_a_count),
+        TEST(a_failure_names_who_was_asked),
         TEST(a_target_that_is_left_out_is_seen_by_default),
         TEST(an_address_that_is_left_out_is_seen_by_default),
         TEST(at_debug_every_decision_is_a_line),
