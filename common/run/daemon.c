@@ -39,10 +39,21 @@ struct start {
     struct worker_pool *pool;
     unsigned worker_count;
     bool is_open;
+    bool is_logging; /* the options are read: what ends the start is an event where the log is for programs */
 };
+
+static bool is_told_as_json(const struct start *s)
+{
+    return s->is_logging && s->spec->shared->log_format == LOG_JSON;
+}
 
 static int fail(const struct start *s, int status, const struct err *err)
 {
+    if (is_told_as_json(s)) {
+        log_event(LOG_ERROR, "start_failed",
+                  LOG_KV(kv_str("why", err->text), kv_u64("status", (uint64_t)status)));
+        return status;
+    }
     fprintf(stderr, "%s: %s\n", s->spec->program, err->text);
     if (status == EXIT_STATUS_USAGE) {
         fprintf(stderr, "Try '%s --help'.\n", s->spec->program);
@@ -123,9 +134,10 @@ static int load_policy(struct start *s)
     int status = GO_ON;
     int rc = policy_store_reload(s->store, &diags, &changed);
     struct policy *current = policy_store_current(s->store);
-    if (rc < 0) {
+    if (rc < 0 && !is_told_as_json(s)) {
         policy_report_print(&diags);
     } else {
+        policy_report_log(&diags, DIAG_ERROR);
         policy_report_log(&diags, DIAG_WARNING);
     }
     if (rc < 0) {
@@ -403,6 +415,7 @@ static int run(struct start *s)
     if (status == GO_ON) {
         log_init(s->spec->program, (enum log_level)s->spec->shared->log_level,
                  (enum log_format)s->spec->shared->log_format, STDERR_FILENO);
+        s->is_logging = true;
         struct err told = {""};
         status = check_settings(s, &told);
     }

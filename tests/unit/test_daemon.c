@@ -233,6 +233,34 @@ static void test_open_errors(void **state)
     assert_int_equal(fake_counts->started, 2);
 }
 
+/* Whatever ends the start, once it is known that programs read the log: one object each line, and nothing
+ * else. */
+static void test_open_errors_as_json(void **state)
+{
+    (void)state;
+    struct fake_child c;
+    struct fake_script failing = fake_plain;
+    failing.open_rc = -EADDRINUSE;
+    FAKE_START(&c, &failing, "--workers=1", "--log-format=json");
+    assert_int_equal(fake_end_of(&c), 71);
+    fake_printed(
+        &c, "\"event\":\"start_failed\",\"why\":\"192.0.2.1:53: Address already in use\",\"status\":71}\n");
+    assert_null(strstr(c.text, "\nfake: "));
+    FAKE_START(&c, &fake_plain, "--ttl-min=2s", "--ttl-max=1s", "--log-format=json");
+    assert_int_equal(fake_end_of(&c), 64);
+    assert_int_equal(strncmp(c.text, "{\"time\":", 8), 0);
+    FAKE_START(&c, &fake_plain, "--log-format=json", "--bogus"); /* who knows what the rest would have said */
+    assert_int_equal(fake_end_of(&c), 64);
+    assert_int_equal(strncmp(c.text, "fake: --bogus: ", 15), 0);
+    fake_write_policy(1, "  r8:\n    nmae: x\n");
+    FAKE_START(&c, &fake_plain, "--workers=1", "--log-format=json");
+    assert_int_equal(fake_end_of(&c), 78);
+    fake_printed(&c, "\"event\":\"policy_error\",\"file\":");
+    fake_printed(&c, "\"event\":\"start_failed\",\"why\":\"no usable policy (");
+    assert_null(strstr(c.text, ": error: "));
+    fake_write_policy(1, "");
+}
+
 static void test_serve_and_end(void **state)
 {
     (void)state;
@@ -576,6 +604,7 @@ int main(void)
         CASE(test_policy_in_pool),
         CASE(test_check),
         CASE(test_open_errors),
+        CASE(test_open_errors_as_json),
         CASE(test_serve_and_end),
         CASE(test_drain),
         CASE(test_deaf_after_a_failed_epoll_ctl),
