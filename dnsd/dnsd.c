@@ -105,14 +105,30 @@ static int check_upstream(void *ctx, const struct addr *upstream, struct err *er
     return guard_check_pools(&d->answer.pools, upstream, 1, err);
 }
 
+/* The file that names the default upstreams, or NULL: the options do. */
+static const char *upstreams_file(const struct dnsd *d)
+{
+    return d->settings.shared.upstream.count == 0 ? d->settings.resolv_conf : NULL;
+}
+
+static void say_file(const struct dnsd *d, struct err *err)
+{
+    if (upstreams_file(d) != NULL) {
+        err_prefix(err, "%s", upstreams_file(d));
+    }
+}
+
 /* Nobody who is asked may be ourselves. What resolv.conf names beside ourselves, which goes to *own, will do.
  */
 static int check_upstreams(struct dnsd *d, struct upstream_list *own, struct err *err)
 {
     int rc = 0;
     *own = (struct upstream_list){.count = 0};
-    if (d->settings.shared.upstream.count == 0) {
+    if (upstreams_file(d) != NULL) {
         rc = upstreams_drop_own(&d->upstreams, check_upstream, d, own, err);
+        if (rc != 0) {
+            say_file(d, err);
+        }
     } else {
         rc = listeners_check_upstreams(&d->listeners, d->upstreams.addrs, d->upstreams.count, err);
         if (rc != 0) {
@@ -143,7 +159,7 @@ static int open_sockets(struct dnsd *d, struct listen_fds *passed, unsigned work
     if (rc != 0) {
         return rc;
     }
-    upstreams_log_own(&ignored, check_upstream, d);
+    upstreams_log_own(&ignored, upstreams_file(d), check_upstream, d);
     struct addr own[ADDRS_MAX + 1];
     size_t count = listeners_addrs(&d->listeners, own, ADDRS_MAX);
     if (admin != NULL) {
@@ -162,6 +178,9 @@ static int check_pools(struct dnsd *d, struct err *err)
     int rc = guard_parse_pools(&d->settings.shared.pool, &d->answer.pools, err);
     if (rc == 0) {
         rc = guard_check_pools(&d->answer.pools, d->upstreams.addrs, d->upstreams.count, err);
+        if (rc != 0) {
+            say_file(d, err);
+        }
     }
     for (size_t i = 0; rc == 0 && i < d->zones.count; i++) {
         const struct zone *z = &d->zones.items[i];
@@ -267,7 +286,7 @@ static const char *const answer_modes[] = {
 
 static void log_start(const struct dnsd *d)
 {
-    upstreams_log(&d->upstreams, &d->zones);
+    upstreams_log(&d->upstreams, &d->zones, d->news);
     log_event(LOG_INFO, "answering", LOG_KV(kv_str("mode", answer_modes[d->answer.mode])));
     listeners_log(&d->listeners);
 }
@@ -307,7 +326,8 @@ static int open_all(void *ctx, struct listen_fds *passed, unsigned worker_count,
     }
     if (rc == 0) {
         loop_marker_init(&d->marker);
-        const struct upstreams_loop_config loops = {.tls = d->tls, .own = &d->marker, .news = d->news};
+        const struct upstreams_loop_config loops = {
+            .file = upstreams_file(d), .tls = d->tls, .own = &d->marker, .news = d->news};
         rc = upstreams_check_loops(&d->upstreams, &d->zones, &loops, err);
     }
     if (rc == 0) {

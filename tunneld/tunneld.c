@@ -309,7 +309,8 @@ static int open_daemon(void *ctx, struct listen_fds *passed, unsigned worker_cou
         rc = make_limits(d, err);
     }
     if (rc == 0) {
-        const struct upstreams_loop_config loops = {.tls = d->tls, .news = d->news};
+        const struct upstreams_loop_config loops = {
+            .file = s->shared.upstream.count == 0 ? s->resolv_conf : NULL, .tls = d->tls, .news = d->news};
         rc = upstreams_check_loops(&d->upstreams, &d->zones, &loops, err);
     }
     return rc;
@@ -327,7 +328,7 @@ static int open_policy(void *ctx, const struct policy *p, struct err *err)
         rc = check_chain(d, err);
     }
     if (rc == 0) {
-        upstreams_log(&d->upstreams, &d->zones);
+        upstreams_log(&d->upstreams, &d->zones, d->news);
         log_listeners(d);
         log_chain(d);
     }

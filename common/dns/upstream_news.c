@@ -104,7 +104,7 @@ bool upstream_news_loop(struct upstream_news *n, const struct addr *upstream, bo
 {
     (void)pthread_mutex_lock(&n->lock);
     struct item *it = find(n, upstream, now_ms);
-    const bool was_loop = it->is_loop && now_ms - it->loop_ms < UPSTREAM_NEWS_LOOP_MS;
+    const bool was_loop = (it->is_loop || it->is_found_loop) && now_ms - it->loop_ms < UPSTREAM_NEWS_LOOP_MS;
     const bool is_over = it->is_found_loop && !is_loop;
     it->is_loop = is_loop;
     it->is_found_loop = false;

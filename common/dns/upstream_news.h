@@ -38,7 +38,8 @@ MUST_CHECK int upstream_news_new(struct upstream_news **out); /* 0 or -ENOMEM */
 void upstream_news_free(struct upstream_news *n);             /* NULL-safe */
 /*
  * It was found to be a loop before there was anybody to report it as below, and that has been said: to those
- * who start it is one, and if the first to report it finds that it is none, that is worth a line.
+ * who start it is one, and if the first to report it finds that it is none, that is worth a line. That it is
+ * one still is not.
  */
 void upstream_news_found_loop(struct upstream_news *n, const struct addr *upstream, int64_t now_ms);
 /* What those who start hold of it until they have asked: a loop was found there of late. */

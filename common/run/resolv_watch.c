@@ -20,7 +20,13 @@ static int read_list(const struct resolv_watch *w, struct upstream_list *out, st
 {
     *own = (struct upstream_list){.count = 0};
     int rc = resolv_conf_read(w->cfg.path, out->addrs, UPSTREAMS_MAX, &out->count, err);
-    return rc == 0 ? upstreams_drop_own(out, w->cfg.check, w->cfg.check_ctx, own, err) : rc;
+    if (rc == 0) {
+        rc = upstreams_drop_own(out, w->cfg.check, w->cfg.check_ctx, own, err);
+        if (rc != 0) {
+            err_prefix(err, "%s", w->cfg.path);
+        }
+    }
+    return rc;
 }
 
 static void keep(struct resolv_watch *w, const struct err *why)
@@ -50,7 +56,7 @@ static void take(struct resolv_watch *w, const struct upstream_list *list, const
         }
         return;
     }
-    upstreams_log_own(own, w->cfg.check, w->cfg.check_ctx);
+    upstreams_log_own(own, w->cfg.path, w->cfg.check, w->cfg.check_ctx);
     log_event(LOG_INFO, "upstreams_changed",
               LOG_KV(kv_str("old", upstreams_text(in_use->addrs, NULL, in_use->count, before)),
                      kv_str("new", now)));

@@ -127,14 +127,15 @@ int upstreams_drop_own(struct upstream_list *list, upstream_check_fn *check, voi
     return 0;
 }
 
-void upstreams_log_own(const struct upstream_list *own, upstream_check_fn *check, void *ctx)
+void upstreams_log_own(const struct upstream_list *own, const char *file, upstream_check_fn *check, void *ctx)
 {
     for (size_t i = 0; i < own->count; i++) {
         char text[ADDR_TEXT_CAP];
         struct err why = {""};
         (void)check(ctx, &own->addrs[i], &why);
         log_event(LOG_WARN, "upstream_ignored",
-                  LOG_KV(kv_str("addr", addr_text(&own->addrs[i], text)), kv_str("why", why.text)));
+                  LOG_KV(kv_str("addr", addr_text(&own->addrs[i], text)), kv_str("file", file),
+                         kv_str("why", why.text)));
     }
 }
 
@@ -164,12 +165,14 @@ const char *upstreams_text(const struct addr *addrs, const struct span *tls_name
     return text;
 }
 
-void upstreams_log(const struct upstream_list *list, const struct zone_set *zones)
+void upstreams_log(const struct upstream_list *list, const struct zone_set *zones, struct upstream_news *news)
 {
     char text[UPSTREAMS_TEXT_CAP];
     for (size_t i = 0; i < list->count; i++) {
         const char *one = upstream_text(&list->addrs[i], list->tls_names[i], text);
-        log_event(LOG_INFO, "upstream", LOG_KV(kv_str("addr", one)));
+        if (!upstream_news_is_loop(news, &list->addrs[i], clock_mono_ms())) {
+            log_event(LOG_INFO, "upstream", LOG_KV(kv_str("addr", one)));
+        }
     }
     for (size_t i = 0; i < zones->count; i++) {
         const struct zone *z = &zones->items[i];

@@ -42,10 +42,12 @@ typedef int upstream_check_fn(void *ctx, const struct addr *upstream, struct err
  */
 MUST_CHECK int upstreams_drop_own(struct upstream_list *list, upstream_check_fn *check, void *ctx,
                                   struct upstream_list *own, struct err *err);
-/* A warning for each, with what check says of it. */
-void upstreams_log_own(const struct upstream_list *own, upstream_check_fn *check, void *ctx);
+/* A warning for each, with the file that names it and what check says of it. */
+void upstreams_log_own(const struct upstream_list *own, const char *file, upstream_check_fn *check,
+                       void *ctx);
 
 struct upstreams_loop_config {
+    const char *file;                /* that names the default ones; NULL: the options do */
     const struct dns_tls_store *tls; /* of upstreams_open_tls() */
     const struct loop_marker *own;   /* what this process answers, or NULL */
     struct upstream_news *news;      /* of the workers to be: they do not ask those that are */
@@ -63,8 +65,9 @@ bool upstreams_is_equal(const struct upstream_list *a, const struct upstream_lis
 #define UPSTREAMS_TEXT_CAP (UPSTREAMS_MAX * UPSTREAM_TEXT_CAP)
 const char *upstreams_text(const struct addr *addrs, const struct span *tls_names, size_t count,
                            char text[UPSTREAMS_TEXT_CAP]);
-void upstreams_log(const struct upstream_list *list,
-                   const struct zone_set *zones); /* at start: a line each */
+/* At start: a line each, but for servers that the news know to be a dnsd, and not asked. */
+void upstreams_log(const struct upstream_list *list, const struct zone_set *zones,
+                   struct upstream_news *news);
 /* For the daemons' status pages: "upstreams" as an array of texts, "zones" as one of objects. */
 void upstreams_write(const struct upstream_list *list, const struct zone_set *zones, struct json *json);
 /* "upstreams_failing": those of both that the news have as failing now, with what is wrong and since when. */

@@ -114,6 +114,9 @@ int upstreams_check_loops(const struct upstream_list *list, const struct zone_se
     rc = judge_findings(&f, list->addrs, list->tls_names, list->count, err);
     if (rc != 0) {
         err_add_hint(err, "give the resolver behind it with --upstream");
+        if (cfg->file != NULL) {
+            err_prefix(err, "%s", cfg->file);
+        }
     }
     for (size_t i = 0; rc == 0 && i < zones->count; i++) {
         const struct zone *z = &zones->items[i];

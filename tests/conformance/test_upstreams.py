@@ -292,9 +292,12 @@ class Upstreams(unittest.TestCase):
         first = self.start(Stub({}))
         stub = Stub(names(1, HERE))
         second = self.start("%s:%d" % first.addresses["udp"][0], stub)
-        second.wait_log(r" upstream_loop upstream=\S+ is=\"another openshell-dnsd\"")
+        second.wait_log(r" upstream_is_dnsd upstream=\S+ effect=\"not asked\"")
         self.check(second, "n0.t.example.net", 0.2)
         self.assertNotIn("n0.t.example.net", first.log())
+        time.sleep(0.3)  # until the workers have asked, too
+        self.assertEqual(second.lines("upstream_loop"), [])
+        self.assertEqual([line.split("addr=")[1] for line in second.lines("upstream")], [stub.address])
 
     def test_loop_of_the_start_is_not_asked(self):
         mark = b"openshell-dnsd=" + b"0123456789abcdef" * 2
@@ -308,7 +311,7 @@ class Upstreams(unittest.TestCase):
         for i in range(5):
             self.check(daemon, "n%d.t.example.net" % i, 0.5)
         self.assertEqual([a.name for a in loop.seen], [])
-        daemon.wait_log(r" upstream_loop ")
+        self.assertEqual(daemon.lines("upstream_loop"), [])  # it is said already
 
     def test_many_workers_say_it_once(self):
         first = self.start(Stub({}))
@@ -318,13 +321,12 @@ class Upstreams(unittest.TestCase):
             forged[0] += 20
             return [reply(ask, w.NXDOMAIN, ident=(ask.message.id + 1 + i) & 0xffff) for i in range(20)] + HERE(ask)
         daemon = self.start("%s:%d" % first.addresses["udp"][0], Stub(names(100, act)), options=("--workers", "4"))
-        daemon.wait_log(r" upstream_loop ")
         for i in range(100):  # a socket each: all workers get some
             daemon.ask("n%d.t.example.net" % i)
         self.assertGreater(forged[0], 2 * 4 * 16)
         daemon.wait_log(r" dns_forgery_suspected ")
         self.assertEqual(len(daemon.lines("dns_forgery_suspected")), 1)
-        self.assertEqual(len(daemon.lines("upstream_loop")), 1)
+        self.assertEqual(len(daemon.lines("upstream_is_dnsd") + daemon.lines("upstream_loop")), 1)
 
     def test_loop_to_itself_later(self):
         daemons = []

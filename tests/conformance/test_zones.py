@@ -369,10 +369,10 @@ class TestResolvConf(Case):
         self.write()
         self.wait(dnsd, "upstreams_kept ", 2)
         self.write("127.0.0.4")
-        self.wait(dnsd, "is our own listener 127.0.0.4:53")
+        self.wait(dnsd, "upstreams_kept why=\"%s: upstream 127.0.0.4:53 is our own listener 127.0.0.4:53" % self.path)
         self.expect(dnsd, "93.184.216.2")
         self.write("127.0.0.4", "127.0.0.3")
-        self.wait(dnsd, "upstream_ignored addr=127.0.0.4:53")
+        self.wait(dnsd, "upstream_ignored addr=127.0.0.4:53 file=%s why=" % self.path)
         self.expect(dnsd, "93.184.216.3")
         self.write("127.0.0.3")
         time.sleep(0.5)
@@ -414,6 +414,21 @@ class TestResolvConf(Case):
         self.write("127.0.0.4")
         dnsd = self.start("--resolv-conf", self.path, "--listen", "127.0.0.4:53", expect_ready=False)
         self.assertEqual((dnsd.status, "with --upstream" in dnsd.log()), (78, True))
+        self.assertIn("\nopenshell-dnsd: %s: upstream 127.0.0.4:53 is our own listener" % self.path, dnsd.log())
+
+    def test_another_dnsd_alone(self):
+        self.start("--upstream", "127.0.0.2", "--listen", "127.0.0.5:53")
+        self.write("127.0.0.5")
+        dnsd = self.start("--resolv-conf", self.path, expect_ready=False)
+        self.assertEqual(dnsd.status, 78)
+        self.assertIn("\nopenshell-dnsd: %s: upstream 127.0.0.5:53 is an openshell-dnsd itself" % self.path, dnsd.log())
+
+    def test_an_address_of_the_pool_at_start(self):
+        self.write("198.18.0.1")
+        dnsd = self.start("--resolv-conf", self.path, "--answer", "synthetic", "--map",
+                          os.path.join(self.dir.name, "map"), expect_ready=False)
+        self.assertEqual(dnsd.status, 78)
+        self.assertIn("\nopenshell-dnsd: %s: upstream 198.18.0.1:53 is in --pool" % self.path, dnsd.log())
 
     def test_upstream_option_is_not_followed(self):
         self.write("127.0.0.3")

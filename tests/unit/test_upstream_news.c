@@ -65,7 +65,7 @@ static void loop_of_the_start(void **state)
     assert_false(upstream_news_is_loop(n, &c, 1));
     assert_true(upstream_news_is_loop(n, &a, UPSTREAM_NEWS_LOOP_MS - 1));
     assert_false(upstream_news_is_loop(n, &a, UPSTREAM_NEWS_LOOP_MS));
-    assert_true(upstream_news_loop(n, &a, true, 2)); /* it still is one */
+    assert_false(upstream_news_loop(n, &a, true, 2)); /* it still is one, which was said */
     assert_false(upstream_news_loop(n, &a, true, 3));
     assert_true(upstream_news_is_loop(n, &a, 4));
     assert_true(upstream_news_loop(n, &b, false, 2)); /* it is none any more */
