@@ -127,6 +127,10 @@ static void start_denial(const struct answer_question *q, enum answer_event even
     out->soa_ttl_s = q->cfg->deny_ttl_s;
     out->reason = REASON_POLICY_DENIED;
     out->is_plain_denial = true;
+    if (q->name == NULL) {
+        SCRATCH struct host_name name;
+        out->why = host_fault_text(host_name_from_wire(q->qname, &name));
+    }
 }
 
 static void deny(const struct answer_question *q, enum answer_event event, struct answer *out)
@@ -136,9 +140,8 @@ static void deny(const struct answer_question *q, enum answer_event event, struc
         return;
     }
     if (q->name == NULL) {
-        SCRATCH struct host_name name;
         answer_say(out, DNS_EDE_BLOCKED, NO_HOST_TEXT);
-        answer_say_more(out, "", span_str(host_fault_text(host_name_from_wire(q->qname, &name))));
+        answer_say_more(out, "", span_str(out->why));
         return;
     }
     answer_say(out, DNS_EDE_BLOCKED, DENIED_TEXT);

@@ -417,11 +417,31 @@ static void long_names(void **state)
     }
 }
 
+/* A name that no rule can have: the log says what the extended error does, also where nobody hears that. */
+static void why_no_rule_can_name_it(void **state)
+{
+    static const uint8_t wire[] = "\004\xc3\xbc\xc3\xb6\002gg"; /* ends in the root label */
+    const struct fixture *f = *state;
+    struct answer_question q = {.cfg = &f->config[0],
+                                .policy = f->policy,
+                                .qname = span_make(wire, sizeof(wire)),
+                                .qtype = DNS_A,
+                                .is_silent = true};
+    struct answer a;
+    struct ip reverse;
+    assert_int_equal(answer_decide(&q, &a, &reverse), ANSWER_ROUTE_DONE);
+    assert_string_equal(a.why, "name is not ASCII (write the xn-- form)");
+    a.why = "";
+    answer_denied(&q, false, &a); /* and where it is given again */
+    assert_string_equal(a.why, "name is not ASCII (write the xn-- form)");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_of_the_table),
         cmocka_unit_test(long_names),
+        cmocka_unit_test(why_no_rule_can_name_it),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
