@@ -141,6 +141,7 @@ gate "lint: layers, doors, purity, banned calls" lint layers
 gate "lint: sizes, SPDX" lint sizes
 gate "lint: headers compile alone" lint headers
 gate "lint: manual" lint manual
+gate "lint: a source directory that is built in" lint built_in_source
 gate "lint: AppArmor profiles" lint apparmor
 gate "cppcheck" cpp_check
 gate "clang-tidy" tidy
