@@ -202,8 +202,10 @@ static void answer_parent(const struct answer_question *q, struct answer *out)
 void answer_not_given_out(const struct answer_question *q, struct answer *out)
 {
     answer_no_data(out, q->cfg->deny_ttl_s);
-    out->why = q->qtype == DNS_AAAA ? "AAAA is not given out here (--aaaa, --pool, --steer-address)"
-                                    : "records of this type are not given out";
+    const bool is_no_route = q->cfg->aaaa == AAAA_AUTO && answer_mode_of(q) == ANSWER_REAL && !q->has_ipv6;
+    out->why = q->qtype != DNS_AAAA ? "records of this type are not given out"
+               : is_no_route        ? "AAAA is not given out without an IPv6 default route (--aaaa auto)"
+                                    : "AAAA is not given out here (--aaaa, --pool, --steer-address)";
 }
 
 static bool is_listed_type(const struct name_verdict *v, uint16_t qtype)

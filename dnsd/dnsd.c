@@ -7,6 +7,7 @@
 #include "common/run/daemon.h"
 #include "common/run/upstreams.h"
 #include "dnsd/dnsd_counters.h"
+#include "dnsd/ipv6_route.h"
 #include "dnsd/listeners.h"
 #include "dnsd/nft_set.h"
 
@@ -29,6 +30,7 @@ struct dnsd {
     struct dns_soa_template soa;
     struct answer_config answer;
     struct upstream_news *news;
+    struct ipv6_route_news ipv6_news;
     struct loop_marker marker; /* what this process answers to the loop question */
     struct resolver_config resolver;
     struct brakes *brakes;
@@ -277,6 +279,7 @@ static void fill_shared(struct dnsd *d, unsigned worker_count)
                                      .map = d->map,
                                      .direct = d->direct,
                                      .direct_grace_s = s->map_grace_s,
+                                     .ipv6_news = &d->ipv6_news,
                                      .has_passed_sockets = d->listeners.is_passed,
                                      .on_drained = on_drained};
 }
@@ -284,10 +287,14 @@ static void fill_shared(struct dnsd *d, unsigned worker_count)
 static const char *const answer_modes[] = {
     [ANSWER_REAL] = "real", [ANSWER_SYNTHETIC] = "synthetic", [ANSWER_STEER] = "steer"};
 
-static void log_start(const struct dnsd *d)
+static void log_start(struct dnsd *d)
 {
+    struct ipv6_route ipv6 = {.news = &d->ipv6_news};
     upstreams_log(&d->upstreams, &d->zones, d->news);
     log_event(LOG_INFO, "answering", LOG_KV(kv_str("mode", answer_modes[d->answer.mode])));
+    if (answer_minds_ipv6(&d->answer)) {
+        (void)ipv6_route_has(&ipv6, clock_mono_ms());
+    }
     listeners_log(&d->listeners);
 }
 

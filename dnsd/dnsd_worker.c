@@ -104,6 +104,7 @@ int dnsd_worker_start(struct worker *w, const struct dnsd_shared *shared, struct
     w->data = d;
     d->worker = w;
     d->shared = shared;
+    d->ipv6.news = shared->ipv6_news;
     d->udp = calloc(socket_count + 1, sizeof(struct listen_udp *));
     d->tcp = calloc(socket_count + 1, sizeof(struct listen_tcp *));
     int rc = 0;

@@ -17,6 +17,7 @@ struct dnsd_shared { /* immutable once the workers run; what it points to outliv
     struct synth_map *map;                  /* NULL in real mode */
     struct nft_set *direct;                 /* NULL: no --direct-nft-set */
     uint32_t direct_grace_s;
+    struct ipv6_route_news *ipv6_news; /* of all workers */
     bool has_passed_sockets; /* whoever holds them gives them to the next process, with what waits in them */
     void (*on_drained)(struct worker *w); /* once, when nothing is in flight after dnsd_worker_drain() */
 };

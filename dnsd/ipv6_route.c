@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dnsd/ipv6_route.h"
 
+#include "common/base/log.h"
 #include "common/dns/dns_client_errors.h"
 #include "common/net/sock.h"
 
@@ -24,6 +25,18 @@ static enum route_answer ask_kernel(void)
     return dns_client_error_is_local(-fd) ? ROUTE_UNKNOWN : ROUTE_NONE;
 }
 
+/* Workers ask one after the other, so each change is found first by one of them. */
+static void tell(struct ipv6_route_news *news, enum route_answer answer)
+{
+    if (atomic_exchange(&news->said, 1 + (int)answer) != 1 + (int)answer) {
+        const bool has = answer == ROUTE_THERE;
+        log_event(
+            LOG_INFO, "ipv6_route",
+            LOG_KV(kv_str("state", has ? "there" : "none"),
+                   kv_str("effect", has ? "AAAA is given out" : "AAAA is not given out (--aaaa auto)")));
+    }
+}
+
 bool ipv6_route_has(struct ipv6_route *r, int64_t now_ms)
 {
     if (!r->is_known || now_ms - r->asked_ms >= RECHECK_MS) {
@@ -32,6 +45,9 @@ bool ipv6_route_has(struct ipv6_route *r, int64_t now_ms)
             r->has = answer == ROUTE_THERE;
             r->is_known = true;
             r->asked_ms = now_ms;
+            if (r->news != NULL) {
+                tell(r->news, answer);
+            }
         }
     }
     return r->has;

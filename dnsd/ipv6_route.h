@@ -6,10 +6,18 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What the log was told last, for all workers; any thread. Zero-initialised: nothing yet. */
+struct ipv6_route_news {
+    atomic_int said;
+};
+
 struct ipv6_route { /* zero-initialised: not asked yet */
+    struct ipv6_route_news
+        *news; /* borrowed: what is found and was not said last is logged. NULL: nothing is */
     bool has;
     bool is_known;
     int64_t asked_ms;

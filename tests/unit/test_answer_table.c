@@ -9,7 +9,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "dnsd/answer.h"
+#include "dnsd/answer_parts.h"
 
 #include "common/base/cursor.h"
 #include "common/dns/dns_ldns.h"
@@ -436,12 +436,33 @@ static void why_no_rule_can_name_it(void **state)
     assert_string_equal(a.why, "name is not ASCII (write the xn-- form)");
 }
 
+/* Of an AAAA that is not given out: the operator can do something about a route. */
+static void why_aaaa_is_not_given_out(void **state)
+{
+    const struct fixture *f = *state;
+    struct answer_config cfg = {.mode = ANSWER_REAL, .aaaa = AAAA_AUTO};
+    struct answer_question q = {.cfg = &cfg, .policy = f->policy, .qtype = DNS_AAAA};
+    struct host_name name;
+    struct answer a;
+    assert_int_equal(host_name_parse(span_str("discord.gg"), &name), HOST_FAULT_NONE);
+    q.name = &name;
+    answer_not_given_out(&q, &a);
+    assert_string_equal(a.why, "AAAA is not given out without an IPv6 default route (--aaaa auto)");
+    cfg.aaaa = AAAA_NODATA;
+    answer_not_given_out(&q, &a);
+    assert_string_equal(a.why, "AAAA is not given out here (--aaaa, --pool, --steer-address)");
+    q.qtype = DNS_SRV;
+    answer_not_given_out(&q, &a);
+    assert_string_equal(a.why, "records of this type are not given out");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_of_the_table),
         cmocka_unit_test(long_names),
         cmocka_unit_test(why_no_rule_can_name_it),
+        cmocka_unit_test(why_aaaa_is_not_given_out),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -8,7 +8,10 @@
 
 #include "dnsd/ipv6_route.h"
 
+#include "tests/support/log_pipe.h"
+
 #include <netinet/in.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -33,6 +36,29 @@ static void asks_every_ten_seconds(void **state)
     assert_int_equal(ipv6_route_has(&r, 10999), !real);
     assert_int_equal(ipv6_route_has(&r, 11000), real); /* ... until it is asked anew */
     assert_int_equal(ipv6_route_has(&r, 11001), real);
+}
+
+static void a_change_is_said_once(void **state)
+{
+    (void)state;
+    struct log_pipe said;
+    struct ipv6_route_news news = {0};
+    struct ipv6_route one = {.news = &news}, other = {.news = &news};
+    log_pipe_open(&said);
+    const bool real = ipv6_route_has(&one, 1000);
+    (void)ipv6_route_has(&other, 1000);
+    (void)ipv6_route_has(&one, 11000);
+    assert_int_equal(log_pipe_read(&said), 1);
+    assert_non_null(strstr(said.text, " info "));
+    assert_non_null(
+        strstr(said.text, real ? "ipv6_route state=there effect=" : "ipv6_route state=none effect="));
+    atomic_store(&news.said, 100); /* it was otherwise meanwhile */
+    (void)ipv6_route_has(&one, 12000);
+    assert_int_equal(log_pipe_read(&said), 0); /* not asked again yet */
+    (void)ipv6_route_has(&other, 12000);
+    (void)ipv6_route_has(&one, 21000);
+    assert_int_equal(log_pipe_read(&said), 1);
+    log_pipe_close(&said);
 }
 
 /* No descriptor says nothing about routes: AAAA must not vanish for ten seconds because of it. */
@@ -63,6 +89,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(asks_every_ten_seconds),
+        cmocka_unit_test(a_change_is_said_once),
         cmocka_unit_test(without_a_descriptor_what_was_known_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
