@@ -527,8 +527,7 @@ static void reverse_lookups(void **state)
     assert_string_equal(ip_text(&reverse, text), "198.18.0.5");
     answer_from_pool(&a.q, NULL, &out);
     assert_is(NX, ANSWER_ROUTE_DONE, &out, "not in the map");
-    struct host_name held;
-    assert_int_equal(host_name_parse(SPAN_LIT("revoked.example.org"), &held), HOST_FAULT_NONE);
+    struct host_name held = {.len = 7, .label_count = 1, .text = "revoked"};
     answer_from_pool(&a.q, &held, &out);
     assert_is(NX, ANSWER_ROUTE_DONE, &out, "in the map, but no rule admits it any more");
     assert_int_equal(host_name_parse(SPAN_LIT(EXACT), &held), HOST_FAULT_NONE);
@@ -536,24 +535,10 @@ static void reverse_lookups(void **state)
     assert_true(out.has_ptr);
     assert_int_equal(out.rcode, DNS_NOERROR);
     assert_int_equal(out.ttl_s, 30);
-    ask(f, &f->synthetic, "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.1.e.5.0.0.d.f.ip6.arpa", DNS_PTR,
-        &a);
+    const char *v6 = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.1.e.5.0.0.d.f.ip6.arpa";
+    ask(f, &f->synthetic, v6, DNS_PTR, &a);
     assert_int_equal(answer_decide(&a.q, &out, &reverse), ANSWER_ROUTE_REVERSE);
     assert_string_equal(ip_text(&reverse, text), "fd00:5e11::1");
-}
-
-static void refuses_clients_and_says_failures(void **state)
-{
-    (void)state;
-    struct answer out;
-    answer_refuse_client(&out);
-    assert_int_equal(out.rcode, DNS_REFUSED);
-    assert_int_equal(out.ede, DNS_EDE_PROHIBITED);
-    assert_int_equal(out.reason, REASON_CLIENT_NOT_ALLOWED);
-    assert_false(out.has_soa);
-    answer_failure(&out, DNS_EDE_OTHER, "too many questions in flight");
-    assert_int_equal(out.rcode, DNS_SERVFAIL);
-    assert_string_equal(out.ede_text, "too many questions in flight");
 }
 
 static void becomes_a_message(void **state)
@@ -596,7 +581,6 @@ int main(void)
         cmocka_unit_test(static_hosts_in_synthetic_mode_go_through_the_map),
         cmocka_unit_test(what_had_expired_changes_nothing_else),
         cmocka_unit_test(reverse_lookups),
-        cmocka_unit_test(refuses_clients_and_says_failures),
         cmocka_unit_test(becomes_a_message),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -456,6 +456,20 @@ static void why_aaaa_is_not_given_out(void **state)
     assert_string_equal(a.why, "records of this type are not given out");
 }
 
+static void refuses_clients_and_says_failures(void **state)
+{
+    (void)state;
+    struct answer out;
+    answer_refuse_client(&out);
+    assert_int_equal(out.rcode, DNS_REFUSED);
+    assert_int_equal(out.ede, DNS_EDE_PROHIBITED);
+    assert_int_equal(out.reason, REASON_CLIENT_NOT_ALLOWED);
+    assert_false(out.has_soa);
+    answer_failure(&out, DNS_EDE_OTHER, "too many");
+    assert_int_equal(out.rcode, DNS_SERVFAIL);
+    assert_string_equal(out.ede_text, "too many");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +477,7 @@ int main(void)
         cmocka_unit_test(long_names),
         cmocka_unit_test(why_no_rule_can_name_it),
         cmocka_unit_test(why_aaaa_is_not_given_out),
+        cmocka_unit_test(refuses_clients_and_says_failures),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
