@@ -10,9 +10,11 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define SLOW_HANDSHAKE_MS 500 /* given up after so long: it was waited for, not interrupted */
 #define NAMES_CAP 200         /* of a certificate, as far as they are logged */
+#define DATE_CAP sizeof("9999-12-31T23:59:59Z")
 
 struct dns_tls_store {
     SSL_CTX *ctx;
@@ -34,7 +36,8 @@ struct tls_session {
     bool is_done;
     bool is_broken; /* after a fatal error nothing may be sent, not even goodbye */
     int64_t begun_ms;
-    char names[NAMES_CAP]; /* of a certificate that has another one */
+    char names[NAMES_CAP]; /* of a certificate that has another one, or is out of its time … */
+    char not_before[DATE_CAP], not_after[DATE_CAP]; /* … which is this */
 };
 
 bool dns_tls_is_built(void)
@@ -289,7 +292,10 @@ static void note_failure(struct tls_session *s, int failure, const char *detail)
     log_event(LOG_WARN, "upstream_tls_failed",
               LOG_KV(kv_str("addr", addr_text(&t->cfg.to, to)), kv_str("name", host_text(&t->name, name)),
                      kv_str("why", kinds[kind].why), kv_str("detail", detail),
-                     kv_str("certificate", s->names), kv_u64("suppressed", suppressed)));
+                     kv_str("certificate", s->names), kv_u64("suppressed", suppressed),
+                     s->not_after[0] == '\0' ? (struct log_kv){.kind = LOG_KIND_END}
+                                             : kv_str("not_before", s->not_before),
+                     kv_str("not_after", s->not_after)));
 }
 
 static void note_success(const struct tls_session *s)
@@ -334,14 +340,41 @@ static void copy_names(X509 *cert, char out[NAMES_CAP])
     GENERAL_NAMES_free(names);
 }
 
-/* Judges nothing: takes down what a certificate is for that is for another name. */
+static int failure_of(long verify_result)
+{
+    switch (verify_result) {
+    case X509_V_OK:
+        return DNS_TLS_REFUSED;
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        return DNS_TLS_WRONG_NAME;
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return DNS_TLS_EXPIRED;
+    default:
+        return DNS_TLS_UNTRUSTED;
+    }
+}
+
+static void copy_date(const ASN1_TIME *date, char out[DATE_CAP])
+{
+    struct tm tm;
+    out[ASN1_TIME_to_tm(date, &tm) == 1 ? strftime(out, DATE_CAP, "%Y-%m-%dT%H:%M:%SZ", &tm) : 0] = '\0';
+}
+
+/* Judges nothing: takes down what a certificate is for that is for another name, or out of its time. */
 static int on_verified(int is_good, X509_STORE_CTX *x)
 {
-    int error = X509_STORE_CTX_get_error(x);
-    if (is_good != 1 && (error == X509_V_ERR_HOSTNAME_MISMATCH || error == X509_V_ERR_IP_ADDRESS_MISMATCH)) {
-        SSL *ssl = X509_STORE_CTX_get_ex_data(x, SSL_get_ex_data_X509_STORE_CTX_idx());
-        struct tls_session *s = SSL_get_app_data(ssl);
+    SSL *ssl = X509_STORE_CTX_get_ex_data(x, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct tls_session *s = SSL_get_app_data(ssl);
+    const int failure = is_good == 1 ? 0 : failure_of(X509_STORE_CTX_get_error(x));
+    X509 *cert = X509_STORE_CTX_get_current_cert(x); /* perhaps that of who issued it */
+    if (failure == DNS_TLS_WRONG_NAME || failure == DNS_TLS_EXPIRED) {
         copy_names(X509_STORE_CTX_get0_cert(x), s->names);
+    }
+    if (failure == DNS_TLS_EXPIRED && cert != NULL) {
+        copy_date(X509_get0_notBefore(cert), s->not_before);
+        copy_date(X509_get0_notAfter(cert), s->not_after);
     }
     return is_good;
 }
@@ -442,29 +475,12 @@ static int result_of(struct tls_session *s, int rc, int error, int *want)
     }
 }
 
-static int failure_of(long verify_result)
-{
-    switch (verify_result) {
-    case X509_V_OK:
-        return DNS_TLS_REFUSED;
-    case X509_V_ERR_HOSTNAME_MISMATCH:
-    case X509_V_ERR_IP_ADDRESS_MISMATCH:
-        return DNS_TLS_WRONG_NAME;
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-        return DNS_TLS_EXPIRED;
-    default:
-        return DNS_TLS_UNTRUSTED;
-    }
-}
-
 static int fail_handshake(struct tls_session *s, int rc)
 {
-    long verify_result = SSL_get_verify_result(s->ssl);
-    int failure = failure_of(verify_result);
+    int failure = failure_of(SSL_get_verify_result(s->ssl));
     const char *detail = ERR_reason_error_string(ERR_peek_error());
     if (failure != DNS_TLS_REFUSED) {
-        detail = X509_verify_cert_error_string(verify_result);
+        detail = X509_verify_cert_error_string(SSL_get_verify_result(s->ssl));
     } else if (s->is_eof || rc == -ECONNRESET || rc == -EPIPE) {
         detail = "the server closed the connection";
     }

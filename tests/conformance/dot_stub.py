@@ -45,8 +45,8 @@ class Pki:
     def server(self, name, alt="DNS:" + NAME, issuer="ca", **more):
         return self.make(name, "/CN=" + NAME, "subjectAltName=%s\n" % alt, issuer, **more)
 
-    def expired(self, name, end="20210101000000Z"):
-        """Ends then: only `openssl ca` takes dates."""
+    def expired(self, name, dates=("20200101000000Z", "20210101000000Z")):
+        """Ended long ago: only `openssl ca` takes dates."""
         self.server(name)
         conf, new = self.path("ca.conf"), self.path("new")
         os.makedirs(new, exist_ok=True)
@@ -57,7 +57,7 @@ class Pki:
         with open(self.path("serial"), "w") as f:
             f.write("77\n")
         self.openssl("ca", "-batch", "-notext", "-config", conf, "-cert", self.path("ca.crt"), "-keyfile",
-                     self.path("ca.key"), "-startdate", "20200101000000Z", "-enddate", end,
+                     self.path("ca.key"), "-startdate", dates[0], "-enddate", dates[1],
                      "-in", self.path(name + ".csr"), "-extfile", self.path("ext"), "-out", self.path(name + ".crt"))
         both = self.path(name + ".pem")
         with open(both, "w") as out:

@@ -193,7 +193,7 @@ class TestSessions(Base):
 
     def test_no_session_outlives_the_certificate(self):
         end = int(time.time()) + 6
-        s = self.stub(cert=self.pki.expired("short", time.strftime("%Y%m%d%H%M%SZ", time.gmtime(end))))
+        s = self.stub(cert=self.pki.expired("short", ("20200101000000Z", time.strftime("%Y%m%d%H%M%SZ", time.gmtime(end)))))
         d = self.start(s)
         self.assert_answered(d.ask("a.wild.example.org"))
         s.close_connections()
@@ -292,7 +292,14 @@ class TestRefused(Base):
         self.assert_refused(s, "tls_name", "for another name", s.url("127.0.0.1"))
 
     def test_expired(self):
-        self.assert_refused(self.stub(cert=self.pki.expired("old")), "tls_expired", "expired")
+        d = self.assert_refused(self.stub(cert=self.pki.expired("old")), "tls_expired", "expired")
+        d.wait_log(" upstream_tls_failed .*certificate=%s .*not_before=2020-01-01T00:00:00Z "
+                   "not_after=2021-01-01T00:00:00Z" % NAME)
+
+    def test_not_yet_valid(self):
+        s = self.stub(cert=self.pki.expired("new", ("20990101000000Z", "20990201000000Z")))
+        d = self.assert_refused(s, "tls_expired", "expired")
+        d.wait_log(" upstream_tls_failed .*not_before=2099-01-01T00:00:00Z not_after=2099-02-01T00:00:00Z")
 
     def test_self_signed(self):
         s = self.stub(cert=self.pki.server("self", issuer=None))
