@@ -193,7 +193,8 @@ class TestSessions(Base):
 
     def test_no_session_outlives_the_certificate(self):
         end = int(time.time()) + 6
-        s = self.stub(cert=self.pki.expired("short", ("20200101000000Z", time.strftime("%Y%m%d%H%M%SZ", time.gmtime(end)))))
+        dates = ("20200101000000Z", time.strftime("%Y%m%d%H%M%SZ", time.gmtime(end)))
+        s = self.stub(cert=self.pki.expired("short", dates))
         d = self.start(s)
         self.assert_answered(d.ask("a.wild.example.org"))
         s.close_connections()
