@@ -278,11 +278,13 @@ bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, in
     if (r.kind == DNS_REPLY_MISMATCH) {
         x->env->stats.mismatches++;
         dns_exchange_slot_upstream(x, s)->mismatches++;
-        if (s->tcp) { /* nobody but the upstream can have said that, and it will not say more */
+        if (s->tcp && !r.is_unreadable) { /* nobody else can have said that, and it will not say more */
             dns_exchange_fail_reason(x, slot, DNS_EXCHANGE_FAIL_MALFORMED);
             dns_exchange_io_failed(x, slot, false, now_ms);
             return true;
         }
+    }
+    if (r.kind == DNS_REPLY_MISMATCH && !s->tcp) {
         sent.exact_case = false;
         if (s->is_exact_case && !x->is_done) {
             dns_reply_parse(msg, &sent, &r);
@@ -298,6 +300,10 @@ bool dns_exchange_reply(struct dns_exchange *x, size_t slot, struct span msg, in
     x->slots[slot].is_overtaken = false;
     if (x->is_done) {
         dns_exchange_drop_slot(x, slot);
+        return true;
+    }
+    if (r.kind == DNS_REPLY_MISMATCH) { /* the name's records, or a limit of ours: it is not the upstream */
+        give_up(x, slot, DNS_EXCHANGE_FAIL_MALFORMED);
         return true;
     }
     bool is_answer = r.kind != DNS_REPLY_ERROR && r.kind != DNS_REPLY_TRUNCATED;

@@ -261,6 +261,7 @@ static void reply_init(struct dns_reply *out)
     out->rcode = 0;
     out->ra = false;
     out->has_opt = false;
+    out->is_unreadable = false;
     out->is_bad_chain = false;
     out->has_soa = false;
     out->hop_count = 0;
@@ -289,6 +290,7 @@ void dns_reply_parse(struct span msg, const struct dns_sent *sent, struct dns_re
         }
     }
     if (!dns_records_walk(&c, &h, &records)) {
+        out->is_unreadable = true;
         return;
     }
     out->ra = (h.flags & DNS_FLAG_RA) != 0;

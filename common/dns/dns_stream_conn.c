@@ -275,13 +275,21 @@ static int begin_session(struct dns_stream_conn *c)
     return rc;
 }
 
+static void count_asked(struct dns_stream_conn *c, struct dns_stream_query *q)
+{
+    q->was_behind = c->asked > 0;
+    c->owner->stats.reused += q->was_behind ? 1 : 0;
+    c->asked++;
+}
+
 /* Those that have waited for the connection, and that somebody still wants to ask. */
 static int queue_waiting(struct dns_stream_conn *c)
 {
     int rc = 0;
     c->unqueued = 0;
-    for (const struct dns_stream_query *q = c->open.first; q != NULL && rc == 0; q = q->next) {
+    for (struct dns_stream_query *q = c->open.first; q != NULL && rc == 0; q = q->next) {
         rc = queue_query(c, q);
+        count_asked(c, q);
     }
     return rc;
 }
@@ -322,7 +330,7 @@ static bool take_message(struct dns_stream_conn *c, uint8_t *msg, size_t len)
     const uint16_t id = (uint16_t)(msg[0] << 8 | msg[1]);
     struct dns_stream_query *q = *find_id(c, id);
     if (q == NULL) {
-        const bool was_asked = take_gone(c, id);
+        const bool was_asked = take_gone(c, id) || c->gone_next > 0; /* or it is one that gave way */
         s->stats.ignored += was_asked ? 1 : 0;
         return was_asked;
     }
@@ -371,9 +379,9 @@ int dns_stream_conn_put(struct dns_stream_conn *c, struct dns_stream_query *q)
     if (rc != 0) {
         return rc;
     }
-    q->was_behind = c->asked > 0;
-    c->owner->stats.reused += q->was_behind ? 1 : 0;
-    c->asked++;
+    if (c->state == DNS_STREAM_OPEN) {
+        count_asked(c, q);
+    }
     if (c->open.count == 0) {
         c->active_ms = now_ms;
     }

@@ -104,8 +104,9 @@ struct dns_reply {
     uint16_t rcode; /* 12 bits: the header's four and the OPT's eight (RFC 6891 6.1.3) */
     bool ra;
     bool has_opt;
-    bool is_bad_chain; /* ERROR: CNAMEs that loop, are too many, contradict each other or lead to no host */
-    bool has_soa;      /* of a negative: without one nobody has said that there is nothing (RFC 2308 2.2) */
+    bool is_unreadable; /* MISMATCH: ID and question are those that were sent, what follows cannot be used */
+    bool is_bad_chain;  /* ERROR: CNAMEs that loop, are too many, contradict each other or lead to no host */
+    bool has_soa;       /* of a negative: without one nobody has said that there is nothing (RFC 2308 2.2) */
     uint8_t
         hop_count; /* CNAMEs followed inside the message; more than 8 or a loop is DNS_REPLY_ERROR/SERVFAIL */
     uint32_t ttl_s; /* minimum over the chain and the addresses; for negatives RFC 2308 5 (SOA minimum), 0 if

@@ -19,6 +19,7 @@ struct tls_news {
 struct ill_news {
     bool is_ill, is_said;
     int64_t since_ms;    /* is_ill */
+    int64_t sent_ms;     /* is_ill: when what failed last was sent */
     struct moment over;  /* when somebody had an answer last, having had none */
     struct moment told;  /* when it was said to fail */
     uint64_t suppressed; /* how often it began to fail since, and was not said to */
@@ -178,6 +179,7 @@ bool upstream_news_failing(struct upstream_news *n, const struct addr *upstream,
     (void)pthread_mutex_lock(&n->lock);
     struct ill_news *ill = &find(n, upstream, now_ms)->ills[f->ill];
     const bool is_old = ill->over.was && f->sent_ms <= ill->over.at_ms;
+    ill->sent_ms = f->sent_ms > ill->sent_ms ? f->sent_ms : ill->sent_ms;
     if (!is_old && !ill->is_said) {
         is_worth = take(&ill->told, UPSTREAM_NEWS_ILL_MS, now_ms);
         ill->suppressed += !is_worth && !ill->is_ill ? 1 : 0;
@@ -191,17 +193,39 @@ bool upstream_news_failing(struct upstream_news *n, const struct addr *upstream,
     return is_worth;
 }
 
-bool upstream_news_answers(struct upstream_news *n, const struct addr *upstream, enum upstream_news_ill ill,
-                           int64_t now_ms, int64_t *down_ms)
+/* The lock is held. */
+static bool end_ill(struct ill_news *known, int64_t now_ms, int64_t *down_ms)
 {
-    REQUIRE(ill < UPSTREAM_NEWS_ILL_COUNT);
-    (void)pthread_mutex_lock(&n->lock);
-    struct ill_news *known = &find(n, upstream, now_ms)->ills[ill];
     const bool is_worth = known->is_said;
     *down_ms = known->is_ill ? now_ms - known->since_ms : 0;
     known->is_ill = false;
     known->is_said = false;
     known->over = (struct moment){.was = true, .at_ms = now_ms};
+    return is_worth;
+}
+
+bool upstream_news_answers(struct upstream_news *n, const struct addr *upstream, enum upstream_news_ill ill,
+                           int64_t now_ms, int64_t *down_ms)
+{
+    REQUIRE(ill < UPSTREAM_NEWS_ILL_COUNT);
+    (void)pthread_mutex_lock(&n->lock);
+    const bool is_worth = end_ill(&find(n, upstream, now_ms)->ills[ill], now_ms, down_ms);
+    (void)pthread_mutex_unlock(&n->lock);
+    return is_worth;
+}
+
+bool upstream_news_answered(struct upstream_news *n, const struct addr *upstream, enum upstream_news_ill ill,
+                            int64_t reply_ms, int64_t *down_ms)
+{
+    REQUIRE(ill < UPSTREAM_NEWS_ILL_COUNT);
+    bool is_worth = false;
+    (void)pthread_mutex_lock(&n->lock);
+    for (size_t i = 0; i < UPSTREAM_NEWS_MAX; i++) {
+        struct item *it = &n->items[i];
+        if (addr_is_equal(&it->addr, upstream) && it->ills[ill].is_ill && reply_ms > it->ills[ill].sent_ms) {
+            is_worth = end_ill(&it->ills[ill], reply_ms, down_ms);
+        }
+    }
     (void)pthread_mutex_unlock(&n->lock);
     return is_worth;
 }

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define UPSTREAM_NEWS_MAX 64
+#define UPSTREAM_NEWS_MAX 320 /* 16 default ones and 16 of each of 16 zones, and some that were before */
 /* A loop nobody has found again for so long is news when it is: twice the time between two checks, and some.
  */
 #define UPSTREAM_NEWS_LOOP_MS 150000
@@ -71,6 +71,10 @@ bool upstream_news_failing(struct upstream_news *n, const struct addr *upstream,
  * for *down_ms by now. */
 bool upstream_news_answers(struct upstream_news *n, const struct addr *upstream, enum upstream_news_ill ill,
                            int64_t now_ms, int64_t *down_ms);
+/* The same from a worker that has known nothing else: its last answer came then, which counts if nothing was
+ * sent in vain since. */
+bool upstream_news_answered(struct upstream_news *n, const struct addr *upstream, enum upstream_news_ill ill,
+                            int64_t reply_ms, int64_t *down_ms);
 /* For those who look: it fails since *since_ms. */
 bool upstream_news_is_failing(struct upstream_news *n, const struct addr *upstream,
                               enum upstream_news_ill ill, int64_t *since_ms);

@@ -61,12 +61,15 @@ static void on_verdict(void *ctx, size_t upstream, enum loop_verdict v)
     w->silences[upstream] = 0;
 }
 
+static void tell_answered(struct upstream_watch *w, const struct upstream *u);
+
 static void on_timer_event(struct ev_loop *loop, ev_timer *timer, int revents)
 {
     (void)revents;
     struct upstream_watch *w = timer->data;
     for (size_t i = 0; i < w->cfg.set->count; i++) {
         const struct upstream *u = &w->cfg.set->list[i];
+        tell_answered(w, u);
         struct dns_streams *streams = upstream_wants_tcp(u) ? w->cfg.streams(w->cfg.ctx, i) : NULL;
         if (streams != NULL || !u->is_stream_only) {
             loop_check_ask(w->check, i, &u->addr, streams);
@@ -169,16 +172,35 @@ static void tell_failing(struct upstream_watch *w, const struct upstream *u, enu
     }
 }
 
+static void log_restored(const struct upstream *u, enum upstream_news_ill ill, int64_t down_ms)
+{
+    char text[ADDR_TEXT_CAP];
+    log_event(LOG_INFO, "upstream_restored",
+              LOG_KV(kv_str("addr", addr_text(&u->addr, text)),
+                     kv_str("over", ill == UPSTREAM_NEWS_DOWN ? "any" : "udp"),
+                     kv_u64("down_s", (uint64_t)(down_ms > 0 ? down_ms : 0) / 1000)));
+}
+
 static void tell_answers(struct upstream_watch *w, const struct upstream *u, enum upstream_news_ill ill,
                          int64_t now_ms)
 {
     int64_t down_ms = 0;
-    char text[ADDR_TEXT_CAP];
     if (upstream_news_answers(w->cfg.news, &u->addr, ill, now_ms, &down_ms)) {
-        log_event(LOG_INFO, "upstream_restored",
-                  LOG_KV(kv_str("addr", addr_text(&u->addr, text)),
-                         kv_str("over", ill == UPSTREAM_NEWS_DOWN ? "any" : "udp"),
-                         kv_u64("down_s", (uint64_t)(down_ms > 0 ? down_ms : 0) / 1000)));
+        log_restored(u, ill, down_ms);
+    }
+}
+
+/* Another worker found it failing, and is asked nothing any more, so that it will not find out. */
+static void tell_answered(struct upstream_watch *w, const struct upstream *u)
+{
+    int64_t down_ms = 0;
+    if (u->failures == 0 &&
+        upstream_news_answered(w->cfg.news, &u->addr, UPSTREAM_NEWS_DOWN, u->reply_ms, &down_ms)) {
+        log_restored(u, UPSTREAM_NEWS_DOWN, down_ms);
+    }
+    if (u->udp_losses == 0 &&
+        upstream_news_answered(w->cfg.news, &u->addr, UPSTREAM_NEWS_UDP_BLOCKED, u->udp_reply_ms, &down_ms)) {
+        log_restored(u, UPSTREAM_NEWS_UDP_BLOCKED, down_ms);
     }
 }
 

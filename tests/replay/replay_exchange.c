@@ -243,7 +243,7 @@ static void read_reply(const struct player *p, const struct words *w, struct fak
     *f = (struct fake_reply){.ttl_s = 60};
     for (size_t i = 2; i < w->count; i++) {
         const char *word = w->list[i];
-        if (read_rcode(word, f) || read_flag(word, f)) {
+        if (read_rcode(word, f) || read_flag(word, f) || replay_is_word(word, "short")) {
             continue;
         }
         const char *value = i + 1 < w->count ? w->list[++i] : "";
@@ -288,6 +288,7 @@ static void do_reply(struct player *p, const struct words *w)
         struct fake_reply f;
         read_reply(p, w, &f);
         len = fake_reply_build(&f, span_make(s->msg, s->msg_len), msg, sizeof(msg));
+        len -= replay_is_word(w->list[w->count - 1], "short") ? 1 : 0; /* its last record cannot be read */
     }
     bool taken = dns_exchange_reply(&p->exchange, s->slot, span_make(msg, len), START_MS + p->now_ms);
     if (taken != replay_is_word(w->list[0], "reply")) {

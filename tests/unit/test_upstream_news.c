@@ -7,9 +7,9 @@
 
 #include "common/dns/upstream_news.h"
 
-static struct addr addr_of(uint8_t last)
+static struct addr addr_of(unsigned n)
 {
-    return (struct addr){.ip = ip_v4(192, 0, 2, last), .port = 53};
+    return (struct addr){.ip = ip_v4(192, 0, (uint8_t)(n / 256), (uint8_t)n), .port = 53};
 }
 
 static int set_up(void **state)
@@ -164,6 +164,27 @@ static void failing_is_said_once(void **state)
     assert_int_equal(suppressed, 0);
 }
 
+/* One worker found it failing and is asked nothing any more; another one has had answers all the time. */
+static void restored_by_another_worker(void **state)
+{
+    struct upstream_news *n = *state;
+    const struct addr a = addr_of(1), b = addr_of(2);
+    uint64_t suppressed = 0;
+    int64_t down_ms = 0;
+    assert_false(upstream_news_answered(n, &a, UPSTREAM_NEWS_DOWN, 500, &down_ms));
+    assert_true(is_failing(n, 1000, 1800, &suppressed));
+    assert_false(upstream_news_answered(n, &a, UPSTREAM_NEWS_DOWN, 1000, &down_ms)); /* before it failed */
+    assert_false(upstream_news_answered(n, &b, UPSTREAM_NEWS_DOWN, 9000, &down_ms));
+    assert_false(upstream_news_answered(n, &a, UPSTREAM_NEWS_UDP_BLOCKED, 9000, &down_ms));
+    assert_false(is_failing(n, 5000, 5800, &suppressed));
+    assert_false(upstream_news_answered(n, &a, UPSTREAM_NEWS_DOWN, 4000, &down_ms)); /* and it failed since */
+    assert_true(upstream_news_is_failing(n, &a, UPSTREAM_NEWS_DOWN, &down_ms));
+    assert_true(upstream_news_answered(n, &a, UPSTREAM_NEWS_DOWN, 7900, &down_ms));
+    assert_int_equal(down_ms, 7000);
+    assert_false(upstream_news_is_failing(n, &a, UPSTREAM_NEWS_DOWN, &down_ms));
+    assert_false(upstream_news_answered(n, &a, UPSTREAM_NEWS_DOWN, 8000, &down_ms));
+}
+
 /* A pair of lines a minute; and one that stays down is told of as soon as there may be a line. */
 static void flapping_is_summed(void **state)
 {
@@ -189,15 +210,15 @@ static void flapping_is_summed(void **state)
 static void oldest_makes_room(void **state)
 {
     struct upstream_news *n = *state;
-    for (uint8_t i = 0; i < UPSTREAM_NEWS_MAX; i++) {
+    for (unsigned i = 0; i < UPSTREAM_NEWS_MAX; i++) {
         const struct addr a = addr_of(i);
         assert_true(upstream_news_loop(n, &a, true, i));
     }
     const struct addr first = addr_of(0), second = addr_of(1), more = addr_of(UPSTREAM_NEWS_MAX);
-    assert_false(upstream_news_loop(n, &first, true, 100));
-    assert_true(upstream_news_loop(n, &more, true, 101));
-    assert_false(upstream_news_loop(n, &first, true, 102));
-    assert_true(upstream_news_loop(n, &second, true, 103));
+    assert_false(upstream_news_loop(n, &first, true, 1000));
+    assert_true(upstream_news_loop(n, &more, true, 1001));
+    assert_false(upstream_news_loop(n, &first, true, 1002));
+    assert_true(upstream_news_loop(n, &second, true, 1003));
     upstream_news_free(NULL);
 }
 
@@ -209,6 +230,6 @@ int main(void)
         NEWS_CASE(loop_of_the_start),       NEWS_CASE(forgeries_are_summed),
         NEWS_CASE(tls_that_comes_and_goes), NEWS_CASE(tls_restored_is_said_at_last),
         NEWS_CASE(failing_is_said_once),    NEWS_CASE(flapping_is_summed),
-        NEWS_CASE(oldest_makes_room)};
+        NEWS_CASE(oldest_makes_room),       NEWS_CASE(restored_by_another_worker)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
