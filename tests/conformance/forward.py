@@ -712,7 +712,7 @@ def test_reload(env):
 
 def test_drain(env):
     env.origin.go.clear()
-    with env.daemon() as d, d.dial() as idle, d.dial() as busy:
+    with env.daemon("--workers", "1") as d, d.dial() as idle, d.dial() as busy:
         idle.sendall(ask("/path/1"))
         assert Response(idle).status == 200
         count = len(env.origin.seen.get("/wait", []))
