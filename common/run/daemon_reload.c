@@ -155,7 +155,8 @@ static void plan_retry(struct daemon_loop *l, int rc)
 static void judge(struct daemon_loop *l, int rc, const struct policy_reading *reading,
                   const struct policy_diags *diags)
 {
-    plan_retry(l, rc);
+    /* The same failure again is told as a repeated one. */
+    plan_retry(l, reading->is_repeated && l->retry_s > 0 ? -EAGAIN : rc);
     if (rc < 0) {
         refused(l, diags, rc == -EINVAL || rc == -E2BIG ? "errors in the policy" : strerror(-rc));
     } else if (reading->candidate != NULL) {

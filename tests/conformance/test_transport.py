@@ -211,6 +211,7 @@ class TestAddresses(unittest.TestCase):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (1, hard))
         d.write_policy(POLICY.replace("gateway.discord.gg", "discord.com"))
         d.wait_log(r"policy_reload_failed why=\"Too many open files\"")
+        lab.wait_until(lambda: len(d.lines("policy_still_refused")) == 2)  # after 1 s, and 2 s more
         self.assertEqual(len(d.ask("gateway.discord.gg").answer), 1)  # from the policy as it was
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
         d.wait_log("policy_loaded generation=2")  # though nobody touches the file
