@@ -127,15 +127,16 @@ static void start_denial(const struct answer_question *q, enum answer_event even
     out->soa_ttl_s = q->cfg->deny_ttl_s;
     out->reason = REASON_POLICY_DENIED;
     out->is_plain_denial = true;
-    if (q->name == NULL) {
-        SCRATCH struct host_name name;
-        out->why = host_fault_text(host_name_from_wire(q->qname, &name));
-    }
 }
 
 static void deny(const struct answer_question *q, enum answer_event event, struct answer *out)
 {
     start_denial(q, event, out);
+    if (q->name == NULL) {
+        SCRATCH struct host_name name;
+        out->why = host_fault_text(host_name_from_wire(q->qname, &name));
+        out->is_plain_denial = false; /* the reason is worth finding again */
+    }
     if (q->is_silent) {
         return;
     }

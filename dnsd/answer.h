@@ -85,10 +85,10 @@ struct answer {
     enum dns_ede ede;
     char ede_text[ANSWER_TEXT_CAP]; /* "" = none */
     bool wants_synthetic;           /* the name's address of the asked family is to come from the map */
-    bool is_plain_denial;           /* no rule names the host: answer_denied() gives the same again */
-    bool is_repaired;               /* the asked family was bad, the other good */
-    bool is_stale;                  /* made of what had expired; why says why */
-    bool is_busy;                   /* FAILED: there was no room for the question; try again */
+    bool is_plain_denial; /* no rule names the host, but one could: answer_denied() gives the same again */
+    bool is_repaired;     /* the asked family was bad, the other good */
+    bool is_stale;        /* made of what had expired; why says why */
+    bool is_busy;         /* FAILED: there was no room for the question; try again */
     enum answer_event event;
     enum reason reason;
     struct addr upstream;                   /* FAILED: who was asked last; no family: nobody, or nobody now */
@@ -178,8 +178,8 @@ void answer_from_pool(const struct answer_question *q, const struct host_name *h
 void answer_from_map(const struct answer_question *q, const struct host_name *name, struct answer *out);
 
 /*
- * A denial that was decided before, for the same question under the same policy. Noise or not was said then.
- * Without the text that explains: for a question that has no OPT to put it into.
+ * A plain denial that was decided before, for the same question under the same policy. Noise or not was said
+ * then. Without the text that explains: for a question that has no OPT to put it into. q->name is not needed.
  */
 void answer_denied(const struct answer_question *q, bool is_noise, struct answer *out);
 

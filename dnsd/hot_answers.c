@@ -8,16 +8,24 @@
 
 #define TYPE_A 1 /* whose addresses have four bytes; those of other types have sixteen */
 #define SLOTS_MAX ((size_t)16384)
+#define NO_PLACE SIZE_MAX
 #define PLACES ((size_t)4) /* of a question in a row, side by side */
 #define ROWS                                                                                                 \
     ((size_t)2) /* of a question: with one, every tenth is without a place when two thirds are full */
-#define SLOT_COST (sizeof(struct slot) + sizeof(uint64_t))
 #define LINE ((size_t)64) /* of the caches */
-#define SLOT_BYTES 98
+#define SLOT_COST (sizeof(struct slot) + sizeof(struct row) / PLACES)
+#define SLOT_BYTES 106
+
+/* What says whether a place may hold a question, or may be given to another one: a slot is touched for what
+ * is in it alone. */
+struct row {
+    uint64_t hashes[PLACES];
+    int64_t until_ms[PLACES]; /* 0: free; the hash is that of a denial that was given there once, or 0 */
+};
+_Static_assert(sizeof(struct row) == LINE, "a row begins where a line begins");
 
 /* What an ordinary name with an address or two needs lies in the first line of the caches. */
 struct slot {
-    int64_t until_ms; /* 0: free */
     uint64_t generation;
     uint32_t turn;
     uint32_t rest_ms; /* its TTL ends so much later */
@@ -33,16 +41,17 @@ _Static_assert(sizeof(struct slot) == 2 * LINE, "a slot begins where a line begi
 
 struct hot_answers {
     struct hash_key key;
-    size_t slot_count; /* a power of two, or 0 */
-    uint64_t *hashes;  /* of the slots: the places of a row lie in one cache line */
-    struct slot *slots;
-    void *memory[2]; /* which they lie in */
+    size_t slot_count;  /* a power of two, or 0 */
+    struct row *rows;   /* slot_count / PLACES */
+    struct slot *slots; /* those of a row lie side by side */
+    void *memory[2];    /* which they lie in */
 };
 
 /* What is compared and hashed: the name in lower case, then the type. */
 struct folded {
     uint8_t bytes[HOT_NAME_MAX + 2];
     size_t name_len;
+    bool is_made; /* not before it is needed: the hash may be known already, and not be there */
     uint64_t hash;
 };
 
@@ -81,9 +90,9 @@ int hot_answers_new(size_t max_bytes, struct hot_answers **out)
     if (count == 0) {
         return 0;
     }
-    h->hashes = new_lines(count * sizeof(*h->hashes), &h->memory[0]);
+    h->rows = new_lines(count / PLACES * sizeof(*h->rows), &h->memory[0]);
     h->slots = new_lines(count * sizeof(*h->slots), &h->memory[1]);
-    if (h->hashes == NULL || h->slots == NULL) {
+    if (h->rows == NULL || h->slots == NULL) {
         hot_answers_free(h);
         *out = NULL;
         return -ENOMEM;
@@ -102,45 +111,70 @@ void hot_answers_free(struct hot_answers *h)
 }
 
 /* Label lengths are below 64 and so never letters: the whole name can be folded byte by byte. */
-static bool fold(const struct hot_answers *h, const struct hot_question *q, struct folded *out)
+static void fold(const struct hot_question *q, struct folded *f)
 {
+    if (!f->is_made) {
+        ascii_lower_copy(f->bytes, q->qname);
+        f->name_len = q->qname.len;
+        f->bytes[q->qname.len] = (uint8_t)(q->qtype >> 8);
+        f->bytes[q->qname.len + 1] = (uint8_t)(q->qtype & 0xffU);
+        f->is_made = true;
+    }
+}
+
+/* Sets the hash. False: such a question is never kept. */
+static bool hash(const struct hot_answers *h, const struct hot_question *q, struct folded *f)
+{
+    f->is_made = false;
+    f->hash = q->hash;
     if (h->slot_count == 0 || q->qname.len > HOT_NAME_MAX) {
         return false;
     }
-    ascii_lower_copy(out->bytes, q->qname);
-    out->name_len = q->qname.len;
-    out->bytes[q->qname.len] = (uint8_t)(q->qtype >> 8);
-    out->bytes[q->qname.len + 1] = (uint8_t)(q->qtype & 0xffU);
-    out->hash = q->hash != 0 ? q->hash : hash_siphash(&h->key, span_make(out->bytes, q->qname.len + 2));
+    if (f->hash == 0) {
+        fold(q, f);
+        f->hash = hash_siphash(&h->key, span_make(f->bytes, f->name_len + 2));
+    }
     return true;
 }
 
-/* The first place of a question in its row 0 or 1; the rows may be the same one. */
-static size_t first_place(const struct hot_answers *h, uint64_t hash, size_t row)
+/* The first or the second row of a question; they may be the same one. */
+static size_t row_of(const struct hot_answers *h, uint64_t hash, size_t which)
 {
-    return (size_t)(hash >> (32 * row)) & (h->slot_count - 1) & ~(PLACES - 1);
+    return (size_t)(hash >> (32 * which)) & (h->slot_count / PLACES - 1);
 }
 
 /* The place that a question gets if it is free: where it is looked for first. */
 static size_t home_place(const struct hot_answers *h, uint64_t hash)
 {
-    return first_place(h, hash, 0) | ((size_t)(hash >> 30) & (PLACES - 1));
+    return row_of(h, hash, 0) * PLACES + ((size_t)(hash >> 30) & (PLACES - 1));
 }
 
-/* The slot that holds the question, expired or not, or NULL. */
-static struct slot *find(const struct hot_answers *h, const struct hot_question *q, const struct folded *f)
+static int64_t *until_of(const struct hot_answers *h, size_t place)
 {
-    for (size_t row = 0; row < ROWS; row++) {
-        const size_t first = first_place(h, f->hash, row);
-        for (size_t i = first; i < first + PLACES; i++) {
-            struct slot *s = &h->slots[i];
-            if (h->hashes[i] == f->hash && s->until_ms != 0 && s->qtype == q->qtype &&
-                span_is_equal(span_make(s->bytes, s->name_len), span_make(f->bytes, f->name_len))) {
-                return s;
+    return &h->rows[place / PLACES].until_ms[place % PLACES];
+}
+
+static bool is_in_slot(const struct slot *s, const struct hot_question *q, struct folded *f)
+{
+    fold(q, f);
+    return s->qtype == q->qtype &&
+           span_is_equal(span_make(s->bytes, s->name_len), span_make(f->bytes, f->name_len));
+}
+
+/* The place that holds the question, expired or not, or NO_PLACE. */
+static size_t find(const struct hot_answers *h, const struct hot_question *q, struct folded *f)
+{
+    for (size_t which = 0; which < ROWS; which++) {
+        const size_t row = row_of(h, f->hash, which);
+        const struct row *r = &h->rows[row];
+        for (size_t i = 0; i < PLACES; i++) {
+            const size_t place = row * PLACES + i;
+            if (r->hashes[i] == f->hash && r->until_ms[i] != 0 && is_in_slot(&h->slots[place], q, f)) {
+                return place;
             }
         }
     }
-    return NULL;
+    return NO_PLACE;
 }
 
 static size_t addr_len(uint16_t qtype)
@@ -149,7 +183,7 @@ static size_t addr_len(uint16_t qtype)
 }
 
 /* Do name and addresses fit, and are these of the family that the type says? */
-static bool fits(const struct hot_question *q, const struct folded *f, const struct hot_answer *a)
+static bool fits(const struct hot_question *q, const struct hot_answer *a)
 {
     const enum ip_family family = q->qtype == TYPE_A ? IP_V4 : IP_V6;
     for (size_t i = 0; i < a->addr_count; i++) {
@@ -157,7 +191,7 @@ static bool fits(const struct hot_question *q, const struct folded *f, const str
             return false;
         }
     }
-    return f->name_len + a->addr_count * addr_len(q->qtype) <= SLOT_BYTES;
+    return q->qname.len + a->addr_count * addr_len(q->qtype) <= SLOT_BYTES;
 }
 
 static void write_addrs(struct slot *s, const struct ip *addrs)
@@ -181,17 +215,20 @@ bool hot_answers_get(const struct hot_answers *h, const struct hot_question *q, 
                      struct hot_answer *out)
 {
     struct folded f;
-    if (!fold(h, q, &f)) {
+    if (!hash(h, q, &f)) {
         return false;
     }
-    const struct slot *s = find(h, q, &f);
-    if (s == NULL || now_ms >= s->until_ms || s->generation != q->generation || s->turn != q->turn ||
-        s->has_ipv6 != q->has_ipv6) {
+    const size_t place = find(h, q, &f);
+    if (place == NO_PLACE || now_ms >= *until_of(h, place)) {
+        return false;
+    }
+    const struct slot *s = &h->slots[place];
+    if (s->generation != q->generation || s->turn != q->turn || s->has_ipv6 != q->has_ipv6) {
         return false;
     }
     out->kind = (enum hot_kind)s->kind;
     out->addr_count = s->addr_count;
-    out->expires_ms = s->until_ms + s->rest_ms;
+    out->expires_ms = *until_of(h, place) + s->rest_ms;
     read_addrs(s, out->addrs);
     return true;
 }
@@ -199,11 +236,11 @@ bool hot_answers_get(const struct hot_answers *h, const struct hot_question *q, 
 uint64_t hot_answers_foresee(const struct hot_answers *h, struct span qname, uint16_t qtype)
 {
     struct folded f;
-    if (!fold(h, &(struct hot_question){.qname = qname, .qtype = qtype}, &f)) {
+    if (!hash(h, &(struct hot_question){.qname = qname, .qtype = qtype}, &f)) {
         return 0;
     }
-    for (size_t row = 0; row < ROWS; row++) {
-        __builtin_prefetch(&h->hashes[first_place(h, f.hash, row)]);
+    for (size_t which = 0; which < ROWS; which++) {
+        __builtin_prefetch(&h->rows[row_of(h, f.hash, which)]);
     }
     return f.hash;
 }
@@ -214,25 +251,47 @@ void hot_answers_fetch(const struct hot_answers *h, uint64_t hash)
         return;
     }
     const size_t home = home_place(h, hash);
-    if (h->hashes[home] == hash) {
+    if (h->rows[home / PLACES].hashes[home % PLACES] == hash) {
         __builtin_prefetch(&h->slots[home]);
     }
 }
 
-/* A free slot, or the one that ends first. */
-static struct slot *make_room(const struct hot_answers *h, const struct folded *f)
+/* A free place, if there is one that which was noted for the question, or the one that ends first. */
+static size_t find_room(const struct hot_answers *h, uint64_t hash)
 {
-    size_t best = home_place(h, f->hash);
-    for (size_t row = 0; row < ROWS; row++) {
-        const size_t first = first_place(h, f->hash, row);
-        for (size_t i = first; i < first + PLACES; i++) {
-            if (h->slots[i].until_ms < h->slots[best].until_ms) {
-                best = i;
+    size_t best = home_place(h, hash);
+    int64_t best_ms = *until_of(h, best);
+    for (size_t which = 0; which < ROWS; which++) {
+        const size_t row = row_of(h, hash, which);
+        const struct row *r = &h->rows[row];
+        for (size_t i = 0; i < PLACES; i++) {
+            if (r->until_ms[i] == 0 && r->hashes[i] == hash) {
+                return row * PLACES + i;
+            }
+            if (r->until_ms[i] < best_ms) {
+                best = row * PLACES + i;
+                best_ms = r->until_ms[i];
             }
         }
     }
-    h->hashes[best] = f->hash;
-    return &h->slots[best];
+    return best;
+}
+
+/*
+ * A denial is worth its slot if it is asked for again, which names that somebody makes up are not: the first
+ * time no more than its hash is put down, in a place that is free, or as good as free. True if that was all.
+ */
+static bool note_first(const struct hot_answers *h, size_t place, uint64_t hash, int64_t now_ms)
+{
+    struct row *r = &h->rows[place / PLACES];
+    const size_t i = place % PLACES;
+    const bool is_noted = r->until_ms[i] == 0 && r->hashes[i] == hash;
+    if (is_noted || r->until_ms[i] > now_ms) {
+        return false;
+    }
+    r->hashes[i] = hash;
+    r->until_ms[i] = 0;
+    return true;
 }
 
 void hot_answers_put(struct hot_answers *h, const struct hot_question *q, int64_t now_ms,
@@ -240,14 +299,21 @@ void hot_answers_put(struct hot_answers *h, const struct hot_question *q, int64_
 {
     struct folded f;
     if (a->addr_count > HOT_ADDRS_MAX || a->until_ms <= now_ms || a->until_ms > a->expires_ms ||
-        a->expires_ms - a->until_ms > UINT32_MAX || !fold(h, q, &f) || !fits(q, &f, a)) {
+        a->expires_ms - a->until_ms > UINT32_MAX || !hash(h, q, &f) || !fits(q, a)) {
         return;
     }
-    struct slot *s = find(h, q, &f);
-    if (s == NULL) {
-        s = make_room(h, &f);
+    const bool is_denial = a->kind == HOT_DENIED || a->kind == HOT_NOISE;
+    size_t place = find(h, q, &f);
+    if (place == NO_PLACE) {
+        place = find_room(h, f.hash);
+        if (is_denial && note_first(h, place, f.hash, now_ms)) {
+            return;
+        }
     }
-    s->until_ms = a->until_ms;
+    fold(q, &f);
+    h->rows[place / PLACES].hashes[place % PLACES] = f.hash;
+    *until_of(h, place) = a->until_ms;
+    struct slot *s = &h->slots[place];
     s->rest_ms = (uint32_t)(a->expires_ms - a->until_ms);
     s->generation = q->generation;
     s->turn = q->turn;

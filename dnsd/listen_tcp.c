@@ -255,7 +255,7 @@ static void handle_message(struct tcp_conn *c, struct span message)
                             .is_stream = true,
                             .ticket = ((uint64_t)t->generations[c->slot] << 32) | c->slot};
     c->in_flight++;
-    if (query_handle(t->engine, message, 0, &r) == QUERY_DROPPED && c->fd >= 0) {
+    if (query_handle(t->engine, message, clock_mono_ms(), 0, &r) == QUERY_DROPPED && c->fd >= 0) {
         c->in_flight--;
         c->is_closing = true;
     }

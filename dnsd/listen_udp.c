@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dnsd/listen_udp.h"
 
+#include "common/base/clock.h"
 #include "common/net/steady_io.h"
 #include "dnsd/dnsd_counters.h"
 
@@ -171,7 +172,7 @@ static void read_control(struct msghdr *h, struct reply *r)
 }
 
 static void handle_one(struct listen_udp *u, struct mmsghdr *m, const union reply_sockaddr *peer,
-                       uint64_t foreseen)
+                       int64_t now_ms, uint64_t foreseen)
 {
     struct reply r = {.send = send_datagram, .owner = u, .peer = *peer, .peer_len = m->msg_hdr.msg_namelen};
     if (addr_from_sockaddr(&peer->any, m->msg_hdr.msg_namelen, &r.client) != 0 || r.client.port == 0) {
@@ -182,7 +183,7 @@ static void handle_one(struct listen_udp *u, struct mmsghdr *m, const union repl
     if ((m->msg_hdr.msg_flags & MSG_TRUNC) != 0) {
         len = DNS_HEADER_LEN; /* longer than any question: the bare header is a FORMERR with the right ID */
     }
-    (void)query_handle(u->engine, span_make(m->msg_hdr.msg_iov->iov_base, len), foreseen, &r);
+    (void)query_handle(u->engine, span_make(m->msg_hdr.msg_iov->iov_base, len), now_ms, foreseen, &r);
 }
 
 /* The kernel has overwritten the lengths of what it filled. */
@@ -212,6 +213,7 @@ static int read_batch(struct listen_udp *u)
 {
     struct mmsghdr *msgs = u->in_msgs;
     int n = recvmmsg(u->fd, msgs, UDP_BATCH, MSG_DONTWAIT, NULL);
+    const int64_t now_ms = clock_mono_ms();
     u->is_batching = true;
     uint64_t foreseen[UDP_BATCH];
     foreseen[0] = 0; /* it is handled at once */
@@ -222,7 +224,7 @@ static int read_batch(struct listen_udp *u)
         query_fetch(u->engine, foreseen[i]);
     }
     for (int i = 0; i < n; i++) {
-        handle_one(u, &msgs[i], &u->in_peer[i], foreseen[i]);
+        handle_one(u, &msgs[i], &u->in_peer[i], now_ms, foreseen[i]);
         prepare_in(u, (size_t)i);
     }
     u->is_batching = false;

@@ -208,13 +208,13 @@ void query_fetch(const struct query_engine *e, uint64_t foreseen)
     hot_answers_fetch(e->hot, foreseen);
 }
 
-enum query_outcome query_handle(struct query_engine *e, struct span message, uint64_t foreseen,
-                                const struct reply *to)
+enum query_outcome query_handle(struct query_engine *e, struct span message, int64_t now_ms,
+                                uint64_t foreseen, const struct reply *to)
 {
     struct dns_query ask;
     enum dns_rcode rcode;
     enum dns_query_result result = dns_query_parse(message, &ask, &rcode);
-    e->now_ms = clock_mono_ms();
+    e->now_ms = now_ms;
     e->hot_hash = foreseen;
     if (result == DNS_QUERY_DROP) {
         count(e, DNSD_COUNTER_DROPPED);

@@ -62,7 +62,8 @@ enum query_outcome {
     QUERY_DROPPED = 0, /* not a question: nothing is sent, now or later */
     QUERY_TAKEN        /* one reply is sent, maybe before this returns */
 };
-/* foreseen: what query_foresee() said of this very message, or 0. */
-enum query_outcome query_handle(struct query_engine *e, struct span message, uint64_t foreseen,
-                                const struct reply *to);
+/* now_ms: clock_mono_ms() of a moment ago, read after the message had come; messages that came together may
+ * share it. foreseen: what query_foresee() said of this very message, or 0. */
+enum query_outcome query_handle(struct query_engine *e, struct span message, int64_t now_ms,
+                                uint64_t foreseen, const struct reply *to);
 size_t query_in_flight(const struct query_engine *e);

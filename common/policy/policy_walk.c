@@ -169,9 +169,11 @@ static bool take_step(struct walk *w, const struct step *s)
 /*
  * A large index is not in the processor's caches: the nodes on the way, of which each would have to be waited
  * for, are asked for together. The first labels from the right are enough: what is below is the exception.
+ * False: nothing in the index fits the name, which is so of most names that are denied.
  */
-static void prefetch(const struct policy_index *x, const struct host_name *name)
+static bool prefetch(const struct policy_index *x, const struct host_name *name)
 {
+    const unsigned any_label = MATCH_HAS_STAR | MATCH_HAS_STARS | MATCH_HAS_PARTIAL;
     uint64_t ways[PREFETCH_LABELS];
     uint64_t way = match_tree_root().way;
     size_t count = 0;
@@ -180,8 +182,8 @@ static void prefetch(const struct policy_index *x, const struct host_name *name)
         size_t start = label_start(name, end);
         way = match_tree_way(&x->tree, way, label_of(name, start, end));
         const bool may_lead = match_tree_may_lead(&x->tree, way);
-        if (count == 0 && !may_lead) {
-            return; /* no such top-level label */
+        if (count == 0 && !may_lead) { /* no such top-level label */
+            return (x->tree.nodes[MATCH_ROOT].flags & any_label) != 0;
         }
         ways[count++] = way;
         if (start == 0 || !may_lead) {
@@ -190,6 +192,7 @@ static void prefetch(const struct policy_index *x, const struct host_name *name)
         end = start - 1;
     }
     match_tree_prefetch(&x->tree, ways, count);
+    return true;
 }
 
 static void run(struct walk *w)
@@ -217,8 +220,8 @@ void policy_index_walk(const struct policy_index *x, const struct host_name *nam
     if (name->len == 0 || name->label_count > LABELS_MAX) {
         return;
     }
-    if (x->tree.node_count >= PREFETCH_NODES) {
-        prefetch(x, name);
+    if (x->tree.node_count >= PREFETCH_NODES && !prefetch(x, name)) {
+        return;
     }
     /* what is not in the tree is not walked, however many labels a name has */
     if (name->label_count <= FEW_LABELS || x->depth <= FEW_LABELS) {

@@ -1178,6 +1178,15 @@ class TestAlone(unittest.TestCase):
         self.assertGreater(told, 50)
         self.assertLessEqual(told + kept, 600)
 
+    def test_a_denial_says_the_same_each_time(self):
+        dnsd = self.start("--log-level", "info")  # at debug each is decided anew
+        for _ in range(4):  # the third and the fourth are not decided anew
+            self.assertEqual(dnsd.ask("evil.example.org").rcode, w.NXDOMAIN)
+        dnsd.process.terminate()
+        dnsd.process.wait(20)
+        told = [x.split(" dns_denied ")[1] for x in dnsd.lines("dns_denied")]
+        self.assertEqual(told, ["name=evil.example.org type=A client=127.0.0.1 reason=policy_denied"] * 4)
+
     def test_a_synthetic_pool_without_ipv6(self):
         dnsd = self.start("--answer", "synthetic", "--pool", "198.18.0.0/24", "--map",
                           os.path.join("/tmp", "dnsd-test-map.%d" % os.getpid()))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/support/query_scene.h"
 
+#include "common/base/clock.h"
 #include "common/dns/dns_ldns.h"
 #include "common/net/sock.h"
 #include "common/policy/policy_load.h"
@@ -175,7 +176,7 @@ enum query_outcome query_scene_ask(struct query_scene *f, const char *name, uint
         .send = query_scene_take_reply, .owner = f, .client = {.ip = ip_v4(127, 0, 0, 1), .port = 4000}};
     assert_int_equal(host_name_parse(span_str(name), &n), HOST_FAULT_NONE);
     dns_query_build(&w, 77, span_make(wire, host_name_to_wire(&n, wire)), qtype, false);
-    return query_handle(f->engine, wbuf_span(&w), 0, &to);
+    return query_handle(f->engine, wbuf_span(&w), clock_mono_ms(), 0, &to);
 }
 
 unsigned query_scene_rcode(const struct query_scene *f)

@@ -431,9 +431,32 @@ static void why_no_rule_can_name_it(void **state)
     struct ip reverse;
     assert_int_equal(answer_decide(&q, &a, &reverse), ANSWER_ROUTE_DONE);
     assert_string_equal(a.why, "name is not ASCII (write the xn-- form)");
-    a.why = "";
-    answer_denied(&q, false, &a); /* and where it is given again */
-    assert_string_equal(a.why, "name is not ASCII (write the xn-- form)");
+    assert_false(a.is_plain_denial); /* it is found out each time */
+}
+
+/* A denial is given again without a look at the name: it says what it said, and nothing that is not so. */
+static void given_again(void **state)
+{
+    static const uint8_t wire[] = "\005never\007invalid"; /* ends in the root label */
+    const struct fixture *f = *state;
+    struct host_name name;
+    struct answer_question q = {.cfg = &f->config[0],
+                                .policy = f->policy,
+                                .qname = span_make(wire, sizeof(wire)),
+                                .name = &name,
+                                .qtype = DNS_A,
+                                .is_silent = true};
+    struct answer first, again;
+    struct ip reverse;
+    assert_int_equal(host_name_from_wire(q.qname, &name), HOST_FAULT_NONE);
+    assert_int_equal(answer_decide(&q, &first, &reverse), ANSWER_ROUTE_DONE);
+    assert_true(first.is_plain_denial);
+    q.name = NULL;
+    answer_denied(&q, false, &again);
+    assert_string_equal(again.why, first.why);
+    assert_int_equal(again.reason, first.reason);
+    assert_int_equal(again.rcode, first.rcode);
+    assert_int_equal(again.soa_ttl_s, first.soa_ttl_s);
 }
 
 /* Of an AAAA that is not given out: the operator can do something about a route. */
@@ -473,11 +496,9 @@ static void refuses_clients_and_says_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_row_of_the_table),
-        cmocka_unit_test(long_names),
-        cmocka_unit_test(why_no_rule_can_name_it),
-        cmocka_unit_test(why_aaaa_is_not_given_out),
-        cmocka_unit_test(refuses_clients_and_says_failures),
+        cmocka_unit_test(every_row_of_the_table),    cmocka_unit_test(long_names),
+        cmocka_unit_test(why_no_rule_can_name_it),   cmocka_unit_test(given_again),
+        cmocka_unit_test(why_aaaa_is_not_given_out), cmocka_unit_test(refuses_clients_and_says_failures),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

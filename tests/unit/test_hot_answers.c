@@ -114,11 +114,11 @@ static void test_ipv6(void **state)
         a.addrs[i] = (struct ip){.family = IP_V6, .bytes = {0x20, 0x01, [15] = (uint8_t)(i + 1)}};
     }
     a.addr_count = HOT_ADDRS_MAX;
-    hot_answers_put(h, ask(&q, "of-thirty-two.bytes.with.example", 28), 0, &a);
+    hot_answers_put(h, ask(&q, "a-name.of-forty.bytes.before.the.example", 28), 0, &a);
     assert_true(hot_answers_get(h, &q.q, 0, &got));
     assert_int_equal(got.addr_count, HOT_ADDRS_MAX);
     assert_memory_equal(got.addrs, a.addrs, sizeof(a.addrs));
-    hot_answers_put(h, ask(&q, "one.byte.more.than.there-is.for.x", 28), 0, &a);
+    hot_answers_put(h, ask(&q, "one.byte.more.than.there-is.room.for.x.xx", 28), 0, &a);
     assert_false(hot_answers_get(h, &q.q, 0, &got));
     hot_answers_put(h, ask(&q, "a.example", 1), 0, &a); /* of the other family */
     assert_false(hot_answers_get(h, &q.q, 0, &got));
@@ -166,7 +166,7 @@ static void test_crowded(void **state)
     for (unsigned i = 0; i < 1000; i++) {
         char text[40];
         (void)snprintf(text, sizeof(text), "n%u.example", i);
-        struct hot_answer a = {.addr_count = 1, .expires_ms = 100000 + i, .until_ms = 100000 + i};
+        struct hot_answer a = one_address(100000 + i);
         a.addrs[0] = ip_v4(10, 0, (uint8_t)(i >> 8), (uint8_t)(i & 255));
         hot_answers_put(h, ask(&q, text, 1), 0, &a);
     }
@@ -180,6 +180,59 @@ static void test_crowded(void **state)
         }
     }
     assert_in_range(found, 16, 128);
+    hot_answers_free(h);
+}
+
+/* A denial has to be given twice to be kept, whatever else is put down in its place meanwhile. */
+static void test_denial(void **state)
+{
+    (void)state;
+    struct hot_answers *h;
+    struct question q;
+    struct hot_answer got;
+    const struct hot_answer denied = {.kind = HOT_DENIED, .expires_ms = 5000, .until_ms = 5000};
+    const struct hot_answer later = {.kind = HOT_DENIED, .expires_ms = 11000, .until_ms = 11000};
+    assert_int_equal(hot_answers_new(4 * MIB, &h), 0);
+    hot_answers_put(h, ask(&q, "a.example", 1), 0, &denied);
+    assert_false(hot_answers_get(h, &q.q, 0, &got));
+    hot_answers_put(h, ask(&q, "b.example", 1), 0, &denied); /* another one does not count */
+    assert_false(hot_answers_get(h, ask(&q, "a.example", 1), 0, &got));
+    hot_answers_put(h, &q.q, 0, &denied);
+    assert_true(hot_answers_get(h, &q.q, 4999, &got));
+    assert_int_equal(got.kind, HOT_DENIED);
+    assert_false(hot_answers_get(h, ask(&q, "b.example", 1), 0, &got));
+    hot_answers_put(h, ask(&q, "a.example", 1), 6000, &later); /* its place is still its own */
+    assert_true(hot_answers_get(h, &q.q, 10999, &got));
+    const struct hot_answer address = one_address(20000);
+    hot_answers_put(h, ask(&q, "b.example", 1), 6000, &address); /* noted once, but it is no denial now */
+    assert_true(hot_answers_get(h, &q.q, 6000, &got));
+    assert_int_equal(got.kind, HOT_ADMITTED);
+    hot_answers_free(h);
+}
+
+/* Names that somebody makes up take no place from those that are asked for. */
+static void test_made_up_names(void **state)
+{
+    (void)state;
+    struct hot_answers *h;
+    struct question q;
+    struct hot_answer got;
+    const struct hot_answer a = one_address(5000);
+    const struct hot_answer denied = {.kind = HOT_DENIED, .expires_ms = 6000, .until_ms = 6000};
+    char text[40];
+    assert_int_equal(hot_answers_new(4 * MIB, &h), 0);
+    for (unsigned i = 0; i < 200; i++) {
+        (void)snprintf(text, sizeof(text), "n%u.example", i);
+        hot_answers_put(h, ask(&q, text, 1), 0, &a);
+    }
+    for (unsigned i = 0; i < 100000; i++) {
+        (void)snprintf(text, sizeof(text), "x%u.denied.example", i);
+        hot_answers_put(h, ask(&q, text, 1), 0, &denied);
+    }
+    for (unsigned i = 0; i < 200; i++) {
+        (void)snprintf(text, sizeof(text), "n%u.example", i);
+        assert_true(hot_answers_get(h, ask(&q, text, 1), 0, &got));
+    }
     hot_answers_free(h);
 }
 
@@ -233,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_given_again),      cmocka_unit_test(test_whatever_differs),
         cmocka_unit_test(test_replaced),         cmocka_unit_test(test_ipv6),
         cmocka_unit_test(test_bounds),           cmocka_unit_test(test_crowded),
-        cmocka_unit_test(test_no_memory_for_it), cmocka_unit_test(test_foreseen)};
+        cmocka_unit_test(test_no_memory_for_it), cmocka_unit_test(test_foreseen),
+        cmocka_unit_test(test_denial),           cmocka_unit_test(test_made_up_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@
 
 #define HELD_MAX 4096
 #define QUESTION_LEN 20
+#define PATIENCE_MS 10000
 
 struct fixture {
     struct worker worker;
@@ -41,10 +42,11 @@ static void send_reply(const struct reply *to, uint8_t mark, size_t len)
 }
 
 /* The engine: a first byte of 0xff is no question. */
-enum query_outcome query_handle(struct query_engine *e, struct span message, uint64_t foreseen,
-                                const struct reply *to)
+enum query_outcome query_handle(struct query_engine *e, struct span message, int64_t now_ms,
+                                uint64_t foreseen, const struct reply *to)
 {
     (void)e;
+    assert_in_range(clock_mono_ms() - now_ms, 0, PATIENCE_MS);
     assert_int_equal(foreseen, 0); /* only datagrams come in batches */
     if (message.len < 2 || message.data[0] == 0xff) {
         return QUERY_DROPPED;

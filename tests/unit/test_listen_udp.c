@@ -20,10 +20,11 @@
 
 static unsigned taken;
 
-enum query_outcome query_handle(struct query_engine *e, struct span message, uint64_t foreseen,
-                                const struct reply *to)
+enum query_outcome query_handle(struct query_engine *e, struct span message, int64_t now_ms,
+                                uint64_t foreseen, const struct reply *to)
 {
     (void)e;
+    assert_in_range(clock_mono_ms() - now_ms, 0, PATIENCE_MS);
     (void)foreseen;
     taken++;
     to->send(to, message);

@@ -8,6 +8,8 @@
 
 #include "tests/support/query_scene.h"
 
+#include "common/base/clock.h"
+
 #include <unistd.h>
 
 static void denied_and_malformed_are_answered_at_once(void **state)
@@ -20,13 +22,15 @@ static void denied_and_malformed_are_answered_at_once(void **state)
     assert_int_equal(query_scene_rcode(f), DNS_NXDOMAIN);
     assert_int_equal(f->last[9], 1); /* the SOA */
     uint8_t header[DNS_HEADER_LEN] = {0, 9, 1, 0, 0, 2};
-    assert_int_equal(query_handle(f->engine, span_make(header, sizeof(header)), 0, &to), QUERY_TAKEN);
+    assert_int_equal(query_handle(f->engine, span_make(header, sizeof(header)), clock_mono_ms(), 0, &to),
+                     QUERY_TAKEN);
     assert_int_equal(f->reply_count, 2);
     assert_int_equal(query_scene_rcode(f), DNS_FORMERR);
     header[2] = 0x81;
-    assert_int_equal(query_handle(f->engine, span_make(header, sizeof(header)), 0, &to), QUERY_DROPPED);
-    assert_int_equal(query_handle(f->engine, span_make(header, 11), 0, &to), QUERY_DROPPED);
-    assert_int_equal(query_handle(f->engine, (struct span){0}, 0, &to), QUERY_DROPPED);
+    assert_int_equal(query_handle(f->engine, span_make(header, sizeof(header)), clock_mono_ms(), 0, &to),
+                     QUERY_DROPPED);
+    assert_int_equal(query_handle(f->engine, span_make(header, 11), clock_mono_ms(), 0, &to), QUERY_DROPPED);
+    assert_int_equal(query_handle(f->engine, (struct span){0}, clock_mono_ms(), 0, &to), QUERY_DROPPED);
     assert_int_equal(f->reply_count, 2);
     assert_int_equal(query_scene_counter(f, DNSD_COUNTER_DENIED), 1);
     assert_int_equal(query_scene_counter(f, DNSD_COUNTER_ERRORS), 1);
