@@ -169,7 +169,8 @@ static bool take_step(struct walk *w, const struct step *s)
 /*
  * A large index is not in the processor's caches: the nodes on the way, of which each would have to be waited
  * for, are asked for together. The first labels from the right are enough: what is below is the exception.
- * False: nothing in the index fits the name, which is so of most names that are denied.
+ * False: nothing in the index fits the name, which is so of most names that are denied. (The loader accepts
+ * no wildcard for a top-level label; an index that had one would be walked.)
  */
 static bool prefetch(const struct policy_index *x, const struct host_name *name)
 {
