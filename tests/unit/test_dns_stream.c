@@ -43,6 +43,30 @@ static void test_one_connection_for_many(void **state)
     (void)close(fd);
 }
 
+/* RFC 5452 9.1: who has seen one ID does not know the next. */
+static void test_ids_are_random(void **state)
+{
+    struct scene *s = *state;
+    struct asked q[8];
+    struct seen seen;
+    uint16_t last = 0;
+    unsigned steps_of_one = 0;
+    int fd = -1;
+    for (uint8_t i = 0; i < 8; i++) {
+        q[i] = (struct asked){.scene = s};
+        ask(&q[i], i);
+        fd = fd < 0 ? accept_one(s) : fd;
+        read_query(s, fd, &seen);
+        const uint16_t id = id_of(&seen);
+        steps_of_one += (uint16_t)(id - last) == 1 || (uint16_t)(last - id) == 1 || id == last;
+        last = id;
+        answer(fd, &seen);
+        finish(s, &q[i]);
+    }
+    assert_in_range(steps_of_one, 0, 3); /* more than that by chance: once in 10^16 */
+    (void)close(fd);
+}
+
 static void test_answer_in_pieces_and_at_once(void **state)
 {
     struct scene *s = *state;
@@ -430,6 +454,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STREAM_CASE(test_deaf_after_a_failed_epoll_ctl),
         STREAM_CASE(test_one_connection_for_many),
+        STREAM_CASE(test_ids_are_random),
         STREAM_CASE(test_answer_in_pieces_and_at_once),
         STREAM_CASE(test_largest_message),
         STREAM_CASE(test_refused_by_its_owner),
