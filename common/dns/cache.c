@@ -38,7 +38,8 @@ struct cache {
     size_t heap_cap;
     size_t max_bytes;
     size_t bytes;
-    size_t inserted; /* in this turn */
+    uint64_t evicted; /* cache_stats() */
+    size_t inserted;  /* in this turn */
     uint32_t turn;
     int64_t stale_ms;
     struct dns_rrset records; /* of the last get */
@@ -190,7 +191,9 @@ static void make_room(struct cache *c, size_t cost, int64_t now_ms)
         entry_drop(c, c->heap[0]);
     }
     while (c->bytes + cost > c->max_bytes) {
-        entry_drop(c, c->heap[0]->expires_ms <= now_ms ? c->heap[0] : entry_of(c->table.oldest));
+        const bool is_expired = c->heap[0]->expires_ms <= now_ms;
+        c->evicted += is_expired ? 0 : 1;
+        entry_drop(c, is_expired ? c->heap[0] : entry_of(c->table.oldest));
     }
 }
 
@@ -452,4 +455,9 @@ size_t cache_bytes(const struct cache *c)
 size_t cache_count(const struct cache *c)
 {
     return c->table.count;
+}
+
+struct cache_stats cache_stats(const struct cache *c)
+{
+    return (struct cache_stats){.entries = c->table.count, .bytes = c->bytes, .evicted = c->evicted};
 }

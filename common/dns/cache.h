@@ -77,3 +77,8 @@ void cache_forgive(struct cache *c);
 uint32_t cache_turn(const struct cache *c);
 size_t cache_bytes(const struct cache *c);
 size_t cache_count(const struct cache *c);
+struct cache_stats {
+    uint64_t entries, bytes;
+    uint64_t evicted; /* so far: given up for others before they had expired */
+};
+struct cache_stats cache_stats(const struct cache *c);

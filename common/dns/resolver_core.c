@@ -41,7 +41,7 @@ struct resolver_core {
     bool *gone;                       /* set by resolver_core_free() for the run that is under way */
     struct metrics *count;            /* cfg.metrics, or own */
     size_t count_first;
-    size_t counted_entries, counted_bytes;
+    struct cache_stats counted;
     struct metrics own;
 };
 
@@ -77,13 +77,12 @@ static struct cache_key key_of(const struct resolver_question *q)
 
 static void count_cache(struct resolver_core *c)
 {
-    const size_t entries = cache_count(c->cache);
-    const size_t bytes = cache_bytes(c->cache);
-    if (entries != c->counted_entries || bytes != c->counted_bytes) {
-        count(c, RESOLVER_COUNTER_CACHE_ENTRIES, (uint64_t)entries - c->counted_entries);
-        count(c, RESOLVER_COUNTER_CACHE_BYTES, (uint64_t)bytes - c->counted_bytes);
-        c->counted_entries = entries;
-        c->counted_bytes = bytes;
+    const struct cache_stats now = cache_stats(c->cache), *said = &c->counted;
+    if (now.entries != said->entries || now.bytes != said->bytes || now.evicted != said->evicted) {
+        count(c, RESOLVER_COUNTER_CACHE_ENTRIES, now.entries - said->entries);
+        count(c, RESOLVER_COUNTER_CACHE_BYTES, now.bytes - said->bytes);
+        count(c, RESOLVER_COUNTER_CACHE_EVICTED, now.evicted - said->evicted);
+        c->counted = now;
     }
 }
 

@@ -34,6 +34,7 @@ typedef uint64_t resolver_ticket;
     X(CACHE_MISSES, "cache_misses", COUNTER, "Lookups that the cache could not answer")                             \
     X(CACHE_ENTRIES, "cache_entries", GAUGE, "Names in the cache, each type by itself, stale ones too")           \
     X(CACHE_BYTES, "cache_bytes", GAUGE, "Memory of the cache")                                                     \
+    X(CACHE_EVICTED, "cache_evicted", COUNTER, "Given up for others before they had expired: --cache-size is full") \
     X(COALESCED, "coalesced", COUNTER, "Lookups that joined one under way")                                         \
     X(STALE, "stale_lookups", COUNTER, "Lookups answered with what had expired")                                            \
     X(PREFETCHES, "prefetches", COUNTER, "Popular names asked again before they expire")                            \

@@ -1187,6 +1187,23 @@ class TestAlone(unittest.TestCase):
         told = [x.split(" dns_denied ")[1] for x in dnsd.lines("dns_denied")]
         self.assertEqual(told, ["name=evil.example.org type=A client=127.0.0.1 reason=policy_denied"] * 4)
 
+    def test_cache_size_is_for_all_workers(self):
+        names = ["n%d.t.example.net" % i for i in range(1500)]
+        dnsd = self.start("--workers", "2", "--cache-size", "128KiB", "--aaaa", "nodata", "--log-level", "info",
+                          "--rate-limit", "0", "--wildcard-budget", "0",
+                          stub=Stub({(name, w.A): addresses(V4, ttl=3600) for name in names}))
+        for name in names:
+            self.assertEqual(len(dnsd.ask(name).answer), 1)
+        dnsd.process.terminate()
+        dnsd.process.wait(20)
+        told = dnsd.lines("dns_totals")
+        counted = {key: [int(re.search(" %s=(\\d+)" % key, x).group(1)) for x in told]
+                   for key in ("cache_bytes", "cache_entries", "cache_evicted")}
+        for held in counted["cache_bytes"]:  # of 64 KiB each, a part of which holds answers that are ready
+            self.assertGreater(held, 32 << 10)
+            self.assertLess(held, 56 << 10)
+        self.assertEqual(sum(counted["cache_entries"]) + sum(counted["cache_evicted"]), len(names))
+
     def test_a_synthetic_pool_without_ipv6(self):
         dnsd = self.start("--answer", "synthetic", "--pool", "198.18.0.0/24", "--map",
                           os.path.join("/tmp", "dnsd-test-map.%d" % os.getpid()))
