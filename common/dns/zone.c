@@ -56,7 +56,8 @@ static const char *upstream_fault(struct span text, struct zone *z)
         return "an address is missing";
     }
     const char *why = upstream_parse(text, &a, &tls_name);
-    if (why != NULL && span_find(text, '/') < text.len) {
+    if (why != NULL &&
+        (span_find(text, '/') < text.len || span_is_equal(span_sub(text, 0, 4), SPAN_LIT("::1:")))) {
         return why; /* it was meant to be an address */
     }
     if (why != NULL) {

@@ -142,32 +142,37 @@ int guard_parse_never(struct span text, struct ip_prefix *prefix, uint16_t *port
 static const struct option_wanted never_wanted = {"--never", "CIDR[:PORT] or [V6CIDR]:PORT",
                                                   "10.0.0.0/8, 10.43.0.1:443 or [fd00::/8]:443", true};
 
+static int read_never(const char *text, struct ip_prefix *prefix, uint16_t *port, struct err *err)
+{
+    if (guard_parse_never(span_str(text), prefix, port) < 0) {
+        return option_say(&never_wanted, text, err);
+    }
+    return option_check_brackets(&never_wanted, text, err);
+}
+
 int guard_check_nevers(const struct str_list *list, struct err *err)
 {
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < list->count; i++) {
         struct ip_prefix prefix;
         uint16_t port = 0;
-        if (guard_parse_never(span_str(list->items[i]), &prefix, &port) < 0) {
-            rc = option_say(&never_wanted, list->items[i], err);
-        }
+        rc = read_never(list->items[i], &prefix, &port, err);
     }
     return rc;
 }
 
 static int add_nevers(struct guard *g, const struct str_list *list, struct err *err)
 {
-    for (size_t i = 0; i < list->count; i++) {
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < list->count; i++) {
         struct ip_prefix prefix;
         uint16_t port = 0;
-        if (guard_parse_never(span_str(list->items[i]), &prefix, &port) < 0) {
-            return option_say(&never_wanted, list->items[i], err);
-        }
-        if (add(g, &prefix, port, "--never") < 0) {
-            return -ENOMEM;
+        rc = read_never(list->items[i], &prefix, &port, err);
+        if (rc == 0 && add(g, &prefix, port, "--never") < 0) {
+            rc = -ENOMEM;
         }
     }
-    return 0;
+    return rc;
 }
 
 static int add_pools(struct guard *g, const struct str_list *list, struct err *err)

@@ -29,7 +29,6 @@ static bool is_named(struct span text)
 
 int upstreams_parse(const struct str_list *list, struct upstream_list *out, struct err *err)
 {
-    static const struct option_wanted wanted = {"--upstream", "ADDR[:PORT]", "192.0.2.53", false};
     *out = (struct upstream_list){.count = 0};
     if (list->count > UPSTREAMS_MAX) {
         err_set(err, "--upstream: at most %d, not %zu", UPSTREAMS_MAX, list->count);
@@ -41,9 +40,6 @@ int upstreams_parse(const struct str_list *list, struct upstream_list *out, stru
         if (why != NULL && is_named(span_str(list->items[i]))) {
             why = "a name, and an address is wanted: 192.0.2.53, 127.0.0.1:53, or over TLS "
                   "tls://192.0.2.53#NAME";
-        }
-        if (why == NULL && option_check_brackets(&wanted, list->items[i], err) != 0) {
-            return -EINVAL;
         }
         if (why != NULL) {
             err_set(err, "--upstream %.80s: %s", list->items[i], why);

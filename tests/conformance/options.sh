@@ -45,7 +45,9 @@ for d in dnsd tunneld; do
     daemon $d '--upstream localhost: a name, and an address is wanted' --upstream localhost
     daemon $d '--upstream tls://dns.example.net:853#x: a name, and an' --upstream tls://dns.example.net:853#x
     daemon $d '--upstream https://192.0.2.1/dns-query: not an address' --upstream https://192.0.2.1/dns-query
-    daemon $d '--upstream: "::1:53" lacks its brackets: [::1]:53' --upstream ::1:53
+    daemon $d '--upstream ::1:53: lacks its brackets, as in [::1]:53' --upstream ::1:53
+    daemon $d '--zone: a.example=::1:53: lacks its brackets, as in [::1]:53' --zone a.example=::1:53
+    daemon $d '--never: "::1:443" lacks its brackets: [::1]:443' --never ::1:443
     daemon $d "--admin: \"localhost:9053\" $name ADDR:PORT or unix:PATH, as 127.0.0.1:9053" --admin localhost:9053
     daemon $d '--never: "10.0.0.1/8" has bits behind the prefix; did you mean 10.0.0.0/8 or 10.0.0.1/32?' \
         --never 10.0.0.1/8

@@ -82,7 +82,8 @@ static void test_brackets(void **state)
     struct err err = {""};
     assert_int_equal(option_check_brackets(&listen_at, "::1:53", &err), -EINVAL);
     assert_string_equal(err.text, "--listen: \"::1:53\" lacks its brackets: [::1]:53");
-    static const char *const good[] = {"::1", "::", "[::1]:53", "127.0.0.1:53", "2001:db8::1:53", "::12", ""};
+    static const char *const good[] = {"::1",  "::",      "[::1]:53",  "127.0.0.1:53", "2001:db8::1:53",
+                                       "::12", "::1:2:3", "::1:99999", "::1:53/128",   ""};
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         assert_int_equal(option_check_brackets(&listen_at, good[i], &err), 0);
     }

@@ -131,10 +131,19 @@ static void test_parse(void **state)
     assert_int_equal(name.len, 0);
     assert_null(upstream_parse(SPAN_LIT("[::1]:54"), &a, &name));
     assert_int_equal(a.port, 54);
-    static const char *const bad[] = {"", "::", "0.0.0.0", "192.0.2.1:0", "example.com", "192.0.2.1,"};
+    static const char *const bad[] = {"",
+                                      "::",
+                                      "0.0.0.0",
+                                      "192.0.2.1:0",
+                                      "example.com",
+                                      "192.0.2.1,",
+                                      "::1:53",
+                                      "tls://::1:853#dns.example"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_non_null(upstream_parse(span_str(bad[i]), &a, &name));
     }
+    assert_null(upstream_parse(SPAN_LIT("2001:db8::1:53"), &a, &name)); /* may be meant as it is */
+    assert_int_equal(a.port, 53);
     assert_null(upstream_parse(SPAN_LIT("169.254.169.253"), &a, &name));
     static const char *const unusable[] = {
         "fe80::7",   "[fe80::7]:53", "fe80::7%eth0",    "[fe80::7%eth0]:53",        "224.0.0.251",
