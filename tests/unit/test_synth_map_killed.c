@@ -246,6 +246,18 @@ static void run_until(struct synth_map *r, unsigned who, uint32_t answers)
     assert_true(idle_ms < PATIENCE_MS);
 }
 
+/* A writer that answers has put FILE.use beside its map; a tunneld that found the map just before that would
+ * look for it again a minute later. */
+static void wait_for_first(void)
+{
+    int waited_ms = 0;
+    while (atomic_load(&shared->logs[0].count) + atomic_load(&shared->logs[1].count) == 0 &&
+           waited_ms++ < PATIENCE_MS) {
+        (void)poll(NULL, 0, 1);
+    }
+    assert_true(waited_ms <= PATIENCE_MS);
+}
+
 static void forget_all(void)
 {
     atomic_store(&shared->logs[0].count, 0);
@@ -271,6 +283,7 @@ static void test_killed_in_turn(void **state)
             (void)unlink(map_path);
             pids[0] = start_writer(0, round * 2 + 1);
             pids[1] = start_writer(1, round * 2 + 2);
+            wait_for_first();
         }
         run_until(r, who, 1 + round * 37 % ANSWERS);
         kill_writer(pids[who]);
