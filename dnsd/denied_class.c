@@ -10,31 +10,42 @@ static bool ends_with(const struct host_name *n, struct span suffix)
     return n->len > suffix.len && memcmp(n->text + n->len - suffix.len, suffix.data, suffix.len) == 0;
 }
 
-/*
- * Any labels of a canonical name are canonical again, but for the rule that the last one is no number; and no
- * policy names such a host.
- */
-static bool has_admitted_front(const struct policy *p, const struct host_name *name)
+static bool is_admitted(const struct policy *p, const struct host_name *name)
 {
-    struct host_name front = *name;
-    size_t end = name->len;
+    struct name_verdict v;
+    judge_name(p, name, &v);
+    return v.kind == NAME_ADMITTED || v.kind == NAME_STATIC;
+}
+
+/* Where the label begins that ends there. */
+static size_t label_start(const struct host_name *name, size_t end)
+{
     while (end > 0 && name->text[end - 1] != '.') {
         end--;
     }
-    for (int cut = 0; cut < SUFFIX_LABELS_MAX && end > 1; cut++) {
-        size_t start = end - 1; /* front of the dot */
-        front.len = (uint8_t)start;
-        front.label_count--;
-        front.text[start] = '\0';
-        while (start > 0 && name->text[start - 1] != '.') {
-            start--;
+    return end;
+}
+
+/*
+ * Any labels of a canonical name are canonical again, but for the rule that the last one is no number; and no
+ * policy names such a host. Most fronts end in what is no top-level label of any host that is admitted.
+ */
+static bool has_admitted_front(const struct policy *p, const struct host_name *name)
+{
+    size_t start = label_start(name, name->len);
+    for (uint8_t cut = 1; cut <= SUFFIX_LABELS_MAX && start > 1; cut++) {
+        const size_t end = start - 1; /* front of the dot */
+        start = label_start(name, end);
+        if (!policy_may_end_in(p, span_make(name->text + start, end - start))) {
+            continue;
         }
-        struct name_verdict v;
-        judge_name(p, &front, &v);
-        if (v.kind == NAME_ADMITTED || v.kind == NAME_STATIC) {
+        struct host_name front = *name;
+        front.len = (uint8_t)end;
+        front.label_count = (uint8_t)(name->label_count - cut);
+        front.text[end] = '\0';
+        if (is_admitted(p, &front)) {
             return true;
         }
-        end = start;
     }
     return false;
 }

@@ -70,6 +70,9 @@ struct policy_name {
     bool is_parent;                 /* if there is no endpoint: see policy_is_parent */
 };
 void policy_find_name(const struct policy *p, const struct host_name *name, struct policy_name *out);
+/* False: there is neither an endpoint nor a static host, nor a parent of one, that ends in this label, in
+ * lower case. True says nothing. */
+bool policy_may_end_in(const struct policy *p, struct span label);
 /* The first hostless endpoint, by file and line, whose allowed_ips hold the address, or NULL. */
 const struct policy_endpoint *policy_find_hostless(const struct policy *p, const struct ip *ip);
 

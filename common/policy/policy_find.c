@@ -45,6 +45,11 @@ void policy_find_name(const struct policy *p, const struct host_name *name, stru
     }
 }
 
+bool policy_may_end_in(const struct policy *p, struct span label)
+{
+    return policy_index_may_end_in(&p->index, label);
+}
+
 static bool find_first(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx)
 {
     (void)tier;

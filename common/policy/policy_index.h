@@ -84,6 +84,8 @@ size_t policy_index_memory(const struct policy_index *x); /* bytes allocated */
 typedef bool index_node_fn(const struct policy_index *x, struct match_at at, uint32_t tier, void *ctx);
 void policy_index_walk(const struct policy_index *x, const struct host_name *name, index_node_fn *visit,
                        void *ctx);
+/* False: nothing in the index fits a name that ends in this label. True says nothing. Quicker than a walk. */
+bool policy_index_may_end_in(const struct policy_index *x, struct span label);
 #define INDEX_TIER_STEP 64U /* a tier that is no multiple is of a partial label */
 
 /* The node of exactly this address, or MATCH_NONE. */

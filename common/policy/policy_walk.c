@@ -166,31 +166,39 @@ static bool take_step(struct walk *w, const struct step *s)
     return true;
 }
 
+/* The way to a top-level label, and whether there can be a node that fits it. (The loader accepts no wildcard
+ * for one; an index that had one would be walked.) */
+static bool find_way(const struct policy_index *x, struct span label, uint64_t *way)
+{
+    const unsigned any_label = MATCH_HAS_STAR | MATCH_HAS_STARS | MATCH_HAS_PARTIAL;
+    *way = match_tree_way(&x->tree, match_tree_root().way, label);
+    return match_tree_may_lead(&x->tree, *way) || (x->tree.nodes[MATCH_ROOT].flags & any_label) != 0;
+}
+
+bool policy_index_may_end_in(const struct policy_index *x, struct span label)
+{
+    uint64_t way;
+    return find_way(x, label, &way);
+}
+
 /*
  * A large index is not in the processor's caches: the nodes on the way, of which each would have to be waited
  * for, are asked for together. The first labels from the right are enough: what is below is the exception.
- * False: nothing in the index fits the name, which is so of most names that are denied. (The loader accepts
- * no wildcard for a top-level label; an index that had one would be walked.)
+ * False: nothing in the index fits the name, which is so of most names that are denied.
  */
 static bool prefetch(const struct policy_index *x, const struct host_name *name)
 {
-    const unsigned any_label = MATCH_HAS_STAR | MATCH_HAS_STARS | MATCH_HAS_PARTIAL;
     uint64_t ways[PREFETCH_LABELS];
-    uint64_t way = match_tree_root().way;
-    size_t count = 0;
-    size_t end = name->len;
-    while (count < PREFETCH_LABELS) {
-        size_t start = label_start(name, end);
-        way = match_tree_way(&x->tree, way, label_of(name, start, end));
-        const bool may_lead = match_tree_may_lead(&x->tree, way);
-        if (count == 0 && !may_lead) { /* no such top-level label */
-            return (x->tree.nodes[MATCH_ROOT].flags & any_label) != 0;
-        }
-        ways[count++] = way;
-        if (start == 0 || !may_lead) {
-            break;
-        }
-        end = start - 1;
+    size_t count = 1;
+    size_t start = label_start(name, name->len);
+    if (!find_way(x, label_of(name, start, name->len), &ways[0])) {
+        return false;
+    }
+    while (count < PREFETCH_LABELS && start > 0 && match_tree_may_lead(&x->tree, ways[count - 1])) {
+        const size_t end = start - 1;
+        start = label_start(name, end);
+        ways[count] = match_tree_way(&x->tree, ways[count - 1], label_of(name, start, end));
+        count++;
     }
     match_tree_prefetch(&x->tree, ways, count);
     return true;

@@ -105,6 +105,30 @@ static void test_names(void **state)
     policy_unref(p);
 }
 
+/* Whatever has a node can be asked for; of what nobody named, most is known at once. */
+static void test_may_end_in(void **state)
+{
+    (void)state;
+    struct policy *p = policy_text_compile(
+        "version: 1\nnetwork_policies:\n  t:\n    binaries: [{ path: /bin/x }]\n    endpoints:\n"
+        "    - { host: a.example.com, port: 1 }\n    - { host: \"*.w.example.org\", port: 1 }\n"
+        "    - { host: \"**.example.net\", port: 1 }\n    - { host: one, port: 1 }\n"
+        "    - { port: 9, allowed_ips: [10.9.0.0/16] }\n"
+        "egress: { hosts: { s.example.test: [10.9.0.1], alone: [10.9.0.2] } }\n");
+    static const char *const known[] = {"com", "org", "net", "one", "test", "alone"};
+    unsigned may = 0;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        assert_true(policy_may_end_in(p, span_str(known[i])));
+    }
+    for (unsigned i = 0; i < 1000; i++) {
+        char label[16];
+        (void)snprintf(label, sizeof label, "x%u", i);
+        may += policy_may_end_in(p, span_str(label));
+    }
+    assert_in_range(may, 0, 100); /* a Bloom filter; by chance one or none */
+    policy_unref(p);
+}
+
 static uint8_t types_of(const struct policy *p, const char *name)
 {
     struct host_name n;
@@ -539,6 +563,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_zero_is_deny),
+        cmocka_unit_test(test_may_end_in),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_is_direct),
         cmocka_unit_test(test_dns_types),
