@@ -256,7 +256,7 @@ void hot_answers_fetch(const struct hot_answers *h, uint64_t hash)
     }
 }
 
-/* A free place, if there is one that which was noted for the question, or the one that ends first. */
+/* The place that has the hash, noted or taken, or a free one, or the one that ends first. */
 static size_t find_room(const struct hot_answers *h, uint64_t hash)
 {
     size_t best = home_place(h, hash);
@@ -265,7 +265,7 @@ static size_t find_room(const struct hot_answers *h, uint64_t hash)
         const size_t row = row_of(h, hash, which);
         const struct row *r = &h->rows[row];
         for (size_t i = 0; i < PLACES; i++) {
-            if (r->until_ms[i] == 0 && r->hashes[i] == hash) {
+            if (r->hashes[i] == hash) {
                 return row * PLACES + i;
             }
             if (r->until_ms[i] < best_ms) {
@@ -279,14 +279,17 @@ static size_t find_room(const struct hot_answers *h, uint64_t hash)
 
 /*
  * A denial is worth its slot if it is asked for again, which names that somebody makes up are not: the first
- * time no more than its hash is put down, in a place that is free, or as good as free. True if that was all.
+ * time no more than its hash is put down, in a place that is free, or as good as free.
  */
-static bool note_first(const struct hot_answers *h, size_t place, uint64_t hash, int64_t now_ms)
+bool hot_answers_note_denied(struct hot_answers *h, uint64_t hash, int64_t now_ms)
 {
+    if (h->slot_count == 0 || hash == 0) {
+        return false;
+    }
+    const size_t place = find_room(h, hash);
     struct row *r = &h->rows[place / PLACES];
     const size_t i = place % PLACES;
-    const bool is_noted = r->until_ms[i] == 0 && r->hashes[i] == hash;
-    if (is_noted || r->until_ms[i] > now_ms) {
+    if (r->hashes[i] == hash || r->until_ms[i] > now_ms) {
         return false;
     }
     r->hashes[i] = hash;
@@ -305,10 +308,10 @@ void hot_answers_put(struct hot_answers *h, const struct hot_question *q, int64_
     const bool is_denial = a->kind == HOT_DENIED || a->kind == HOT_NOISE;
     size_t place = find(h, q, &f);
     if (place == NO_PLACE) {
-        place = find_room(h, f.hash);
-        if (is_denial && note_first(h, place, f.hash, now_ms)) {
+        if (is_denial && hot_answers_note_denied(h, f.hash, now_ms)) {
             return;
         }
+        place = find_room(h, f.hash);
     }
     fold(q, &f);
     h->rows[place / PLACES].hashes[place % PLACES] = f.hash;

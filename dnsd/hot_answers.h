@@ -53,6 +53,9 @@ uint64_t hot_answers_foresee(const struct hot_answers *h, struct span qname, uin
 void hot_answers_fetch(const struct hot_answers *h, uint64_t hash);
 bool hot_answers_get(const struct hot_answers *h, const struct hot_question *q, int64_t now_ms,
                      struct hot_answer *out);
+/* Before a denial is put that was not found a moment ago, with the hash of its question: true if it is the
+ * first time, and noted; then there is nothing to put. */
+bool hot_answers_note_denied(struct hot_answers *h, uint64_t hash, int64_t now_ms);
 /* Too long a name, too many addresses, or of another family: not kept, and what was there stays. A denial is
  * kept from the second time on, as a rule: names that nobody asks for twice take no memory from others. */
 void hot_answers_put(struct hot_answers *h, const struct hot_question *q, int64_t now_ms,

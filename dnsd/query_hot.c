@@ -104,7 +104,8 @@ void query_hot_keep(const struct query_hot_at *at, const struct answer_question 
 void query_hot_keep_denied(const struct query_hot_at *at, const struct answer_question *question,
                            const struct answer *a)
 {
-    if (a->is_plain_denial && query_hot_is_on(at->cfg)) {
+    if (a->is_plain_denial && query_hot_is_on(at->cfg) &&
+        !hot_answers_note_denied(at->hot, at->hash, at->now_ms)) {
         const struct hot_question q = hot_question(at, question);
         const struct hot_answer ready = {.kind = a->event == ANSWER_EVENT_NOISE ? HOT_NOISE : HOT_DENIED,
                                          .expires_ms = at->now_ms + DENIED_MS,
