@@ -2,7 +2,6 @@
 #include "common/dns/upstream.h"
 
 #include "common/base/buf.h"
-#include "common/base/num.h"
 #include "common/dns/dns_tls.h"
 
 #include <errno.h>
@@ -68,15 +67,6 @@ static const char *address_fault(const struct ip *ip)
     return NULL;
 }
 
-/* "::1:53", which parses and is no address of anybody. */
-static bool lacks_brackets(struct span where)
-{
-    static const struct span loopback = {(const uint8_t *)"::1:", 4};
-    uint16_t port;
-    return span_is_equal(span_sub(where, 0, loopback.len), loopback) &&
-           num_port(span_sub(where, loopback.len, where.len), &port) == 0;
-}
-
 const char *upstream_parse(struct span text, struct addr *out, struct span *tls_name)
 {
     static const struct span scheme = {(const uint8_t *)"tls://", 6};
@@ -92,7 +82,7 @@ const char *upstream_parse(struct span text, struct addr *out, struct span *tls_
     if (span_find(where, '%') < where.len) {
         return "addresses with a scope, as fe80::1%eth0, are not taken: name another address of the server";
     }
-    if (lacks_brackets(where)) {
+    if (addr_lacks_brackets(where)) {
         return "lacks its brackets, as in [::1]:53";
     }
     struct addr a;

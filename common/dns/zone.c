@@ -56,8 +56,7 @@ static const char *upstream_fault(struct span text, struct zone *z)
         return "an address is missing";
     }
     const char *why = upstream_parse(text, &a, &tls_name);
-    if (why != NULL &&
-        (span_find(text, '/') < text.len || span_is_equal(span_sub(text, 0, 4), SPAN_LIT("::1:")))) {
+    if (why != NULL && (span_find(text, '/') < text.len || addr_lacks_brackets(text))) {
         return why; /* it was meant to be an address */
     }
     if (why != NULL) {

@@ -27,6 +27,14 @@ static int parse_port(struct span rest, uint16_t default_port, uint16_t *out)
     return rc;
 }
 
+bool addr_lacks_brackets(struct span text)
+{
+    const struct span loopback = SPAN_LIT("::1:");
+    uint16_t port;
+    return span_is_equal(span_sub(text, 0, loopback.len), loopback) &&
+           num_port(span_sub(text, loopback.len, text.len), &port) == 0;
+}
+
 int addr_parse(struct span text, uint16_t default_port, struct addr *out)
 {
     struct span host = text;

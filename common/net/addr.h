@@ -19,6 +19,8 @@ struct addr {
 /* "IP:PORT", "[IP6]:PORT"; "IP" alone takes default_port unless that is 0. Port 0 is allowed (listen on any).
  */
 MUST_CHECK int addr_parse(struct span text, uint16_t default_port, struct addr *out);
+/* "::1:53", which parses as an address that is nobody's: [::1]:53 was meant. */
+bool addr_lacks_brackets(struct span text);
 const char *addr_text(const struct addr *a, char text[ADDR_TEXT_CAP]);
 bool addr_is_equal(const struct addr *a, const struct addr *b);
 socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *out);

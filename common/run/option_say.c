@@ -3,6 +3,7 @@
 
 #include "common/base/host_name.h"
 #include "common/base/num.h"
+#include "common/net/addr.h"
 
 #include <errno.h>
 
@@ -105,12 +106,9 @@ int option_say(const struct option_wanted *w, const char *text, struct err *err)
 
 int option_check_brackets(const struct option_wanted *w, const char *text, struct err *err)
 {
-    static const char loopback[] = "::1:";
-    uint16_t port;
-    if (strncmp(text, loopback, sizeof(loopback) - 1) != 0 ||
-        num_port(span_str(text + sizeof(loopback) - 1), &port) != 0) {
+    if (!addr_lacks_brackets(span_str(text))) {
         return 0;
     }
-    err_set(err, QUOTE "lacks its brackets: [::1]:%.20s", w->option, text, text + sizeof(loopback) - 1);
+    err_set(err, QUOTE "lacks its brackets: [::1]%.20s", w->option, text, text + strlen("::1"));
     return -EINVAL;
 }
